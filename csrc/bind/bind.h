@@ -1,0 +1,17 @@
+// The rooms of the module; module.cpp is their table of contents.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+namespace pydl {
+
+void bind_config(pybind11::module_& m);
+void bind_buffer(pybind11::module_& m);
+void bind_kernels(pybind11::module_& m);
+void bind_program(pybind11::module_& m);
+
+// Called for every array a recorded step uses and that the program's arena does not own.
+void keep_alive_while_recorded(const pybind11::object& array, const void* data);
+
+}  // namespace pydl

@@ -1,0 +1,25 @@
+#include <pybind11/stl.h>
+
+#include "base/cpu.h"
+#include "base/parallel.h"
+#include "bind/bind.h"
+
+namespace py = pybind11;
+
+namespace pydl {
+
+void bind_config(py::module_& m) {
+    m.def("isa", [] { return std::string(chosen_isa()); });
+    m.def("supported_isas", [] {
+        py::list names;
+        for (const char* name : supported_isas()) names.append(name);
+        return names;
+    });
+    m.def("threads", [] { return threads(); });
+    m.def("set_threads", [](int n) {
+        if (n < 1) throw py::value_error("set_threads: expected at least 1 thread; received " + std::to_string(n));
+        set_threads(n);
+    });
+}
+
+}  // namespace pydl

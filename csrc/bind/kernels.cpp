@@ -1,0 +1,188 @@
+// Every row of kernels.def as a callable of `_core.kernels`; arguments are checked here, once, by the row.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include "base/cpu.h"
+#include "bind/bind.h"
+#include "build_lists.h"
+#include "program/program.h"
+
+namespace py = pybind11;
+
+namespace pydl {
+
+#define PYDL_DECLARE(family) void register_##family(const std::string& isa);
+PYDL_FOR_EACH_FAMILY(PYDL_DECLARE)
+
+namespace {
+
+[[noreturn]] void bad_argument(const Kernel& k, const Param& p, const std::string& wanted, py::handle got) {
+    throw py::type_error("kernel " + k.name + ": argument '" + p.name + "' expected " + wanted + "; received " +
+                         py::repr(got).cast<std::string>().substr(0, 200));
+}
+
+// The element type of an array, or -1. bool is stored, and computed with, as uint8.
+int type_of(const py::array& a) {
+    switch (a.dtype().normalized_num()) {
+        case py::detail::npy_api::NPY_FLOAT_: return static_cast<int>(DType::float32);
+        case py::detail::npy_api::NPY_DOUBLE_: return static_cast<int>(DType::float64);
+        case py::detail::npy_api::NPY_BOOL_:
+        case py::detail::npy_api::NPY_UBYTE_: return static_cast<int>(DType::uint8);
+        default: break;
+    }
+    const char kind = a.dtype().kind();
+    if (kind == 'i' && a.itemsize() == 4) return static_cast<int>(DType::int32);
+    if (kind == 'i' && a.itemsize() == 8) return static_cast<int>(DType::int64);
+    return -1;
+}
+
+word buffer_word(const Kernel& k, const Param& p, py::handle value) {
+    if (value.is_none()) {
+        if (!p.optional) bad_argument(k, p, "an array", value);
+        return 0;
+    }
+    if (!py::isinstance<py::array>(value))
+        bad_argument(k, p, std::string("a NumPy array of ") + dtype_name(p.dtype), value);
+    const auto array = py::reinterpret_borrow<py::array>(value);
+    const int flags = array.flags();
+    if (type_of(array) != static_cast<int>(p.dtype))
+        bad_argument(k, p, std::string("dtype ") + dtype_name(p.dtype),
+                     py::str(std::string("dtype ") + py::str(array.dtype()).cast<std::string>()));
+    if (!(flags & py::array::c_style)) bad_argument(k, p, "a C-contiguous array", py::str("another layout"));
+    if (p.writes && !(flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_))
+        bad_argument(k, p, "a writeable array", py::str("a read-only one"));
+    const void* data = array.data();
+    if (recorder().open && recorder().dry == 0) keep_alive_while_recorded(array, data);
+    return reinterpret_cast<word>(data);
+}
+
+dim size_of(const Kernel& k, const Param& p, py::handle value) {
+    const auto n = PyNumber_AsSsize_t(value.ptr(), PyExc_OverflowError);
+    if (n == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        bad_argument(k, p, "an integer", value);
+    }
+    return n;
+}
+
+const Instance& choose(const Kernel& k, const py::args& args) {
+    // Any instance tells which parameters are of type T; the first array there tells T.
+    const Instance* any = nullptr;
+    for (const auto& i : k.instances)
+        if (i) any = &*i;
+    if (args.size() != any->params.size())
+        throw py::type_error("kernel " + k.name + k.signature + ": expected " +
+                             std::to_string(any->params.size()) + " arguments; received " +
+                             std::to_string(args.size()));
+    for (std::size_t i = 0; i < args.size(); ++i) {
+        const Param& p = any->params[i];
+        if (!p.generic) continue;
+        py::object value = args[i];
+        if (p.kind == Kind::buffers && py::isinstance<py::sequence>(value) && py::len(value) > 0)
+            value = py::reinterpret_borrow<py::sequence>(value)[0];
+        if (!py::isinstance<py::array>(value)) continue;
+        const auto array = py::reinterpret_borrow<py::array>(value);
+        const int type = type_of(array);
+        if (type < 0 || !k.instances[static_cast<std::size_t>(type)])
+            throw py::type_error("kernel " + k.name + ": no instance for dtype " +
+                                 py::str(array.dtype()).cast<std::string>() + " (argument '" + p.name + "')");
+        return *k.instances[static_cast<std::size_t>(type)];
+    }
+    return *any;
+}
+
+void call_kernel(const Kernel& k, const py::args& args) {
+    const Instance& instance = choose(k, args);
+    thread_local Call call;
+    call.clear();
+    for (const Param& p : instance.params) {
+        const py::handle value = PyTuple_GET_ITEM(args.ptr(), static_cast<py::ssize_t>(call.count));
+        word w = 0;
+        switch (p.kind) {
+            case Kind::buffer: w = buffer_word(k, p, value); break;
+            case Kind::size: w = static_cast<word>(size_of(k, p, value)); break;
+            case Kind::scalar: {
+                const double x = PyFloat_AsDouble(value.ptr());
+                if (x == -1.0 && PyErr_Occurred()) {
+                    PyErr_Clear();
+                    bad_argument(k, p, "a number", value);
+                }
+                w = std::bit_cast<word>(x);
+                break;
+            }
+            case Kind::sizes:
+            case Kind::buffers: {
+                if (!py::isinstance<py::sequence>(value)) bad_argument(k, p, "a list or tuple", value);
+                const auto items = py::reinterpret_borrow<py::sequence>(value);
+                w = call.items.size();
+                call.items.push_back(items.size());
+                for (const py::object item : items)
+                    call.items.push_back(p.kind == Kind::sizes ? static_cast<word>(size_of(k, p, item))
+                                                               : buffer_word(k, p, item));
+                break;
+            }
+        }
+        call.words[call.count++] = w;
+    }
+    const dim position = launch(k, instance, call);
+    if (position >= 0) {
+        word first = call.words[0];
+        std::vector<word> words(call.words, call.words + call.count);
+        words[0] = first;
+        const auto text = describe_failure(recorder().label, k, instance, words.data(), position);
+        if (k.name == "check_index") throw py::index_error(text);
+        throw py::value_error(text);
+    }
+}
+
+std::string access_name(const Param& p) {
+    switch (p.kind) {
+        case Kind::size: return "size";
+        case Kind::scalar: return "scalar";
+        case Kind::sizes: return "sizes";
+        default: break;
+    }
+    return std::string(p.reads ? (p.writes ? "inout" : "in") : "out") + (p.optional ? "?" : "") +
+           (p.kind == Kind::buffers ? "[]" : "");
+}
+
+}  // namespace
+
+void bind_kernels(py::module_& m) {
+    const std::string isa = chosen_isa();
+#define PYDL_REGISTER(family) register_##family(isa);
+    PYDL_FOR_EACH_FAMILY(PYDL_REGISTER)
+    finish_kernels();
+
+    py::class_<Kernel>(m, "Kernel")
+        .def("__call__", &call_kernel)
+        .def_readonly("name", &Kernel::name)
+        .def_readonly("family", &Kernel::family)
+        .def_readonly("signature", &Kernel::signature)
+        .def_readonly("is_check", &Kernel::is_check)
+        .def_property_readonly("dtypes",
+                               [](const Kernel& k) {
+                                   py::list types;
+                                   for (int t = 0; t < kDTypes; ++t)
+                                       if (k.instances[static_cast<std::size_t>(t)])
+                                           types.append(dtype_name(static_cast<DType>(t)));
+                                   return types;
+                               })
+        .def_property_readonly("params",
+                               [](const Kernel& k) {
+                                   py::list params;
+                                   for (const auto& i : k.instances)
+                                       if (i) {
+                                           for (const Param& p : i->params)
+                                               params.append(py::make_tuple(p.name, access_name(p)));
+                                           break;
+                                       }
+                                   return params;
+                               })
+        .def("__repr__", [](const Kernel& k) { return "<kernel " + k.name + k.signature + ">"; });
+
+    auto table = m.def_submodule("kernels", "One callable per row of csrc/kernels.def.");
+    for (const Kernel& k : kernels()) table.attr(k.name.c_str()) = py::cast(&k, py::return_value_policy::reference);
+}
+
+}  // namespace pydl

@@ -1,0 +1,77 @@
+#include "program/arena.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+namespace pydl {
+
+namespace {
+constexpr std::size_t kAlign = 64;
+constexpr std::size_t kFirstChunk = std::size_t{1} << 18;
+constexpr std::size_t kLargestChunk = std::size_t{1} << 24;
+}  // namespace
+
+Arena::~Arena() {
+    for (auto& chunk : chunks_) std::free(chunk.base);
+}
+
+void* Arena::allocate(std::size_t bytes) {
+    bytes = std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign);
+    // Best fit: the smallest free block that is large enough.
+    auto best = free_.end();
+    for (auto it = free_.begin(); it != free_.end(); ++it)
+        if (it->second >= bytes && (best == free_.end() || it->second < best->second)) best = it;
+    if (best == free_.end()) {
+        // Chunks grow with the program, so that a small one stays small.
+        const std::size_t want = std::max(bytes, std::clamp(reserved_, kFirstChunk, kLargestChunk));
+        auto* base = static_cast<char*>(std::aligned_alloc(kAlign, (want + kAlign - 1) / kAlign * kAlign));
+        if (!base) throw std::bad_alloc();
+        chunks_.push_back({base, want});
+        reserved_ += want;
+        best = free_.emplace(base, want).first;
+    }
+    char* block = best->first;
+    const std::size_t size = best->second;
+    free_.erase(best);
+    if (size > bytes) free_.emplace(block + bytes, size - bytes);
+    used_.emplace(block, bytes);
+    in_use_ += bytes;
+    peak_ = std::max(peak_, in_use_);
+    return block;
+}
+
+void Arena::release(void* p) {
+    if (sealed_) return;
+    auto it = used_.find(static_cast<char*>(p));
+    if (it == used_.end()) return;
+    char* block = it->first;
+    std::size_t bytes = it->second;
+    used_.erase(it);
+    in_use_ -= bytes;
+    // Merge with free neighbours, but never across chunks (two chunks may happen to touch).
+    const auto starts_chunk = [&](const char* at) {
+        return std::any_of(chunks_.begin(), chunks_.end(), [&](const Chunk& c) { return c.base == at; });
+    };
+    auto next = free_.lower_bound(block);
+    if (next != free_.end() && block + bytes == next->first && !starts_chunk(next->first)) {
+        bytes += next->second;
+        next = free_.erase(next);
+    }
+    if (next != free_.begin()) {
+        auto before = std::prev(next);
+        if (before->first + before->second == block && !starts_chunk(block)) {
+            before->second += bytes;
+            return;
+        }
+    }
+    free_.emplace(block, bytes);
+}
+
+bool Arena::contains(const void* p) const {
+    const auto* at = static_cast<const char*>(p);
+    return std::any_of(chunks_.begin(), chunks_.end(),
+                       [&](const Chunk& c) { return at >= c.base && at < c.base + c.bytes; });
+}
+
+}  // namespace pydl

@@ -1,0 +1,131 @@
+// What the runtime knows of a kernel: name, parameters, one instance per element type. Everything is
+// deduced from the function type of its row in kernels.def.
+#pragma once
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "base/types.h"
+
+namespace pydl {
+
+enum class DType : std::uint8_t { float32, float64, int32, int64, uint8 };
+constexpr int kDTypes = 5;
+const char* dtype_name(DType t);
+
+template <class T>
+constexpr DType dtype_of() {
+    if constexpr (std::is_same_v<T, float>) return DType::float32;
+    else if constexpr (std::is_same_v<T, double>) return DType::float64;
+    else if constexpr (std::is_same_v<T, std::int32_t>) return DType::int32;
+    else if constexpr (std::is_same_v<T, std::int64_t>) return DType::int64;
+    else {
+        static_assert(std::is_same_v<T, std::uint8_t>, "no such element type");
+        return DType::uint8;
+    }
+}
+
+enum class Kind : std::uint8_t { buffer, size, scalar, sizes, buffers };
+
+struct Param {
+    Kind kind;
+    bool reads = false, writes = false, optional = false;
+    DType dtype = DType::float32;
+    bool generic = false;  // of type T: decides which instance runs
+    std::string name = {};
+};
+
+using AnyFunction = void (*)();
+// Unpacks the words and calls; a CHECK kernel's result comes back, any other gives -1.
+using Thunk = dim (*)(AnyFunction, const word*);
+
+struct Instance {
+    AnyFunction function;
+    Thunk thunk;
+    std::vector<Param> params;
+};
+
+struct Kernel {
+    std::string name, family, signature;
+    bool is_check = false;
+    std::array<std::optional<Instance>, kDTypes> instances = {};
+};
+
+template <class A>
+struct ParamOf {
+    static_assert(sizeof(A) == 0, "a kernel parameter is In, Out, InOut, OptIn, OptOut, dim, real, Dims or List");
+};
+template <class T>
+struct ParamOf<In<T>> {
+    static Param make() { return {Kind::buffer, true, false, false, dtype_of<T>()}; }
+};
+template <class T>
+struct ParamOf<Out<T>> {
+    static Param make() { return {Kind::buffer, false, true, false, dtype_of<T>()}; }
+};
+template <class T>
+struct ParamOf<InOut<T>> {
+    static Param make() { return {Kind::buffer, true, true, false, dtype_of<T>()}; }
+};
+template <class T>
+struct ParamOf<OptIn<T>> {
+    static Param make() { return {Kind::buffer, true, false, true, dtype_of<T>()}; }
+};
+template <class T>
+struct ParamOf<OptOut<T>> {
+    static Param make() { return {Kind::buffer, false, true, true, dtype_of<T>()}; }
+};
+template <>
+struct ParamOf<dim> {
+    static Param make() { return {Kind::size}; }
+};
+template <>
+struct ParamOf<real> {
+    static Param make() { return {Kind::scalar}; }
+};
+template <>
+struct ParamOf<Dims> {
+    static Param make() { return {Kind::sizes}; }
+};
+template <class Access>
+struct ParamOf<List<Access>> {
+    static Param make() {
+        Param p = ParamOf<Access>::make();
+        p.kind = Kind::buffers;
+        return p;
+    }
+};
+
+template <class R, class... A>
+dim call_words(AnyFunction function, const word* words) {
+    const auto typed = reinterpret_cast<R (*)(A...)>(function);
+    return [&]<std::size_t... i>(std::index_sequence<i...>) -> dim {
+        if constexpr (std::is_void_v<R>) {
+            typed(std::bit_cast<A>(words[i])...);
+            return -1;
+        } else {
+            return typed(std::bit_cast<A>(words[i])...);
+        }
+    }(std::index_sequence_for<A...>{});
+}
+
+template <class R, class... A>
+Instance make_instance(R (*function)(A...)) {
+    static_assert(((sizeof(A) == sizeof(word) && std::is_trivially_copyable_v<A>) && ...));
+    return {reinterpret_cast<AnyFunction>(function), &call_words<R, A...>, {ParamOf<A>::make()...}};
+}
+
+// All kernels of the ISA level in use, in the order of kernels.def. Filled once at import.
+std::vector<Kernel>& kernels();
+// Adds one instance; rows of one name become one Kernel.
+void add_instance(const char* family, const char* name, const char* signature, bool is_check, DType type,
+                  Instance instance);
+// Names the parameters and marks the generic ones; called when all rows are in.
+void finish_kernels();
+
+}  // namespace pydl

@@ -1,0 +1,103 @@
+// A recorded sequence of kernel calls: step = (function, words). Replay is a loop over the steps.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "program/arena.h"
+#include "program/kernel.h"
+
+namespace pydl {
+
+struct Step {
+    Thunk thunk;
+    AnyFunction function;
+    const word* words;
+};
+
+// What a step is called in errors and profiles; beside the steps to keep those compact.
+struct StepInfo {
+    const Kernel* kernel;
+    const Instance* instance;
+    std::uint32_t label;
+};
+
+// A CHECK kernel found a bad element: the replay stopped before the steps that follow.
+struct Failure {
+    const StepInfo* info = nullptr;
+    const word* words = nullptr;
+    dim position = -1;
+    explicit operator bool() const { return info != nullptr; }
+};
+
+class Program {
+public:
+    Program() : arena_(std::make_shared<Arena>()) {}
+
+    // Copies the words (fixed part, then the items of Dims and List parameters) and appends the step.
+    void append(const Kernel& kernel, const Instance& instance, const word* words, std::size_t count,
+                const std::string& label);
+    void seal() { arena_->seal(); }
+
+    Failure run() const;
+    // Seconds of each step, in order; runs the program `repeats` times and keeps the smallest.
+    std::vector<double> profile(int repeats) const;
+
+    const std::shared_ptr<Arena>& arena() const { return arena_; }
+    const std::vector<Step>& steps() const { return steps_; }
+    const std::vector<StepInfo>& infos() const { return infos_; }
+    const std::string& label(std::uint32_t i) const { return labels_[i]; }
+
+private:
+    word* store(std::size_t count);
+
+    std::shared_ptr<Arena> arena_;
+    std::vector<Step> steps_;
+    std::vector<StepInfo> infos_;
+    std::vector<std::string> labels_;
+    std::vector<std::unique_ptr<word[]>> pages_;
+    std::size_t page_used_ = 0, page_size_ = 0;
+};
+
+// The words of one call while it is being put together. `items` holds the lists; a list parameter's word is
+// its offset there until relocate() turns it into an address.
+struct Call {
+    static constexpr std::size_t kMaxParams = 40;
+    word words[kMaxParams];
+    std::size_t count = 0;
+    std::vector<word> items;
+    void clear() {
+        count = 0;
+        items.clear();
+    }
+};
+
+// Per thread: the program that is being recorded (if any), and whether kernels run at all.
+struct Recorder {
+    Program* open = nullptr;
+    int dry = 0;  // > 0: shapes only, nothing runs and nothing is recorded
+    std::string label;
+};
+Recorder& recorder();
+
+// The one execution path: runs the call now and, when a recording is open, appends it.
+// Returns a CHECK kernel's result, else -1.
+dim launch(const Kernel& kernel, const Instance& instance, Call& call);
+
+// "embedding: check_index: value 12 at position 3 is not allowed (low=0, high=10)".
+std::string describe_failure(const std::string& label, const Kernel& kernel, const Instance& instance,
+                             const word* words, dim position);
+
+// Runs `batches` rounds of the programs: before each, the next `batch_size` entries of `order` go to `index`.
+// Stops early when `seconds` have passed or a check fails. Returns the number of completed rounds.
+struct Loop {
+    std::vector<const Program*> programs;
+    std::int32_t* index;
+    const std::int32_t* order;
+    dim batch_size;
+};
+dim run_loop(const Loop& loop, dim first, dim last, double seconds, Failure& failure);
+
+}  // namespace pydl

@@ -1,0 +1,13 @@
+"""Differentiable functions under the names of `keras.ops`; forward and gradient stand side by side.
+
+Every module of this package lists its public ops in `__all__`; they are gathered here.
+"""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    if not _module.name.startswith("_"):
+        _loaded = importlib.import_module(f"{__name__}.{_module.name}")
+        for _name in getattr(_loaded, "__all__", ()):
+            globals()[_name] = getattr(_loaded, _name)

@@ -1,0 +1,85 @@
+"""What every op needs: arguments to tensors, dtype promotion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pydl import config
+from pydl.symbolic import KerasTensor
+from pydl.tensor import Tensor, from_numpy, is_float_dtype, standardize_dtype
+
+__all__ = ["as_tensor", "as_float", "result_dtype", "normalize_axis", "normalize_axes"]
+
+_RANK = {"bool": 0, "uint8": 1, "int32": 2, "int64": 3, "float32": 4, "float64": 5}
+
+
+def as_tensor(x, dtype: str | None = None) -> Tensor:
+    """`x` (tensor, array, number, nested list) as a tensor; `dtype` is for values that have none of their own.
+
+    Python floats and lists of them become `floatx`, Python ints int32, arrays keep their dtype.
+    """
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, (np.ndarray, np.generic)):
+        return from_numpy(np.asarray(x))
+    if isinstance(x, KerasTensor):
+        raise TypeError(f"A KerasTensor ({x!r}) arrived where a value is needed.")
+    if isinstance(x, (list, tuple)) and any(isinstance(item, Tensor) for item in x):
+        from pydl import ops
+
+        return ops.stack([as_tensor(item, dtype) for item in x])
+    array = np.asarray(x)
+    if array.dtype.kind == "f":
+        array = array.astype(dtype if dtype and is_float_dtype(dtype) else config.floatx())
+    elif array.dtype.kind in "iu" and not hasattr(x, "dtype"):
+        array = array.astype(dtype or ("int32" if array.size == 0 or np.abs(array).max() < 2**31 else "int64"))
+    return from_numpy(array)
+
+
+def as_float(x) -> Tensor:
+    """As `as_tensor`; ints and bools are cast to `floatx`."""
+    x = as_tensor(x)
+    if is_float_dtype(x.dtype):
+        return x
+    from pydl import ops
+
+    return ops.cast(x, config.floatx())
+
+
+def result_dtype(*operands) -> str:
+    """The dtype of an operation on `operands` (tensors, arrays, Python numbers), as Keras 3 promotes.
+
+    Python numbers are weak: they take part with their kind only. An int with a float gives the float.
+    """
+    strong, weak = [], []
+    for x in operands:
+        if isinstance(x, (bool, int, float)):
+            weak.append(x)
+        else:
+            strong.append(standardize_dtype(x.dtype if hasattr(x, "dtype") else as_tensor(x).dtype))
+    best = max(strong, key=_RANK.__getitem__, default="bool")
+    if any(isinstance(x, float) for x in weak) and not is_float_dtype(best):
+        return config.floatx()
+    if not strong:
+        return "bool" if all(isinstance(x, bool) for x in weak) else "int32"
+    if best == "bool" and any(type(x) is int for x in weak):
+        return "int32"
+    return best
+
+
+def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:
+    """0 <= axis < rank. Raises ValueError with both when out of range."""
+    if not -rank <= axis < rank:
+        raise ValueError(f"{what}={axis} is out of range for a tensor of rank {rank}.")
+    return axis % rank
+
+
+def normalize_axes(axis, rank: int) -> tuple[int, ...]:
+    """Sorted, unique, non-negative axes of an int, a sequence or None (all)."""
+    if axis is None:
+        return tuple(range(rank))
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    normal = sorted({normalize_axis(int(a), rank) for a in axes})
+    if len(normal) != len(axes):
+        raise ValueError(f"axis={axis} names an axis twice for a tensor of rank {rank}.")
+    return tuple(normal)

@@ -1,0 +1,75 @@
+"""`+ - * / @ [] == < ...` and the methods of Tensor and KerasTensor, installed here so that neither imports upward."""
+
+from __future__ import annotations
+
+from pydl import ops
+from pydl.symbolic import KerasTensor
+from pydl.tensor import Tensor
+
+_BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide",
+    "mod": "mod", "pow": "power", "matmul": "matmul", "and": "logical_and", "or": "logical_or", "xor": "logical_xor",
+}
+_COMPARE = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
+
+
+def _binary(name):
+    def forward(self, other):
+        return getattr(ops, name)(self, other)
+
+    def reflected(self, other):
+        return getattr(ops, name)(other, self)
+
+    return forward, reflected
+
+
+def _compare(name):
+    def compare(self, other):
+        if other is None:
+            return name == "not_equal"
+        return getattr(ops, name)(self, other)
+
+    return compare
+
+
+def _reduce(name):
+    return lambda self, axis=None, keepdims=False: getattr(ops, name)(self, axis=axis, keepdims=keepdims)
+
+
+def _reshape(self, *shape):
+    return ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+
+def _transpose(self, *axes):
+    return ops.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
+
+
+def _iterate(self):
+    if self.ndim == 0:
+        raise TypeError("iteration over a tensor of rank 0")
+    return (self[i] for i in range(self.shape[0]))
+
+
+def install() -> None:
+    """Gives Tensor and KerasTensor their operators. Called once by `pydl/__init__.py`, when all ops are loaded."""
+    for cls in (Tensor, KerasTensor):
+        for symbol, name in _BINARY.items():
+            forward, reflected = _binary(name)
+            setattr(cls, f"__{symbol}__", forward)
+            setattr(cls, f"__r{symbol}__", reflected)
+        for symbol, name in _COMPARE.items():
+            setattr(cls, f"__{symbol}__", _compare(name))
+        for name in ("sum", "mean", "max", "min"):
+            setattr(cls, name, _reduce(name))
+        cls.__hash__ = lambda self: id(self)
+        cls.__neg__ = lambda self: ops.negative(self)
+        cls.__pos__ = lambda self: self
+        cls.__abs__ = lambda self: ops.abs(self)
+        cls.__invert__ = lambda self: ops.logical_not(self)
+        cls.__getitem__ = lambda self, key: ops.getitem(self, key)
+        cls.reshape = _reshape
+        cls.transpose = _transpose
+        cls.T = property(lambda self: ops.transpose(self))
+        cls.squeeze = lambda self, axis=None: ops.squeeze(self, axis)
+        cls.astype = lambda self, dtype: ops.cast(self, dtype)
+    Tensor.__iter__ = _iterate

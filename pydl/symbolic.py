@@ -1,0 +1,159 @@
+"""Symbolic tensors: what a layer or an op returns when called on an `Input`. Shapes and dtypes only."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+from pydl import _core, tree
+from pydl.autograd import no_grad
+from pydl.tensor import Tensor, empty, standardize_dtype
+
+_count = itertools.count()
+
+
+class KerasTensor:
+    """A tensor without values.
+
+    Attributes:
+        shape: tuple of ints and None (unknown until a batch arrives).
+        dtype: name.
+        node: the `SymbolicNode` that produced it; None until a layer or op did.
+        index: which output of the node.
+    """
+
+    def __init__(self, shape, dtype="float32", name=None, sparse=False, ragged=False, record_history=True):
+        self.shape = tuple(None if d is None else int(d) for d in shape)
+        self.dtype = standardize_dtype(dtype)
+        self.name = name or f"keras_tensor_{next(_count)}"
+        self.sparse = sparse
+        self.node: SymbolicNode | None = None
+        self.index = 0
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self):
+        raise TypeError(f"A KerasTensor has no length; its shape is {self.shape}.")
+
+    def __array__(self, dtype=None, copy=None):
+        raise ValueError(_NO_VALUE)
+
+    def __bool__(self):
+        raise TypeError(_NO_VALUE)
+
+    __float__ = __int__ = __index__ = __bool__
+
+    def __iter__(self):
+        raise TypeError("Iterating over a symbolic KerasTensor is not supported.")
+
+    def __repr__(self):
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+
+_NO_VALUE = (
+    "A KerasTensor is symbolic: it has a shape and a dtype and no value. It stands for data in a functional model;"
+    " use layers and `ops` on it, and build a Model from the result."
+)
+
+
+class SymbolicNode:
+    """One call of an operation (layer or op) on symbolic tensors.
+
+    Attributes:
+        operation: what is called when the model runs.
+        args, kwargs: as given, with KerasTensors as place-holders.
+        outputs: the structure of KerasTensors it gave.
+    """
+
+    def __init__(self, operation, args, kwargs, outputs):
+        self.operation = operation
+        self.args = args
+        self.kwargs = kwargs
+        self.outputs = outputs
+        self.inputs = [t for t in tree.flatten([list(args), kwargs]) if isinstance(t, KerasTensor)]
+        for index, tensor in enumerate(tree.flatten(outputs)):
+            tensor.node, tensor.index = self, index
+
+
+class OpCall:
+    """An op of `pydl.ops` as the operation of a functional model."""
+
+    def __init__(self, fn):
+        self.fn = fn
+        self.name = f"{fn.__name__}_{next(_count)}"
+
+    def __call__(self, *args, **kwargs):
+        return self.fn(*args, **kwargs)
+
+
+def is_symbolic(*args, **kwargs) -> bool:
+    """Whether a KerasTensor is among the arguments, or inside a list, tuple or dict there."""
+    for a in args:
+        if type(a) is KerasTensor or isinstance(a, KerasTensor):
+            return True
+        if isinstance(a, (list, tuple)) and a and is_symbolic(*a):
+            return True
+        if isinstance(a, dict) and is_symbolic(*a.values()):
+            return True
+    return is_symbolic(*kwargs.values()) if kwargs else False
+
+
+def op(fn):
+    """Marks a function of `pydl.ops`: on symbolic arguments it adds a node to the graph instead of computing."""
+
+    @functools.wraps(fn)
+    def call(*args, **kwargs):
+        for a in args:  # the common case, kept cheap
+            if isinstance(a, (KerasTensor, list, tuple, dict)) and is_symbolic(a):
+                return apply_symbolic(OpCall(call), args, kwargs)
+        if kwargs and is_symbolic(**kwargs):
+            return apply_symbolic(OpCall(call), args, kwargs)
+        return fn(*args, **kwargs)
+
+    call.eager = fn
+    return call
+
+
+def apply_symbolic(operation, args, kwargs):
+    """Calls an operation on symbolic arguments: a new node, with outputs whose shapes are inferred."""
+    outputs = infer(operation, args, kwargs)
+    SymbolicNode(operation, args, kwargs, outputs)
+    return outputs
+
+
+class dry_run:
+    """Context: kernels do not run; only shapes and dtypes of results mean anything."""
+
+    def __enter__(self):
+        _core.enter_dry_run()
+
+    def __exit__(self, *_):
+        _core.leave_dry_run()
+
+
+def infer(fn, args, kwargs):
+    """Shapes and dtypes of `fn(*args, **kwargs)` as KerasTensors.
+
+    The function runs twice without its kernels, with different numbers in the place of each None; a dimension that
+    differs between the runs is None.
+    """
+    results = []
+    for batch, other in ((2, 61), (3, 67)):
+
+        def stand_in(x, batch=batch, other=other):
+            if not isinstance(x, KerasTensor):
+                return x
+            shape = tuple((batch if axis == 0 else other) if d is None else d for axis, d in enumerate(x.shape))
+            return empty(shape, x.dtype)
+
+        with dry_run(), no_grad():
+            results.append(fn(*tree.map_structure(stand_in, list(args)), **tree.map_structure(stand_in, kwargs)))
+
+    def merge(a, b):
+        if not isinstance(a, Tensor):
+            return a
+        return KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape)), a.dtype)
+
+    return tree.map_structure(merge, *results)

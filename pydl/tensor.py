@@ -1,0 +1,347 @@
+"""Tensor and Variable: a NumPy array, and the tape node that tells where it came from."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from pydl import _core, config
+from pydl.autograd import Node
+
+_DTYPE_NAMES = {np.dtype(name): name for name in (
+    "float32", "float64", "int32", "int64", "uint8", "bool", "int8", "int16", "uint16", "uint32", "uint64", "float16")}
+# What kernels compute on. Other NumPy dtypes are converted on entry.
+_STORED_AS = {
+    "float32": "float32", "float64": "float64", "int32": "int32", "int64": "int64", "uint8": "uint8", "bool": "bool",
+    "float16": "float32", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "uint64": "int64",
+}
+
+
+class RecordingError(RuntimeError):
+    """A value was read or changed on the host while a program was being recorded."""
+
+
+def standardize_dtype(dtype) -> str:
+    """The name of a dtype given as name, NumPy dtype, Python type or None (`config.floatx()`)."""
+    if dtype is None:
+        return config.floatx()
+    if isinstance(dtype, str) and dtype in _STORED_AS:
+        return dtype
+    if dtype is int:
+        return "int32"
+    if dtype is float:
+        return config.floatx()
+    name = getattr(dtype, "name", None)  # a NumPy dtype, a DTypePolicy
+    if not isinstance(name, str):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = str(dtype)
+    if name not in _STORED_AS:
+        raise ValueError(f"Invalid dtype: {dtype!r}. Expected one of {', '.join(_STORED_AS)}.")
+    return name
+
+
+def is_float_dtype(dtype: str) -> bool:
+    return dtype.startswith("float")
+
+
+class Tensor:
+    """One C-contiguous array on the CPU.
+
+    Attributes:
+        data: the NumPy array itself. Kernels read and write it; treat it as read-only elsewhere.
+        node: the tape node that produced the tensor, or None when no gradient flows through it.
+        slot: which output of `node` this is.
+        grad: filled by `backward()` on variables and watched tensors.
+    """
+
+    __slots__ = ("data", "node", "slot", "grad", "_keras_mask", "__weakref__")
+    __array_priority__ = 100  # NumPy leaves `array * tensor` to us
+
+    def __init__(self, data: np.ndarray, node: Node | None = None, slot: int = 0):
+        self.data = data
+        self.node = node
+        self.slot = slot
+        self.grad = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> str:
+        return _DTYPE_NAMES[self.data.dtype]
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    def backward(self, gradient=None) -> None:
+        """Adds d(self)/d(v) to `v.grad` of every variable and watched tensor this one depends on.
+
+        Args:
+            gradient: tensor of self's shape, the gradient of something with respect to self; ones by default.
+        """
+        from pydl.autograd import backward
+
+        backward(self, gradient)
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array that shares memory with the tensor."""
+        _refuse_host_read("its value was read (.numpy(), float(), print, a comparison in `if` ...)")
+        return self.data
+
+    def __array__(self, dtype=None, copy=None):
+        _refuse_host_read("it was turned into a NumPy array")
+        if dtype is not None and np.dtype(dtype) != self.data.dtype:
+            return self.data.astype(dtype)
+        return self.data.copy() if copy else self.data
+
+    def item(self):
+        return self.numpy().item()
+
+    def tolist(self):
+        return self.numpy().tolist()
+
+    def __float__(self):
+        return float(self.numpy())
+
+    def __int__(self):
+        return int(self.numpy())
+
+    def __index__(self):
+        return self.numpy().__index__()
+
+    def __bool__(self):
+        return bool(self.numpy())
+
+    def __len__(self):
+        if self.data.ndim == 0:
+            raise TypeError("len() of a tensor of rank 0")
+        return self.data.shape[0]
+
+    def __hash__(self):
+        return id(self)
+
+    def __setitem__(self, key, value):
+        raise TypeError(
+            "Tensors do not change in place. Use ops.slice_update / ops.scatter_update, or Variable.assign."
+        )
+
+    def __format__(self, spec):
+        return format(self.numpy().item(), spec) if self.size == 1 and spec else str(self)
+
+    def __repr__(self):
+        if _core.is_recording():
+            return f"<Tensor shape={self.shape}, dtype={self.dtype}, being recorded>"
+        return f"<Tensor shape={self.shape}, dtype={self.dtype}, numpy={np.array_repr(self.data)}>"
+
+
+def _refuse_host_read(what: str) -> None:
+    if _core.is_recording() or _core.is_dry_run():
+        state = "a program was being recorded" if _core.is_recording() else "shapes were being inferred"
+        raise RecordingError(
+            f"The value of a tensor is not known here: {what} while {state}, at {_user_line()}. A recorded step runs"
+            " many times without Python, so a value read now would be stale later. Express the decision with ops"
+            " (ops.where, ops.cond ...), or compile the model with run_eagerly=True."
+        )
+
+
+def _user_line() -> str:
+    """file:line of the innermost frame outside this package."""
+    import os
+    import sys
+
+    here = os.path.dirname(__file__)
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
+
+
+def empty(shape, dtype: str = "float32") -> Tensor:
+    """An uninitialised tensor, from the arena of the open recording or from the heap."""
+    return Tensor(_core.empty(shape if isinstance(shape, tuple) else tuple(shape), dtype))
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor over `array`: shares its memory when it is C-contiguous and of a dtype kernels know, else copies."""
+    name = _DTYPE_NAMES.get(array.dtype)
+    if name is None:
+        raise TypeError(f"Cannot make a tensor of NumPy dtype {array.dtype}. Expected numbers or bools.")
+    stored = _STORED_AS[name]
+    if stored != name or not array.flags.c_contiguous or not array.flags.aligned:
+        array = np.ascontiguousarray(array, dtype=stored).reshape(array.shape)
+    return Tensor(array)
+
+
+class paused_recording:
+    """Context: what happens inside is not part of the open recording (e.g. creating a variable)."""
+
+    def __enter__(self):
+        self._before = _core.open_recording(None)
+
+    def __exit__(self, *_):
+        _core.open_recording(self._before)
+
+
+class _Names(threading.local):
+    def __init__(self):
+        self.stack: list[str] = []
+
+
+_names = _Names()
+
+
+class name_scope:
+    """Context: variables created inside get `name/` in front of their path."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __enter__(self):
+        _names.stack.append(self.name)
+        return self
+
+    def __exit__(self, *_):
+        _names.stack.pop()
+
+
+def current_path() -> str:
+    return "/".join(_names.stack)
+
+
+class Variable(Tensor):
+    """A tensor with a name whose memory stays where it is: recorded programs read and write it in place.
+
+    Args:
+        initializer: a value (array, tensor, number) or a callable `initializer(shape, dtype)`.
+        shape: tuple of ints; required with a callable.
+        dtype: name; by default the value's (floats become `floatx`), `floatx` for a callable.
+        trainable: whether gradients are computed for it.
+        name: last part of `path`; `"variable"` by default.
+        regularizer: callable on the variable that gives a scalar penalty, or None.
+        constraint: callable on the variable, applied by the optimizer after each update, or None.
+    """
+
+    __slots__ = ("name", "path", "_trainable", "regularizer", "constraint", "initializer",
+                 "overwrite_with_gradient", "aggregation", "_owner", "__dict__")
+
+    def __init__(self, initializer, shape=None, dtype=None, trainable=True, autocast=True, aggregation="none",
+                 synchronization="auto", name=None, regularizer=None, constraint=None):
+        with paused_recording():
+            array = _initial_value(initializer, shape, dtype)
+        super().__init__(array)
+        if name is not None and "/" in str(name):
+            raise ValueError(f"Argument `name` must not contain '/'. Received: name={name}")
+        self.name = name or _auto_name()
+        scope = current_path()
+        self.path = f"{scope}/{self.name}" if scope else self.name
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.initializer = initializer if callable(initializer) and not isinstance(initializer, Tensor) else None
+        self.overwrite_with_gradient = False
+        self.aggregation = aggregation
+        self._trainable = None
+        self.trainable = trainable
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = bool(value)
+        if value == self._trainable:
+            return
+        self._trainable = value
+        self.node = Node.leaf(self) if value and is_float_dtype(self.dtype) else None
+        config.bump_structure()
+
+    @property
+    def value(self) -> Tensor:
+        return self
+
+    def assign(self, value) -> Variable:
+        """Copies `value` (same shape, or broadcastable) into the variable's memory."""
+        _assign(self, value, "assign")
+        return self
+
+    def assign_add(self, value) -> Variable:
+        _assign(self, value, "assign_add")
+        return self
+
+    def assign_sub(self, value) -> Variable:
+        _assign(self, value, "assign_sub")
+        return self
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the values: the variable itself changes in place."""
+        return super().numpy().copy()
+
+    def __array__(self, dtype=None, copy=None):
+        array = super().__array__(dtype)
+        return array.copy() if array is self.data else array
+
+    def __deepcopy__(self, memo):
+        copy = Variable(self.data.copy(), dtype=self.dtype, trainable=self.trainable, name=self.name,
+                        regularizer=self.regularizer, constraint=self.constraint)
+        copy.path = self.path
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce__(self):
+        return (_rebuild_variable, (self.data.copy(), self.dtype, self.trainable, self.name, self.path,
+                                    self.regularizer, self.constraint))
+
+    def __repr__(self):
+        shown = "being recorded" if _core.is_recording() else f"value={np.array_repr(self.data)}"
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, {shown}>"
+
+
+def _rebuild_variable(data, dtype, trainable, name, path, regularizer, constraint):
+    variable = Variable(data, dtype=dtype, trainable=trainable, name=name, regularizer=regularizer,
+                        constraint=constraint)
+    variable.path = path
+    return variable
+
+
+_variable_count = 0
+
+
+def _auto_name() -> str:
+    global _variable_count
+    _variable_count += 1
+    return "variable" if _variable_count == 1 else f"variable_{_variable_count - 1}"
+
+
+def _initial_value(initializer, shape, dtype) -> np.ndarray:
+    """A fresh aligned array, never shared with the caller's."""
+    if callable(initializer) and not isinstance(initializer, Tensor):
+        if shape is None:
+            raise ValueError("When creating a Variable from an initializer, the `shape` argument should be specified."
+                             f" Received: initializer={initializer} and shape={shape}")
+        dtype = standardize_dtype(dtype)
+        value = initializer(tuple(shape), dtype=dtype)
+    else:
+        value = initializer
+    value = np.asarray(value.data if isinstance(value, Tensor) else value)
+    if dtype is None:
+        dtype = config.floatx() if value.dtype.kind == "f" else _STORED_AS.get(value.dtype.name, value.dtype.name)
+    dtype = _STORED_AS[standardize_dtype(dtype)]
+    if shape is not None and tuple(shape) != value.shape:
+        raise ValueError(f"Variable: the initial value has shape {value.shape}; expected shape {tuple(shape)}.")
+    array = _core.empty(value.shape, dtype)
+    np.copyto(array, value, casting="unsafe")
+    return array
+
+
+def _assign(variable: Variable, value, how: str) -> None:
+    # Installed by ops.operators, which knows the kernels.
+    raise NotImplementedError("pydl.ops is not imported")

@@ -1,0 +1,76 @@
+"""Nested structures of lists, tuples and dicts: flatten, map, rebuild. Dict entries go in sorted key order."""
+
+from __future__ import annotations
+
+__all__ = ["assert_same_structure", "flatten", "is_nested", "map_structure", "pack_sequence_as"]
+
+
+def is_nested(structure) -> bool:
+    """Whether `structure` is a list, tuple or dict."""
+    return isinstance(structure, (list, tuple, dict))
+
+
+def _children(structure) -> list:
+    if isinstance(structure, dict):
+        return [structure[key] for key in _keys(structure)]
+    return list(structure)
+
+
+def _keys(structure: dict) -> list:
+    try:
+        return sorted(structure)
+    except TypeError:
+        return list(structure)
+
+
+def _like(structure, children):
+    if isinstance(structure, dict):
+        by_key = dict(zip(_keys(structure), children))
+        return type(structure)((key, by_key[key]) for key in structure)
+    if hasattr(structure, "_fields"):  # a named tuple
+        return type(structure)(*children)
+    return type(structure)(children)
+
+
+def flatten(structure) -> list:
+    """The leaves from left to right; a leaf alone gives a list of one."""
+    if not is_nested(structure):
+        return [structure]
+    return [leaf for child in _children(structure) for leaf in flatten(child)]
+
+
+def map_structure(func, *structures):
+    """Applies `func` leaf by leaf to structures of one form and returns the results in that form.
+
+    Raises:
+        ValueError: when the structures differ.
+    """
+    first = structures[0]
+    if not is_nested(first):
+        return func(*structures)
+    for other in structures[1:]:
+        _check_same_level(first, other)
+    return _like(first, [map_structure(func, *parts) for parts in zip(*map(_children, structures))])
+
+
+def pack_sequence_as(structure, flat_sequence):
+    """The leaves `flat_sequence` in the form of `structure`."""
+    leaves = iter(flat_sequence)
+    packed = map_structure(lambda _: next(leaves), structure)
+    if next(leaves, flatten) is not flatten:
+        raise ValueError("pack_sequence_as: more leaves than the structure has places.")
+    return packed
+
+
+def assert_same_structure(a, b) -> None:
+    """Raises ValueError when the structures differ."""
+    if is_nested(a) or is_nested(b):
+        _check_same_level(a, b)
+        for x, y in zip(_children(a), _children(b)):
+            assert_same_structure(x, y)
+
+
+def _check_same_level(a, b) -> None:
+    same = is_nested(a) and is_nested(b) and isinstance(a, dict) == isinstance(b, dict) and len(a) == len(b)
+    if not same or (isinstance(a, dict) and set(a) != set(b)):
+        raise ValueError(f"The structures differ: {a!r} and {b!r}.")

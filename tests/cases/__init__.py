@@ -1,0 +1,1 @@
+"""Rows of the conformance suite, one module per family; each exports `CASES`."""
