@@ -22,7 +22,8 @@ struct Block {
     }
 };
 
-py::array empty(const py::tuple& shape, const py::dtype& dtype) {
+py::array empty(const py::tuple& shape, const py::object& type) {
+    const py::dtype dtype = py::dtype::from_args(type);
     py::ssize_t count = 1;
     std::vector<py::ssize_t> extents;
     extents.reserve(shape.size());

@@ -35,6 +35,8 @@ struct Failure {
 class Program {
 public:
     Program() : arena_(std::make_shared<Arena>()) {}
+    Program(const Program&) = delete;
+    Program& operator=(const Program&) = delete;
 
     // Copies the words (fixed part, then the items of Dims and List parameters) and appends the step.
     void append(const Kernel& kernel, const Instance& instance, const word* words, std::size_t count,

@@ -1,0 +1,3 @@
+// Family activation.
+#pragma once
+#include "simd/vec.h"

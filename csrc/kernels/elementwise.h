@@ -1,0 +1,3 @@
+// Family elementwise.
+#pragma once
+#include "base/types.h"

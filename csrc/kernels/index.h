@@ -1,0 +1,3 @@
+// Family index.
+#pragma once
+#include "base/types.h"

@@ -1,0 +1,3 @@
+// Family loss.
+#pragma once
+#include "base/types.h"

@@ -1,0 +1,3 @@
+// Family matmul.
+#pragma once
+#include "base/types.h"

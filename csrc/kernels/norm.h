@@ -1,0 +1,3 @@
+// Family norm.
+#pragma once
+#include "base/types.h"

@@ -1,0 +1,3 @@
+// Family optimizer.
+#pragma once
+#include "base/types.h"

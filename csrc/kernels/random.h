@@ -1,0 +1,3 @@
+// Family random.
+#pragma once
+#include "base/types.h"

@@ -1,0 +1,3 @@
+// Family reduce.
+#pragma once
+#include "base/types.h"

@@ -1,0 +1,3 @@
+// Family shape.
+#pragma once
+#include "base/types.h"

@@ -1,0 +1,3 @@
+// Family softmax.
+#pragma once
+#include "base/types.h"
