@@ -182,13 +182,16 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 class paused_recording:
-    """Context: what happens inside is not part of the open recording (e.g. creating a variable)."""
+    """Context: what happens inside runs now, once, and is no part of an open recording or dry run (e.g. creating a
+    variable)."""
 
     def __enter__(self):
-        self._before = _core.open_recording(None)
+        self._program = _core.open_recording(None)
+        self._dry = _core.set_dry_run(False)
 
     def __exit__(self, *_):
-        _core.open_recording(self._before)
+        _core.open_recording(self._program)
+        _core.set_dry_run(self._dry)
 
 
 class _Names(threading.local):

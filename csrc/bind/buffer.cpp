@@ -42,7 +42,7 @@ py::array empty(const py::tuple& shape, const py::object& type) {
         throw py::value_error("empty: shape " + py::repr(shape).cast<std::string>() + " is too large");
     Recorder& r = recorder();
     auto block = std::make_unique<Block>();
-    if (r.open && r.dry == 0) {
+    if (r.open && !r.dry) {
         block->arena = r.open->arena();
         block->data = block->arena->allocate(static_cast<std::size_t>(bytes));
     } else {

@@ -52,7 +52,7 @@ word buffer_word(const Kernel& k, const Param& p, py::handle value) {
     if (p.writes && !(flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_))
         bad_argument(k, p, "a writeable array", py::str("a read-only one"));
     const void* data = array.data();
-    if (recorder().open && recorder().dry == 0) keep_alive_while_recorded(array, data);
+    if (recorder().open && !recorder().dry) keep_alive_while_recorded(array, data);
     return reinterpret_cast<word>(data);
 }
 

@@ -97,9 +97,9 @@ void bind_program(py::module_& m) {
           },
           py::arg("program").none(true));
     m.def("is_recording", [] { return open_program != nullptr; });
-    m.def("enter_dry_run", [] { ++recorder().dry; });
-    m.def("leave_dry_run", [] { --recorder().dry; });
-    m.def("is_dry_run", [] { return recorder().dry > 0; });
+    // Shapes only: kernels do not run. Returns what held before.
+    m.def("set_dry_run", [](bool dry) { std::swap(recorder().dry, dry); return dry; });
+    m.def("is_dry_run", [] { return recorder().dry; });
     m.def("set_label", [](std::string label) { recorder().label.swap(label); return label; });
     m.def("run_loop", &loop, py::arg("programs"), py::arg("index").noconvert(), py::arg("order"), py::arg("first"),
           py::arg("last"), py::arg("seconds"));

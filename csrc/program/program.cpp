@@ -73,7 +73,7 @@ std::vector<double> Program::profile(int repeats) const {
 
 dim launch(const Kernel& kernel, const Instance& instance, Call& call) {
     Recorder& r = recorder();
-    if (r.dry > 0) return -1;
+    if (r.dry) return -1;
     // One contiguous block: parameters, then the items of their lists.
     thread_local std::vector<word> block;
     block.resize(call.count + call.items.size());

@@ -79,7 +79,7 @@ struct Call {
 // Per thread: the program that is being recorded (if any), and whether kernels run at all.
 struct Recorder {
     Program* open = nullptr;
-    int dry = 0;  // > 0: shapes only, nothing runs and nothing is recorded
+    bool dry = false;  // shapes only, nothing runs and nothing is recorded
     std::string label;
 };
 Recorder& recorder();

@@ -1,0 +1,214 @@
+"""Names <-> classes, objects <-> plain dicts (Keras 3's serialisation form), automatic names.
+
+A config is data: deserialising looks names up in the table below and never imports or runs code a file names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import threading
+
+import numpy as np
+
+_registered: dict[str, object] = {}  # "package>Name" -> class or function of the user
+_registered_names: dict[object, str] = {}
+_builtins: dict[str, object] = {}  # "keras.layers>Dense" -> ours
+_builtin_modules: dict[object, str] = {}
+_scopes = threading.local()
+_counts: dict[str, int] = {}
+
+
+def to_snake_case(name: str) -> str:
+    """"BatchNormalization" -> "batch_normalization"."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def auto_name(prefix: str) -> str:
+    """"dense", then "dense_1", ... until `reset_names`."""
+    count = _counts.get(prefix, 0)
+    _counts[prefix] = count + 1
+    return prefix if count == 0 else f"{prefix}_{count}"
+
+
+def reset_names() -> None:
+    _counts.clear()
+
+
+def builtin(module: str):
+    """Class decorator: makes a class of ours known under Keras's public module path, e.g. "keras.layers"."""
+
+    def enter(cls):
+        _builtins[f"{module}>{cls.__name__}"] = cls
+        _builtin_modules[cls] = module
+        return cls
+
+    return enter
+
+
+def register_keras_serializable(package: str = "Custom", name: str | None = None):
+    """Decorator: makes a class or function of the user loadable from files as "package>name"."""
+
+    def enter(obj):
+        if inspect.isclass(obj) and not hasattr(obj, "get_config"):
+            raise ValueError("Cannot register a class that does not have a get_config() method.")
+        full = f"{package}>{name or obj.__name__}"
+        _registered[full] = obj
+        _registered_names[obj] = full
+        return obj
+
+    return enter
+
+
+def get_registered_name(obj) -> str:
+    return _registered_names.get(obj, obj.__name__)
+
+
+def get_registered_object(name: str, custom_objects=None, module_objects=None):
+    """The class or function registered as `name`, or None."""
+    for table in (custom_objects or {}, *reversed(_scope_stack()), _registered, module_objects or {}):
+        if name in table:
+            return table[name]
+    return None
+
+
+def get_custom_objects() -> dict:
+    """The table of user registrations itself; entries may be added."""
+    return _registered
+
+
+def _scope_stack() -> list[dict]:
+    if not hasattr(_scopes, "stack"):
+        _scopes.stack = []
+    return _scopes.stack
+
+
+class CustomObjectScope:
+    """Context: names in the given dict(s) are known to deserialisation inside."""
+
+    def __init__(self, *custom_objects):
+        self._objects = {}
+        for objects in custom_objects:
+            self._objects.update(objects or {})
+
+    def __enter__(self):
+        _scope_stack().append(self._objects)
+        return self
+
+    def __exit__(self, *_):
+        _scope_stack().pop()
+
+
+custom_object_scope = CustomObjectScope
+
+
+def serialize_keras_object(obj):
+    """The plain form of a layer, optimizer, loss ... or of a structure of them, as Keras 3 writes it to config.json."""
+    if obj is None or isinstance(obj, (str, bool, int, float)):
+        return obj
+    if isinstance(obj, (list, tuple)):
+        items = [serialize_keras_object(item) for item in obj]
+        return tuple(items) if isinstance(obj, tuple) else items
+    if isinstance(obj, dict):
+        return {key: serialize_keras_object(value) for key, value in obj.items()}
+    if isinstance(obj, bytes):
+        return {"class_name": "__bytes__", "config": {"value": obj.decode("utf-8")}}
+    if isinstance(obj, np.generic):
+        return obj.item()
+    if isinstance(obj, np.ndarray):
+        return {"class_name": "__numpy__", "config": {"value": obj.tolist(), "dtype": obj.dtype.name}}
+    if hasattr(obj, "keras_tensor_config"):
+        return obj.keras_tensor_config()
+    if type(obj).__module__ == "pydl.tensor":
+        return {"class_name": "__tensor__", "config": {"value": obj.numpy().tolist(), "dtype": obj.dtype}}
+    if inspect.isfunction(obj) and obj.__name__ == "<lambda>":
+        raise ValueError("A lambda cannot be saved: a model file never contains code. Give the function a name and"
+                         " register it with register_keras_serializable.")
+    if inspect.isfunction(obj) or inspect.isbuiltin(obj):
+        return {"module": "builtins", "class_name": "function", "config": obj.__name__,
+                "registered_name": _registered_names.get(obj, "function")}
+    if not hasattr(obj, "get_config"):
+        raise TypeError(f"Cannot serialize {obj!r} of type {type(obj).__name__}: it has no get_config().")
+    cls = type(obj)
+    plain = {"module": _builtin_modules.get(cls), "class_name": cls.__name__,
+             "config": _serialize_dict(obj.get_config()), "registered_name": None}
+    if cls in _registered_names:
+        plain["registered_name"] = _registered_names[cls]
+    elif cls not in _builtin_modules:
+        plain["module"], plain["registered_name"] = cls.__module__, cls.__name__
+    if hasattr(obj, "get_build_config"):
+        build = obj.get_build_config()
+        if build is not None:
+            plain["build_config"] = _serialize_dict(build)
+    if hasattr(obj, "get_compile_config"):
+        compiled = obj.get_compile_config()
+        if compiled is not None:
+            plain["compile_config"] = _serialize_dict(compiled)
+    return plain
+
+
+def _serialize_dict(config: dict) -> dict:
+    return {key: serialize_keras_object(value) for key, value in config.items()}
+
+
+def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **kwargs):
+    """The inverse of `serialize_keras_object`.
+
+    Raises:
+        ValueError: for a class that is neither ours nor registered nor in `custom_objects`.
+    """
+    if isinstance(config, (list, tuple)):
+        return type(config)(deserialize_keras_object(item, custom_objects) for item in config)
+    if not isinstance(config, dict):
+        return config
+    if "class_name" not in config or "config" not in config:
+        return {key: deserialize_keras_object(value, custom_objects) for key, value in config.items()}
+    name, inner = config["class_name"], config["config"]
+    if name == "__numpy__":
+        return np.array(inner["value"], dtype=inner["dtype"])
+    if name == "__tensor__":
+        from pydl.tensor import from_numpy
+
+        return from_numpy(np.array(inner["value"], dtype=inner["dtype"]))
+    if name == "__bytes__":
+        return inner["value"].encode("utf-8")
+    if name == "__lambda__":
+        raise ValueError("The file contains a Python lambda as byte code. pydl never runs code from a file: rebuild the"
+                         " model in Python with a named, registered function and load its weights.")
+    if name == "function":
+        return _find(config, inner, custom_objects)
+    if name == "DTypePolicy":
+        return inner["name"]
+    cls = _find(config, name, custom_objects)
+    if not inspect.isclass(cls):
+        raise ValueError(f"Cannot deserialize '{name}': it names {cls!r}, which is not a class.")
+    with CustomObjectScope(custom_objects):
+        obj = cls.from_config({**inner})
+        build = config.get("build_config")
+        if build and hasattr(obj, "build_from_config") and not getattr(obj, "built", False):
+            obj.build_from_config(build)
+        compiled = config.get("compile_config")
+        if compiled and hasattr(obj, "compile_from_config"):
+            obj.compile_from_config(compiled)
+    return obj
+
+
+def _find(config, name, custom_objects):
+    for key in (config.get("registered_name"), name):
+        found = get_registered_object(key, custom_objects) if key else None
+        if found is not None:
+            return found
+    module = config.get("module") or ""
+    found = _builtins.get(f"{module}>{name}")
+    if found is None and (module.startswith("keras") or module == "builtins"):
+        # Keras moves classes between internal modules; the class name decides.
+        by_name = [cls for key, cls in _builtins.items() if key.endswith(f">{name}")]
+        found = by_name[0] if len(by_name) == 1 else None
+    if found is None and config["class_name"] == "function":
+        return name  # resolved by the `get` of its field (activations, losses, metrics ...)
+    if found is None:
+        raise ValueError(f"Unknown class '{name}' (module {module or 'none'}). If it is yours, decorate it with"
+                         " @register_keras_serializable() or pass it in `custom_objects`.")
+    return found
