@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
+
+import numpy as np
 
 from pydl import _core, tree
 from pydl.autograd import no_grad
+from pydl.registry import auto_name
 from pydl.tensor import Tensor, empty, standardize_dtype
 
 _count = itertools.count()
@@ -82,10 +86,20 @@ class OpCall:
 
     def __init__(self, fn):
         self.fn = fn
-        self.name = f"{fn.__name__}_{next(_count)}"
+        self.name = auto_name(fn.__name__)
 
     def __call__(self, *args, **kwargs):
         return self.fn(*args, **kwargs)
+
+    def static_arguments(self, node: SymbolicNode) -> dict:
+        """Arguments of the call that hold no KerasTensor, by name."""
+        bound = inspect.signature(self.fn).bind(*node.args, **node.kwargs).arguments
+        return {k: v for k, v in bound.items() if not is_symbolic(v)}
+
+    def positional_numbers(self, node: SymbolicNode) -> bool:
+        """Whether the op is a binary one called with a plain number or array beside a tensor, like x + 1."""
+        return len(node.args) == 2 and any(isinstance(a, (int, float, np.ndarray, Tensor)) for a in node.args) and (
+            tuple(inspect.signature(self.fn).parameters)[:2] == ("x1", "x2"))
 
 
 def is_symbolic(*args, **kwargs) -> bool:

@@ -263,9 +263,10 @@ class Variable(Tensor):
         value = bool(value)
         if value == self._trainable:
             return
+        if self._trainable is not None:
+            config.bump_structure()
         self._trainable = value
         self.node = Node.leaf(self) if value and is_float_dtype(self.dtype) else None
-        config.bump_structure()
 
     @property
     def value(self) -> Tensor:

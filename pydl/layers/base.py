@@ -1,0 +1,682 @@
+"""Layer: state (variables, sub-layers), `build` / `call`, masks, the training flag, and InputSpec."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+
+import numpy as np
+
+from pydl import _core, config, constraints, initializers, ops, regularizers, tree
+from pydl.registry import auto_name, to_snake_case
+from pydl.symbolic import KerasTensor, SymbolicNode, infer, is_symbolic
+from pydl.tensor import Tensor, Variable, from_numpy, is_float_dtype, name_scope, standardize_dtype
+
+__all__ = ["InputSpec", "Layer"]
+
+
+class InputSpec:
+    """What a layer demands of an input: dtype, rank, fixed dimensions.
+
+    Args:
+        dtype: expected dtype name.
+        shape: expected shape, None for free dimensions.
+        ndim, max_ndim, min_ndim: expected rank, or its bounds.
+        axes: dict axis -> size.
+        allow_last_axis_squeeze: accept a missing or extra last axis of size 1.
+        name: key in a dict input.
+        optional: whether None may be passed.
+    """
+
+    def __init__(self, dtype=None, shape=None, ndim=None, max_ndim=None, min_ndim=None, axes=None,
+                 allow_last_axis_squeeze=False, name=None, optional=False):
+        self.dtype = None if dtype is None else standardize_dtype(dtype)
+        self.shape = None if shape is None else tuple(shape)
+        self.ndim = len(self.shape) if self.shape is not None else ndim
+        self.max_ndim = max_ndim
+        self.min_ndim = min_ndim
+        self.axes = {int(k): v for k, v in (axes or {}).items()}
+        self.allow_last_axis_squeeze = allow_last_axis_squeeze
+        self.name = name
+        self.optional = optional
+
+    def __repr__(self):
+        parts = [f"{k}={v}" for k, v in vars(self).items() if v not in (None, {}, False)]
+        return f"InputSpec({', '.join(parts)})"
+
+    def get_config(self) -> dict:
+        return {k: getattr(self, k) for k in ("dtype", "shape", "ndim", "max_ndim", "min_ndim", "axes")}
+
+    @classmethod
+    def from_config(cls, config) -> InputSpec:
+        return cls(**config)
+
+    def problem(self, shape) -> str | None:
+        """What is wrong with an input of `shape`, as the end of a sentence; None when it fits."""
+        rank = len(shape)
+        if self.ndim is not None and rank != self.ndim:
+            return f"expected ndim={self.ndim}, found ndim={rank}"
+        if self.max_ndim is not None and rank > self.max_ndim:
+            return f"expected max_ndim={self.max_ndim}, found ndim={rank}"
+        if self.min_ndim is not None and rank < self.min_ndim:
+            return f"expected min_ndim={self.min_ndim}, found ndim={rank}"
+        for axis, size in self.axes.items():
+            if size is not None and shape[axis] is not None and shape[axis] != size:
+                return f"expected axis {axis} of input shape to have value {size}, but received {shape[axis]}"
+        if self.shape is not None:
+            for want, got in zip(self.shape, shape):
+                if want is not None and got is not None and want != got:
+                    return f"expected shape={self.shape}, found shape={tuple(shape)}"
+        return None
+
+
+class CallContext(threading.local):
+    """What nested layer calls share: the training flag and the losses added on the way."""
+
+    def __init__(self):
+        self.depth = 0
+        self.training = None
+
+
+_context = CallContext()
+
+
+@functools.lru_cache(maxsize=1024)
+def _signature(function):
+    return inspect.signature(function)
+
+
+def _call_parameters(layer) -> dict:
+    """Names of `call`'s parameters -> default, for the class (cached)."""
+    return {name: p.default for name, p in _signature(type(layer).call).parameters.items()
+            if name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+
+
+def _shape_of(x):
+    if x is None:
+        return None
+    return tree.map_structure(lambda t: tuple(t.shape) if hasattr(t, "shape") else None, x)
+
+
+def _is_tensor(x) -> bool:
+    return isinstance(x, (Tensor, KerasTensor, np.ndarray))
+
+
+class Layer:
+    """A function with state: the base of every layer and model.
+
+    Subclasses write `__init__`, `build(input_shape)` (make variables with `add_weight`), `call(inputs, ...)` and
+    `get_config()`. `call` may take `training` and `mask`; both arrive by themselves.
+
+    Args:
+        activity_regularizer: callable on the output whose value, divided by the batch size, joins the loss.
+        trainable: whether gradients update the layer's variables.
+        dtype: of variables and computation, `config.floatx()` by default.
+        autocast: cast float inputs to the compute dtype.
+        name: unique in a model; made from the class name by default.
+    """
+
+    _quiet = frozenset(("built",))  # attributes that no recorded program depends on
+
+    def __new__(cls, *args, **kwargs):
+        layer = super().__new__(cls)
+        # For get_config of classes that do not write one: the arguments as given.
+        object.__setattr__(layer, "_init_arguments", (args, kwargs))
+        object.__setattr__(layer, "_variables", [])
+        object.__setattr__(layer, "_losses", [])
+        object.__setattr__(layer, "_inbound_nodes", [])
+        object.__setattr__(layer, "built", False)
+        object.__setattr__(layer, "_path", None)
+        object.__setattr__(layer, "_build_shapes", None)
+        return layer
+
+    def __init__(self, *, activity_regularizer=None, trainable=True, dtype=None, autocast=True, name=None, **kwargs):
+        input_dim = kwargs.pop("input_dim", None)
+        input_shape = kwargs.pop("input_shape", (input_dim,) if input_dim is not None else None)
+        if kwargs:
+            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(f"Argument `name` must be a string and cannot contain character `/`. Received: name={name}")
+        self.name = name or auto_name(to_snake_case(type(self).__name__))
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self._trainable = bool(trainable)
+        self._dtype = _dtype_name(dtype)
+        self.autocast = autocast
+        self.input_spec = None
+        self.supports_masking = False
+        if input_shape is not None:  # Sequential turns it into an Input
+            self._declared_input_shape = tuple(input_shape)
+
+    # ---- state -------------------------------------------------------------------------------------------------
+
+    def __setattr__(self, key, value):
+        if isinstance(value, Variable):
+            if not any(v is value for v in self._variables):
+                self._variables.append(value)
+        if self.built and not key.startswith("_") and key not in self._quiet and not _core.is_recording():
+            config.bump_structure()  # recorded programs may have baked the old value in
+        object.__setattr__(self, key, value)
+
+    def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
+                   constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
+        """Creates a variable of the layer.
+
+        Args:
+            shape: tuple of ints; () by default.
+            initializer: name, Initializer, callable `(shape, dtype)` or None (Glorot uniform for floats, else zeros).
+            dtype: the layer's variable dtype by default.
+            trainable: whether gradients update it.
+            regularizer, constraint: names, objects or callables.
+            name: last part of the variable's path.
+        """
+        dtype = standardize_dtype(dtype or self._dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if is_float_dtype(dtype) else "zeros"
+        path = self._path or self.name
+        with _Path(path):
+            variable = Variable(initializers.get(initializer), shape=tuple(shape or ()), dtype=dtype,
+                                trainable=trainable, name=name, regularizer=regularizers.get(regularizer),
+                                constraint=constraints.get(constraint))
+        variable.overwrite_with_gradient = overwrite_with_gradient
+        if trainable and not self.trainable:
+            variable.trainable = False
+            object.__setattr__(variable, "_frozen_by_layer", True)
+        self._variables.append(variable)
+        return variable
+
+    add_variable = add_weight
+
+    def _own_layers(self) -> list[Layer]:
+        """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""
+        found: list[Layer] = []
+        seen: set[int] = set()
+
+        def visit(value):
+            if isinstance(value, Layer):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    found.append(value)
+            elif isinstance(value, (list, tuple)):
+                for item in value:
+                    visit(item)
+            elif isinstance(value, dict):
+                for item in value.values():
+                    visit(item)
+
+        for key, value in self.__dict__.items():
+            if key not in _NOT_STATE:
+                visit(value)
+        return found
+
+    def _flatten_layers(self, include_self=True, recursive=True) -> list[Layer]:
+        found, queue = [], [self]
+        seen = set()
+        while queue:
+            layer = queue.pop(0)
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            found.append(layer)
+            if recursive or layer is self:
+                queue = layer._own_layers() + queue
+        return found if include_self else found[1:]
+
+    def _own_metrics(self) -> list:
+        from pydl.metrics import Metric
+
+        return [value for value in self.__dict__.values() if isinstance(value, Metric)]
+
+    def _own_seed_variables(self) -> list[Variable]:
+        from pydl.random import SeedGenerator
+
+        return [value.state for value in self.__dict__.values() if isinstance(value, SeedGenerator)]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables, metrics' and random generators' included."""
+        return _unique([v for layer in self._flatten_layers()
+                        for v in layer._variables + layer._own_seed_variables()]
+                       + [v for m in self.metrics for v in m.variables])
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Variables that make up the layer's function: own trainable, own non-trainable, then the sub-layers'."""
+        own = [v for v in self._variables if v.trainable or getattr(v, "_frozen_by_layer", False)]
+        own += [v for v in self._variables if not any(v is w for w in own)]
+        return _unique(own + [v for layer in self._own_layers() for v in layer.weights])
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        return self.trainable_weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        if not self.trainable:
+            return []
+        own = [v for v in self._variables if v.trainable]
+        return _unique(own + [v for layer in self._own_layers() for v in layer.trainable_weights])
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        trainable = {id(v) for v in self.trainable_weights}
+        return [v for v in self.variables if id(v) not in trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trainable = {id(v) for v in self.trainable_weights}
+        return [v for v in self.weights if id(v) not in trainable]
+
+    @property
+    def metrics(self) -> list:
+        return _unique([m for layer in self._flatten_layers() for m in layer._own_metrics()])
+
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        return [v for m in self.metrics for v in m.variables]
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value) -> None:
+        value = bool(value)
+        self._trainable = value
+        for v in self._variables:
+            if not value and v.trainable:
+                v.trainable = False
+                object.__setattr__(v, "_frozen_by_layer", True)
+            elif value and getattr(v, "_frozen_by_layer", False):
+                v.trainable = True
+                object.__setattr__(v, "_frozen_by_layer", False)
+        for layer in self._own_layers():
+            layer.trainable = value
+        config.bump_structure()
+
+    @property
+    def dtype(self) -> str:
+        return self._dtype
+
+    variable_dtype = compute_dtype = input_dtype = dtype
+
+    @property
+    def dtype_policy(self) -> str:
+        return self._dtype
+
+    @property
+    def path(self) -> str:
+        """Where the layer is: "model/block/dense"."""
+        return self._path or self.name
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the values of `weights`."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights) -> None:
+        """Assigns `weights`, in the order of `get_weights`. Nothing is assigned unless all shapes fit."""
+        variables = self.weights
+        if len(variables) != len(weights):
+            raise ValueError(
+                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length {len(weights)},"
+                f" but the layer was expecting {len(variables)} weights.")
+        arrays = [np.asarray(w.data if isinstance(w, Tensor) else w) for w in weights]
+        for v, a in zip(variables, arrays):
+            if v.shape != a.shape:
+                raise ValueError(f"Layer {self.name} weight shape {v.shape} is not compatible with provided weight"
+                                 f" shape {a.shape} (variable {v.path}).")
+        for v, a in zip(variables, arrays):
+            v.assign(a)
+
+    def count_params(self) -> int:
+        if not self.built:
+            raise ValueError(f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built."
+                             " You can build it manually via: `layer.build(input_shape)`.")
+        return sum(v.size for v in self.weights)
+
+    # ---- losses ------------------------------------------------------------------------------------------------
+
+    def add_loss(self, loss) -> None:
+        """Adds scalar(s) to the training loss of the model this call belongs to."""
+        for value in tree.flatten(loss):
+            self._losses.append(value() if callable(value) and not isinstance(value, Tensor) else value)
+
+    @property
+    def losses(self) -> list:
+        """Losses added by the last call, and the penalties of regularised variables."""
+        found = [value for layer in self._flatten_layers() for value in layer._losses]
+        return found + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+
+    def _clear_losses(self) -> None:
+        for layer in self._flatten_layers():
+            if layer._losses:
+                layer._losses.clear()
+
+    # ---- build and call ----------------------------------------------------------------------------------------
+
+    def build(self, input_shape=None) -> None:
+        """Makes the variables. Called once, before the first `call`, with the shape of the first input (or, when the
+        parameters are named `<argument>_shape`, the shapes of those arguments)."""
+        self._is_default_build = True
+
+    def call(self, *args, **kwargs):
+        raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call()` method implemented.")
+
+    def __call__(self, *args, **kwargs):
+        if "_trainable" not in self.__dict__:
+            raise RuntimeError(f"In layer {type(self).__name__}, you forgot to call `super().__init__()` as the first"
+                               " statement in the `__init__()` method.")
+        if is_symbolic(*args, **kwargs):
+            return self._symbolic_call(args, kwargs)
+        args = tuple(self._convert(a) for a in args)
+        kwargs = {k: self._convert(v) if k not in ("training", "mask") else v for k, v in kwargs.items()}
+        self._check_input(args, kwargs)
+        with _Path(self.name) as path:
+            if not self.built:
+                self._maybe_build(path.full, args, kwargs)
+            label = _core.set_label(self._path or path.full)
+            context = _context
+            outer_training = context.training
+            try:
+                if context.depth == 0:
+                    self._clear_losses()
+                context.depth += 1
+                self._fill_in_arguments(args, kwargs)
+                context.training = kwargs.get("training", context.training)
+                if "training" in kwargs and "training" not in _call_parameters(self) and not _takes_any(self):
+                    kwargs.pop("training")
+                outputs = self.call(*args, **kwargs)
+                self._set_mask(args, kwargs, outputs)
+                if self.activity_regularizer is not None:
+                    for y in tree.flatten(outputs):
+                        self.add_loss(self.activity_regularizer(y) / y.shape[0])
+            finally:
+                context.depth -= 1
+                context.training = outer_training
+                _core.set_label(label)
+        return outputs
+
+    def _symbolic_call(self, args, kwargs):
+        self._check_input(args, kwargs)
+        outputs = infer(self._infer_call, args, kwargs)
+        node = SymbolicNode(self, args, kwargs, outputs)
+        self._inbound_nodes.append(node)
+        return outputs
+
+    def _infer_call(self, *args, **kwargs):
+        outputs = self(*args, **kwargs)
+        self._clear_losses()
+        return outputs
+
+    def _convert(self, value):
+        if isinstance(value, Tensor):
+            if self.autocast and value.data.dtype.kind == "f" and value.dtype != self._dtype:
+                return _keep_mask(value, ops.cast(value, self._dtype))
+            return value
+        if isinstance(value, np.ndarray):
+            return self._convert(from_numpy(value))
+        if isinstance(value, (list, tuple, dict)) and any(_is_tensor(x) for x in tree.flatten(value)):
+            return tree.map_structure(self._convert, value)
+        if isinstance(value, list) and value and not any(callable(x) or isinstance(x, str) for x in tree.flatten(value)):
+            return self._convert(from_numpy(np.asarray(value)))  # a nested list of numbers
+        return value
+
+    def _check_input(self, args, kwargs) -> None:
+        if self.input_spec is None or not (args or kwargs):
+            return
+        specs = tree.flatten(self.input_spec)
+        inputs = tree.flatten(args[0] if args else next(iter(kwargs.values())))
+        if len(specs) != len(inputs):
+            raise ValueError(f'Layer "{self.name}" expects {len(specs)} input(s), but it received {len(inputs)} input'
+                             f" tensors.")
+        for i, (spec, x) in enumerate(zip(specs, inputs)):
+            problem = spec.problem(x.shape) if spec is not None and hasattr(x, "shape") else None
+            if problem:
+                which = "" if len(specs) == 1 else f" {i}"
+                raise ValueError(f'Input{which} of layer "{self.name}" is incompatible with the layer: {problem}.'
+                                 f" Full shape received: {tuple(x.shape)}")
+
+    def _maybe_build(self, path: str, args, kwargs) -> None:
+        object.__setattr__(self, "_path", path)
+        names = list(_call_parameters(self))
+        given = dict(zip(names, args))
+        given.update({k: v for k, v in kwargs.items() if any(_is_tensor(x) for x in tree.flatten(v))})
+        shapes = {f"{k}_shape": _shape_of(v) for k, v in given.items()
+                  if any(_is_tensor(x) for x in tree.flatten(v))}
+        parameters = [n for n, p in _signature(type(self).build).parameters.items()
+                      if n != "self" and p.kind != p.VAR_KEYWORD]
+        if len(parameters) > 1 or (parameters and parameters[0] in shapes and parameters[0] != "input_shape"):
+            chosen = {n: shapes[n] for n in parameters if n in shapes}
+            object.__setattr__(self, "_build_shapes", chosen)
+            self.build(**chosen)
+        else:
+            shape = next(iter(shapes.values()), None)
+            object.__setattr__(self, "_build_shapes", {"input_shape": shape})
+            self.build(shape)
+        object.__setattr__(self, "built", True)
+
+    def _fill_in_arguments(self, args, kwargs) -> None:
+        """Adds `training` and `mask` where `call` takes them and the caller did not give them."""
+        parameters = _call_parameters(self)
+        names = list(parameters)
+        if "training" in parameters and names.index("training") >= len(args) and kwargs.get("training") is None:
+            inherited = _context.training
+            default = parameters["training"]
+            kwargs["training"] = bool(inherited if inherited is not None else default or False)
+        if "mask" in parameters and names.index("mask") >= len(args) and kwargs.get("mask") is None and args:
+            masks = tree.map_structure(lambda t: getattr(t, "_keras_mask", None), args[0])
+            if any(m is not None for m in tree.flatten(masks)):
+                kwargs["mask"] = masks
+        for name in names[1:]:
+            if name.endswith("_mask") and name not in kwargs and names.index(name) >= len(args):
+                source = name[: -len("_mask")]
+                value = kwargs.get(source) if source in kwargs else (
+                    args[names.index(source)] if source in names and names.index(source) < len(args) else None)
+                mask = getattr(value, "_keras_mask", None)
+                if mask is not None:
+                    kwargs[name] = mask
+
+    def _set_mask(self, args, kwargs, outputs) -> None:
+        if not self.supports_masking and type(self).compute_mask is Layer.compute_mask:
+            return
+        if not args:
+            return
+        previous = tree.map_structure(lambda t: getattr(t, "_keras_mask", None), args[0])
+        flat = tree.flatten(previous)
+        if type(self).compute_mask is Layer.compute_mask and all(m is None for m in flat):
+            return
+        masks = self.compute_mask(args[0], previous)
+        outputs = tree.flatten(outputs)
+        masks = tree.flatten(masks) if masks is not None else []
+        for y, m in zip(outputs, masks):
+            if m is not None and isinstance(y, Tensor) and not isinstance(y, Variable):
+                y._keras_mask = m
+
+    def compute_mask(self, inputs, previous_mask):
+        """The mask of the output; by default the input's goes through."""
+        return previous_mask
+
+    def compute_output_shape(self, *args, **kwargs):
+        """Shape of the output for inputs of the given shape(s), None for unknown dimensions."""
+        def symbolic(shape):
+            return KerasTensor(shape, self._dtype)
+
+        def is_shape(s):
+            return isinstance(s, (tuple, list)) and all(d is None or isinstance(d, (int, np.integer)) for d in s)
+
+        def convert(s):
+            if is_shape(s):
+                return symbolic(s)
+            return {k: convert(v) for k, v in s.items()} if isinstance(s, dict) else [convert(x) for x in s]
+
+        kwargs = {k.removesuffix("_shape"): convert(v) for k, v in kwargs.items()}
+        if "input" in kwargs:
+            args, kwargs = (*args, ), {k: v for k, v in kwargs.items() if k != "input"} | {
+                next(iter(_call_parameters(self))): kwargs["input"]}
+        outputs = infer(self._infer_call, tuple(convert(a) for a in args), kwargs)
+        return tree.map_structure(lambda t: t.shape, outputs)
+
+    def compute_output_spec(self, *args, **kwargs):
+        """KerasTensor(s) of the output for KerasTensor inputs, without adding a node."""
+        return infer(self._infer_call, args, kwargs)
+
+    # ---- functional graph --------------------------------------------------------------------------------------
+
+    @property
+    def input(self):
+        """The symbolic input, when the layer was called on exactly one."""
+        return self._node_attribute("input")
+
+    @property
+    def output(self):
+        """The symbolic output, when the layer was called exactly once."""
+        return self._node_attribute("output")
+
+    def _node_attribute(self, what):
+        if not self._inbound_nodes:
+            raise AttributeError(f"The layer {self.name} has never been called and thus has no defined {what}.")
+        if len(self._inbound_nodes) > 1:
+            raise AttributeError(f"The layer {self.name} has multiple inbound nodes, hence the notion of"
+                                 f" \"layer {what}\" is ill-defined.")
+        node = self._inbound_nodes[0]
+        if what == "output":
+            return node.outputs
+        return node.inputs[0] if len(node.inputs) == 1 else node.inputs
+
+    # ---- configuration -----------------------------------------------------------------------------------------
+
+    def get_config(self) -> dict:
+        """What `from_config` needs to make the layer again, without weights."""
+        base = {"name": self.name, "trainable": self.trainable, "dtype": _dtype_config(self._dtype)}
+        if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:
+            # A class that writes no get_config: its arguments, if they are plain values.
+            args, kwargs = self._init_arguments
+            parameters = [n for n, p in _signature(type(self).__init__).parameters.items()
+                          if n != "self" and p.kind == p.POSITIONAL_OR_KEYWORD]
+            given = {**dict(zip(parameters, args)), **kwargs}
+            if not all(_is_plain(v) for v in given.values()):
+                raise NotImplementedError(
+                    f"Object {type(self).__name__} was created by passing non-serializable argument values in"
+                    f" `__init__()`, and therefore the object must override `get_config()` in order to be serializable.")
+            return {**base, **given}
+        if self.activity_regularizer is not None:
+            base["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return base
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config.pop("quantization_config", None)
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise TypeError(f"Error when deserializing class '{cls.__name__}' using config={config}.\n\n{error}") from error
+
+    def get_build_config(self) -> dict | None:
+        return self._build_shapes
+
+    def build_from_config(self, config) -> None:
+        """Builds from `get_build_config`."""
+        if not config or self.built:
+            return
+        shapes = {k: _as_shape(v) for k, v in config.items()}
+        with _Path(self.name) as path:
+            object.__setattr__(self, "_path", path.full)
+            object.__setattr__(self, "_build_shapes", shapes)
+            if set(shapes) == {"input_shape"}:
+                if shapes["input_shape"] is None:
+                    return
+                self.build(shapes["input_shape"])
+            else:
+                self.build(**shapes)
+        object.__setattr__(self, "built", True)
+
+    def save_own_variables(self, store) -> None:
+        """Writes the layer's own variables into a dict-like `store`, keyed "0", "1", ..."""
+        for i, v in enumerate(self._ordered_own_variables()):
+            store[str(i)] = v.numpy()
+
+    def load_own_variables(self, store) -> None:
+        """Reads what `save_own_variables` wrote. Nothing is assigned unless everything fits."""
+        variables = self._ordered_own_variables()
+        if len(store) != len(variables):
+            if len(variables) == 0 and not self.built:
+                raise ValueError(f"Layer '{self.name}' was never built and thus it doesn't have any variables. However"
+                                 f" the weights file lists {len(store)} variables for this layer.")
+            raise ValueError(f"Layer '{self.name}' expected {len(variables)} variables, but received {len(store)}"
+                             f" variables during loading. Expected: {[v.name for v in variables]}")
+        arrays = [np.asarray(store[str(i)]) for i in range(len(variables))]
+        for v, a in zip(variables, arrays):
+            if v.shape != a.shape:
+                raise ValueError(f"Layer '{self.name}': variable {v.path} has shape {v.shape}; the file holds shape"
+                                 f" {a.shape}.")
+        for v, a in zip(variables, arrays):
+            v.assign(a)
+
+    def _ordered_own_variables(self) -> list[Variable]:
+        own = [v for v in self._variables if v.trainable or getattr(v, "_frozen_by_layer", False)]
+        return own + [v for v in self._variables if not any(v is w for w in own)]
+
+    def __repr__(self):
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+# Attributes that hold layers without owning them.
+_NOT_STATE = {"_inbound_nodes", "_init_arguments", "_nodes", "_by_depth"}
+
+
+class _Path(name_scope):
+    """Name scope that also knows the whole path."""
+
+    def __enter__(self):
+        from pydl.tensor import current_path
+
+        super().__enter__()
+        self.full = current_path()
+        return self
+
+
+def _takes_any(layer) -> bool:
+    return any(p.kind == p.VAR_KEYWORD for p in _signature(type(layer).call).parameters.values())
+
+
+def _keep_mask(source, target):
+    mask = getattr(source, "_keras_mask", None)
+    if mask is not None:
+        target._keras_mask = mask
+    return target
+
+
+def _unique(items) -> list:
+    seen: set[int] = set()
+    return [x for x in items if not (id(x) in seen or seen.add(id(x)))]
+
+
+def _as_shape(value):
+    """JSON turns tuples into lists: back."""
+    if isinstance(value, dict):
+        return {k: _as_shape(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        if all(d is None or isinstance(d, int) for d in value):
+            return tuple(value)
+        return [_as_shape(v) for v in value]
+    return value
+
+
+def _is_plain(value) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def _dtype_name(dtype) -> str:
+    if isinstance(dtype, dict):  # a DTypePolicy as Keras writes it
+        dtype = dtype.get("config", {}).get("name")
+    name = standardize_dtype(dtype)
+    return name
+
+
+def _dtype_config(name: str) -> dict:
+    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": name}, "registered_name": None}

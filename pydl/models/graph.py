@@ -1,0 +1,122 @@
+"""The graph of a functional model: which operations lie between inputs and outputs, in which order."""
+
+from __future__ import annotations
+
+from pydl import tree
+from pydl.symbolic import KerasTensor, SymbolicNode
+
+
+class Graph:
+    """Operations between symbolic inputs and outputs.
+
+    Attributes:
+        inputs, outputs: the structures given.
+        nodes: `SymbolicNode`s, every one after those it needs.
+        operations: layers and ops without repetition, by decreasing distance from the outputs (Keras's order, on
+            which the layout of weight files rests).
+
+    Raises:
+        ValueError: when an output does not depend on the inputs alone.
+    """
+
+    def __init__(self, inputs, outputs):
+        self.inputs = inputs
+        self.outputs = outputs
+        self.input_tensors = tree.flatten(inputs)
+        self.output_tensors = tree.flatten(outputs)
+        for what, tensors in (("inputs", self.input_tensors), ("outputs", self.output_tensors)):
+            for t in tensors:
+                if not isinstance(t, KerasTensor):
+                    raise ValueError(f"All `{what}` values must be KerasTensors. Received: {what}={t!r} of type"
+                                     f" {type(t).__name__}.")
+        self._given = {id(t) for t in self.input_tensors}
+        self.nodes: list[SymbolicNode] = []
+        seen_order = self._visit_all()
+        self.operations = self._by_depth(seen_order)
+
+    def _visit_all(self) -> dict[int, int]:
+        """Fills `nodes`; returns the order in which operations were first met, walking back from the outputs."""
+        met: dict[int, int] = {}
+        done: set[int] = set()
+        for output in self.output_tensors:
+            stack = [(output, None)]
+            while stack:
+                tensor, parents = stack.pop()
+                node = tensor.node
+                if parents is None:
+                    if node is None:
+                        if id(tensor) not in self._given:
+                            raise ValueError(f"The outputs depend on {tensor!r}, which is not among the inputs.")
+                        continue
+                    if id(node) in done:
+                        continue
+                    met.setdefault(id(node.operation), len(met))
+                    is_given = id(tensor) in self._given
+                    if not is_given and not node.inputs:
+                        raise ValueError(f"The outputs depend on {tensor!r}, which is not among the inputs.")
+                    parents = iter(() if is_given else node.inputs)
+                    done.add(id(node))
+                following = next(parents, None)
+                if following is None:
+                    self.nodes.append(node)
+                else:
+                    stack.append((tensor, parents))
+                    stack.append((following, None))
+        for t in self.input_tensors:  # inputs that lead nowhere are part of the model too
+            if t.node is not None and id(t.node) not in done:
+                done.add(id(t.node))
+                met.setdefault(id(t.node.operation), len(met))
+                self.nodes.insert(0, t.node)
+        return met
+
+    def _by_depth(self, met) -> list:
+        node_depth: dict[int, int] = {}
+        operation_depth: dict[int, int] = {}
+        by_id = {}
+        for node in reversed(self.nodes):
+            operation = node.operation
+            by_id[id(operation)] = operation
+            depth = max(node_depth.get(id(node), 0), operation_depth.get(id(operation), 0))
+            operation_depth[id(operation)] = node_depth[id(node)] = depth
+            if all(id(t) not in self._given for t in tree.flatten(node.outputs)):
+                for t in node.inputs:
+                    if t.node is not None:
+                        node_depth[id(t.node)] = max(node_depth.get(id(t.node), 0), depth + 1)
+        order = sorted(by_id, key=lambda i: (-operation_depth[i], met[i]))
+        return [by_id[i] for i in order]
+
+    def run(self, inputs, call):
+        """Values of the outputs for input values in the structure of `inputs`.
+
+        Args:
+            inputs: flat list of tensors, as `input_tensors`.
+            call: `call(operation, args, kwargs)`.
+        """
+        values = {id(t): x for t, x in zip(self.input_tensors, inputs)}
+        remaining: dict[int, int] = {}
+        for node in self.nodes:
+            for t in node.inputs:
+                remaining[id(t)] = remaining.get(id(t), 0) + 1
+        for t in self.output_tensors:
+            remaining[id(t)] = remaining.get(id(t), 0) + 1
+
+        def fetch(x):
+            if not isinstance(x, KerasTensor):
+                return x
+            value = values[id(x)]
+            remaining[id(x)] -= 1
+            if remaining[id(x)] == 0:  # the last use: its memory may be reused
+                del values[id(x)]
+            return value
+
+        for node in self.nodes:
+            outputs = tree.flatten(node.outputs)
+            if all(id(t) in values or id(t) in self._given for t in outputs):
+                continue
+            result = call(node.operation, tree.map_structure(fetch, list(node.args)),
+                          tree.map_structure(fetch, node.kwargs))
+            for t, y in zip(outputs, tree.flatten(result)):
+                if remaining.get(id(t), 0):
+                    values[id(t)] = y
+            del result
+        return tree.pack_sequence_as(self.outputs, [fetch(t) for t in self.output_tensors])

@@ -1,0 +1,461 @@
+"""Model: a layer that can be trained, evaluated, saved; subclassed or made from a graph (`Functional`)."""
+
+from __future__ import annotations
+
+import json
+
+from pydl import ops, tree
+from pydl.layers.base import Layer
+from pydl.layers.core import InputLayer
+from pydl.models.graph import Graph
+from pydl.models.trainer import Trainer
+from pydl.registry import (builtin, deserialize_keras_object, serialize_keras_object, to_snake_case)
+from pydl.symbolic import KerasTensor, OpCall
+from pydl.tensor import Tensor, from_numpy
+
+__all__ = ["Functional", "Model", "clone_model", "model_from_json"]
+
+
+def _is_functional(args, kwargs) -> bool:
+    return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or ("inputs" in kwargs and "outputs" in kwargs)
+
+
+@builtin("keras")
+class Model(Trainer, Layer):
+    """A layer with `compile`, `fit`, `evaluate`, `predict`, `save`.
+
+    Either `Model(inputs, outputs)` with symbolic tensors (several as list or dict), or a subclass with `call`.
+
+    Args:
+        inputs, outputs: structures of KerasTensors.
+        name: of the model.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and _is_functional(args, kwargs):
+            return super().__new__(Functional, *args, **kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args, **kwargs):
+        graph_arguments = {}
+        if _is_functional(args, kwargs):
+            graph_arguments = dict(zip(("inputs", "outputs", "name"), args))
+            graph_arguments.update({k: kwargs.pop(k) for k in ("inputs", "outputs") if k in kwargs})
+            if "name" in graph_arguments:
+                kwargs["name"] = graph_arguments.pop("name")
+        elif args:
+            raise TypeError(f"{type(self).__name__}: expected `inputs` and `outputs`; received {args}.")
+        Trainer.__init__(self)
+        Layer.__init__(self, **kwargs)
+        self._graph = None
+        if graph_arguments:
+            self._set_graph(Graph(graph_arguments["inputs"], graph_arguments["outputs"]))
+
+    # ---- graph -------------------------------------------------------------------------------------------------
+
+    def _set_graph(self, graph: Graph) -> None:
+        self._graph = graph
+        self._graph_layers = [op for op in graph.operations if isinstance(op, Layer)]
+        self.built = True
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers at the top level of the model."""
+        if self._graph is not None:
+            return list(self._graph_layers)
+        return [layer for layer in self._own_layers() if not isinstance(layer, Trainer) or True]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name or position. Raises ValueError when there is none."""
+        if (name is None) == (index is None):
+            raise ValueError("Provide either a layer name or a layer index at `get_layer`.")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"Was asked to retrieve layer at index {index} but model only has"
+                                 f" {len(self.layers)} layers.")
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"No such layer: {name}. Existing layers are: {[layer.name for layer in self.layers]}.")
+
+    @property
+    def inputs(self) -> list[KerasTensor] | None:
+        return None if self._graph is None else list(self._graph.input_tensors)
+
+    @property
+    def outputs(self) -> list[KerasTensor] | None:
+        return None if self._graph is None else list(self._graph.output_tensors)
+
+    @property
+    def input(self):
+        return self._symbolic_end("input")
+
+    @property
+    def output(self):
+        return self._symbolic_end("output")
+
+    def _symbolic_end(self, which):
+        if self._graph is None:
+            return Layer._node_attribute(self, which)
+        structure = self._graph.inputs if which == "input" else self._graph.outputs
+        return structure[0] if isinstance(structure, (list, tuple)) and len(structure) == 1 else structure
+
+    @property
+    def input_shape(self):
+        return tree.map_structure(lambda t: t.shape, self.input)
+
+    @property
+    def output_shape(self):
+        return tree.map_structure(lambda t: t.shape, self.output)
+
+    @property
+    def input_names(self) -> list[str]:
+        return [t.node.operation.name if t.node else t.name for t in self._graph.input_tensors]
+
+    @property
+    def output_names(self) -> list[str] | None:
+        if self._graph is None:
+            return None
+        names: list[str] = []
+        for t in self._graph.output_tensors:
+            name, count = t.node.operation.name, 1
+            while name in names:
+                name, count = f"{t.node.operation.name}_{count}", count + 1
+            names.append(name)
+        return names
+
+    def call(self, inputs, training=None, mask=None):
+        if self._graph is None:
+            raise NotImplementedError(f"Model {type(self).__name__} does not have a `call()` method implemented.")
+        flat = self._match_inputs(inputs)
+        if mask is not None:
+            for x, m in zip(flat, tree.flatten(mask)):
+                if m is not None and isinstance(x, Tensor):
+                    x._keras_mask = m
+
+        def call(operation, args, kwargs):
+            if training is not None and "training" in kwargs and kwargs["training"] is None:
+                kwargs = {**kwargs, "training": training}
+            return operation(*args, **kwargs)
+
+        return self._graph.run(flat, call)
+
+    def _match_inputs(self, inputs) -> list:
+        """The values in the order of the graph's inputs, checked against their shapes."""
+        graph = self._graph
+        tensors = graph.input_tensors
+        if isinstance(inputs, dict) and not isinstance(graph.inputs, dict):
+            missing = [n for n in self.input_names if n not in inputs]
+            if missing:
+                raise ValueError(f'Model "{self.name}": missing data for input "{missing[0]}". Expected the keys'
+                                 f" {self.input_names}; received {list(inputs)}.")
+            flat = [inputs[n] for n in self.input_names]
+        elif isinstance(inputs, dict):
+            missing = [n for n in graph.inputs if n not in inputs]
+            if missing:
+                raise ValueError(f'Model "{self.name}": missing data for input "{missing[0]}". Expected the keys'
+                                 f" {list(graph.inputs)}; received {list(inputs)}.")
+            flat = tree.flatten({n: inputs[n] for n in graph.inputs})
+        else:
+            flat = tree.flatten(inputs)
+        if len(flat) != len(tensors):
+            raise ValueError(f'Model "{self.name}" expects {len(tensors)} input(s), but it received {len(flat)} input'
+                             " tensors.")
+        return [self._match_input(x, t, i) for i, (x, t) in enumerate(zip(flat, tensors))]
+
+    def _match_input(self, x, spec: KerasTensor, i: int):
+        if not isinstance(x, Tensor):
+            x = from_numpy(x)
+        # A missing or extra last axis of size 1 is forgiven, as in Keras.
+        if x.ndim == len(spec.shape) - 1 and spec.shape[-1] == 1:
+            x = ops.expand_dims(x, -1)
+        elif x.ndim == len(spec.shape) + 1 and x.shape[-1] == 1:
+            x = ops.squeeze(x, -1)
+        fits = x.ndim == len(spec.shape) and all(w is None or w == g for w, g in zip(spec.shape, x.shape))
+        if not fits:
+            raise ValueError(f'Input {i} of layer "{self.name}" is incompatible with the layer: expected'
+                             f" shape={spec.shape}, found shape={x.shape}")
+        return x if x.dtype == spec.dtype else ops.cast(x, spec.dtype)
+
+    def build(self, input_shape=None) -> None:
+        """Makes all variables for inputs of `input_shape` (batch dimension first; a list or dict for several)."""
+        if self._graph is not None:
+            return
+        if input_shape is None:
+            self.built = True
+            return
+
+        def symbolic(shape):
+            return KerasTensor(shape, self._dtype)
+
+        def is_shape(s):
+            return isinstance(s, (list, tuple)) and all(d is None or isinstance(d, int) for d in s)
+
+        def convert(s):
+            if is_shape(s):
+                return symbolic(s)
+            return {k: convert(v) for k, v in s.items()} if isinstance(s, dict) else [convert(v) for v in s]
+
+        if not getattr(self, "_building", False):
+            object.__setattr__(self, "_building", True)
+            try:
+                if type(self).call is not Model.call:
+                    from pydl.symbolic import infer
+
+                    self.built = True  # __call__ must not come back here
+                    infer(self._infer_call, (convert(input_shape),), {})
+            finally:
+                object.__setattr__(self, "_building", False)
+        self.built = True
+
+    # ---- reports and files -------------------------------------------------------------------------------------
+
+    def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
+                layer_range=None) -> None:
+        """Prints layers, output shapes, parameter counts."""
+        from pydl.models.summary import summary
+
+        summary(self, line_length=line_length, positions=positions, print_fn=print_fn, expand_nested=expand_nested,
+                show_trainable=show_trainable, layer_range=layer_range)
+
+    def save(self, filepath, overwrite=True, **kwargs) -> None:
+        """Writes architecture, weights, optimizer state to a `.keras` file (atomically)."""
+        from pydl import saving
+
+        saving.save_model(self, filepath, overwrite=overwrite, **kwargs)
+
+    def save_weights(self, filepath, overwrite=True) -> None:
+        """Writes the weights to a `.weights.h5` file (atomically)."""
+        from pydl import saving
+
+        saving.save_weights(self, filepath, overwrite=overwrite)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
+        """Reads weights written by `save_weights` or `save`, here or by Keras."""
+        from pydl import saving
+
+        saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def to_json(self, **kwargs) -> str:
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    def get_config(self) -> dict:
+        if self._graph is not None and type(self) is Functional:
+            return _graph_config(self)
+        return Layer.get_config(self)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        if "layers" in config and "input_layers" in config:
+            return _from_graph_config(Functional if cls is Model else cls, config, custom_objects)
+        return super().from_config(config)
+
+
+@builtin("keras.src.models.functional")
+class Functional(Model):
+    """A model made from a graph of layers and ops: what `Model(inputs, outputs)` returns."""
+
+    def get_build_config(self) -> dict | None:
+        return {"input_shape": None}
+
+    def build_from_config(self, config) -> None:
+        pass
+
+
+# ---- configuration of graphs, in Keras's form -----------------------------------------------------------------------
+
+
+def _node_key(node, kept: list) -> int:
+    """Position of `node` among the kept nodes of its operation."""
+    return [n for n in kept if n.operation is node.operation].index(node)
+
+
+def _graph_config(model: Functional) -> dict:
+    graph = model._graph
+    names = {id(op): op.name for op in graph.operations}
+
+    def reference(t):
+        return [names[id(t.node.operation)], _node_key(t.node, graph.nodes), t.index]
+
+    def plain(x):
+        if isinstance(x, KerasTensor):
+            return {"class_name": "__keras_tensor__",
+                    "config": {"shape": list(x.shape), "dtype": x.dtype, "keras_history": reference(x)}}
+        if isinstance(x, (list, tuple)):
+            return [plain(v) for v in x]
+        if isinstance(x, dict):
+            return {k: plain(v) for k, v in x.items()}
+        return serialize_keras_object(x)
+
+    layers = []
+    given = {id(t.node) for t in graph.input_tensors}
+    for op in graph.operations:
+        nodes = [n for n in graph.nodes if n.operation is op]
+        is_input = all(id(n) in given for n in nodes)
+        if is_input and not isinstance(op, InputLayer):
+            t = nodes[0].outputs
+            entry = serialize_keras_object(InputLayer(batch_shape=t.shape, dtype=t.dtype, name=op.name))
+        elif isinstance(op, OpCall):
+            entry = _op_entry(op, nodes[0])
+        else:
+            entry = serialize_keras_object(op)
+        entry["name"] = op.name
+        if isinstance(op, OpCall):
+            entry["inbound_nodes"] = [{"args": plain([a for a in n.args if _has_tensor(a)]),
+                                       "kwargs": plain({k: v for k, v in n.kwargs.items() if _has_tensor(v)})}
+                                      if not op.positional_numbers(n) else
+                                      {"args": plain(list(n.args)), "kwargs": plain(n.kwargs)} for n in nodes]
+        else:
+            entry["inbound_nodes"] = [] if is_input else [
+                {"args": plain(list(n.args)), "kwargs": plain(n.kwargs)} for n in nodes]
+        layers.append(entry)
+
+    def ends(structure):
+        if isinstance(structure, KerasTensor):
+            return reference(structure)
+        if isinstance(structure, dict):
+            return {k: ends(v) for k, v in structure.items()}
+        return [ends(t) for t in structure]
+
+    return {"name": model.name, "trainable": model.trainable, "layers": layers,
+            "input_layers": ends(graph.inputs), "output_layers": ends(graph.outputs)}
+
+
+def _has_tensor(x) -> bool:
+    return any(isinstance(t, KerasTensor) for t in tree.flatten(x))
+
+
+def _op_entry(op: OpCall, node) -> dict:
+    """An op in the graph, named as Keras names its Operation classes ("Add", "Reshape")."""
+    name = op.fn.__name__
+    config = {"name": op.name}
+    if not op.positional_numbers(node):
+        config.update(serialize_keras_object(op.static_arguments(node)))
+    cls = "".join(part.capitalize() for part in name.split("_"))
+    module = "keras.src.ops.nn" if name in _NN_OPS else "keras.src.ops.numpy"
+    return {"module": module, "class_name": cls, "config": config, "registered_name": cls}
+
+
+_NN_OPS = {"relu", "relu6", "sigmoid", "softmax", "log_softmax", "softplus", "softsign", "silu", "elu", "selu", "gelu",
+           "leaky_relu", "hard_sigmoid", "hard_silu", "one_hot", "celu", "glu"}
+
+
+def _from_graph_config(cls, config, custom_objects=None):
+    made: dict[str, object] = {}
+    nodes: dict[str, list] = {}
+
+    def fetch(history):
+        name, node_index, tensor_index = history[:3]
+        return tree.flatten(nodes[name][node_index])[tensor_index]
+
+    def revive(x):
+        if isinstance(x, dict) and x.get("class_name") == "__keras_tensor__":
+            return fetch(x["config"]["keras_history"])
+        if isinstance(x, list):
+            return [revive(v) for v in x]
+        if isinstance(x, dict) and "class_name" not in x:
+            return {k: revive(v) for k, v in x.items()}
+        return deserialize_keras_object(x, custom_objects)
+
+    def needed(x):
+        if isinstance(x, dict) and x.get("class_name") == "__keras_tensor__":
+            name, index = x["config"]["keras_history"][:2]
+            return name in nodes and index < len(nodes[name])
+        if isinstance(x, (list, tuple)):
+            return all(needed(v) for v in x)
+        return all(needed(v) for v in x.values()) if isinstance(x, dict) and "class_name" not in x else True
+
+    pending = []
+    for entry in config["layers"]:
+        name = entry.get("name") or entry["config"]["name"]
+        if (entry.get("module") or "").startswith("keras.src.ops"):
+            made[name] = _revive_op(entry)
+        else:
+            made[name] = deserialize_keras_object(entry, custom_objects)
+        nodes[name] = []
+        if isinstance(made[name], InputLayer):
+            nodes[name].append(made[name].output)
+        pending += [(name, node) for node in entry.get("inbound_nodes", ())]
+    while pending:
+        waiting = []
+        for name, node in pending:
+            if needed(node["args"]) and needed(node["kwargs"]):
+                args, kwargs = revive(node["args"]), revive(node["kwargs"])
+                nodes[name].append(made[name](*args, **kwargs))
+            else:
+                waiting.append((name, node))
+        if len(waiting) == len(pending):
+            raise ValueError(f"The graph of model '{config.get('name')}' cannot be rebuilt: the inputs of"
+                             f" {sorted({n for n, _ in waiting})} are missing.")
+        pending = waiting
+
+    def ends(structure):
+        if isinstance(structure, dict):
+            return {k: ends(v) for k, v in structure.items()}
+        if len(structure) >= 3 and isinstance(structure[0], str):
+            return fetch(structure)
+        return [ends(s) for s in structure]
+
+    model = cls(inputs=ends(config["input_layers"]), outputs=ends(config["output_layers"]), name=config.get("name"))
+    if not config.get("trainable", True):
+        model.trainable = False
+    return model
+
+
+def _revive_op(entry):
+    name = to_snake_case(entry["class_name"])
+    function = getattr(ops, name, None) if name in getattr(ops, "__dict__", {}) else None
+    if function is None:
+        raise ValueError(f"The model uses the op '{entry['class_name']}' ({entry.get('module')}), which pydl.ops does"
+                         " not have.")
+    static = {k: v for k, v in entry["config"].items() if k not in ("name", "dtype")}
+
+    def call(*args, **kwargs):
+        return function(*args, **kwargs, **static)
+
+    call.__name__ = name
+    return call
+
+
+def clone_model(model, input_tensors=None, clone_function=None, call_function=None, recursive=False):
+    """A model of the same architecture with new weights.
+
+    Args:
+        model: Functional or Sequential.
+        clone_function: `layer -> layer` used for each layer instead of a copy from its config.
+    """
+    from pydl.models.sequential import Sequential
+
+    clone = clone_function or (lambda layer: type(layer).from_config(layer.get_config()))
+    if isinstance(model, Sequential):
+        copy = Sequential([clone(layer) for layer in model.layers], name=model.name)
+        if model.built and not copy.built and model.input_shape is not None:
+            copy.build(model.input_shape)
+        return copy
+    if model._graph is None:
+        raise ValueError("Expected `model` argument to be a Functional or Sequential model; received a subclassed"
+                         f" model: {model!r}")
+    return _clone_graph(model, clone)
+
+
+def _clone_graph(model, clone):
+    graph = model._graph
+    twins: dict[int, object] = {}
+    inputs = []
+    for t in graph.input_tensors:
+        layer = InputLayer(batch_shape=t.shape, dtype=t.dtype, name=t.node.operation.name)
+        inputs.append(layer.output)
+
+    def call(operation, args, kwargs):
+        if id(operation) not in twins:
+            twins[id(operation)] = clone(operation) if isinstance(operation, Layer) else operation
+        return twins[id(operation)](*args, **kwargs)
+
+    outputs = graph.run(inputs, call)
+    return Functional(inputs=tree.pack_sequence_as(graph.inputs, inputs), outputs=outputs, name=model.name)
+
+
+def model_from_json(json_string: str, custom_objects=None):
+    """The model of `Model.to_json`, with new weights."""
+    return deserialize_keras_object(json.loads(json_string), custom_objects)
