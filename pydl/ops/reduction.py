@@ -1,0 +1,447 @@
+"""Reductions over any axes: sums, extrema, moments, norms, order statistics.
+
+Kernels see an array as (outer, n, inner). Axes that lie side by side are one n; several such groups are reduced one
+after the other, each step with a node of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from pydl import ops
+from pydl._core import kernels
+from pydl.autograd import differentiable
+from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis
+from pydl.symbolic import op
+from pydl.tensor import Tensor, empty
+
+__all__ = [
+    "all", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero", "logsumexp", "max", "mean", "median",
+    "min", "moments", "norm", "prod", "quantile", "std", "sum", "sum_to_shape", "var",
+]
+
+
+@functools.lru_cache(maxsize=4096)
+def _layout(shape: tuple, axes: tuple, keepdims: bool):
+    """The groups as (outer, n, inner), the last first, each for the array the one before left; the result's shape."""
+    runs: list[list] = []  # [reduced?, size], axes of size 1 left out
+    for axis, size in enumerate(shape):
+        if size != 1:
+            if runs and runs[-1][0] == (axis in axes):
+                runs[-1][1] *= size
+            else:
+                runs.append([axis in axes, size])
+    groups = []
+    for i in reversed(range(len(runs))):
+        if runs[i][0]:
+            outer = math.prod(size for _, size in runs[:i])
+            groups.append((outer, runs[i][1], math.prod(size for reduced, size in runs[i + 1:] if not reduced)))
+    if keepdims:
+        result = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    else:
+        result = tuple(size for axis, size in enumerate(shape) if axis not in axes)
+    return groups or [(1, 1, math.prod(shape))], result
+
+
+def _reduce(one, x: Tensor, axis, keepdims: bool, then=None) -> Tensor:
+    """`one(x, sizes, shape)` for the last group, `then` (by default `one`) for those before it."""
+    groups, shape = _layout(x.shape, normalize_axes(axis, x.ndim), keepdims)
+    for step, sizes in enumerate(groups):
+        last = step == len(groups) - 1
+        x = (one if step == 0 else then or one)(x, sizes, shape if last else (sizes[0], sizes[2]))
+    return x
+
+
+def _refuse_empty(name: str, x: Tensor, axis) -> None:
+    if math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim)) == 0:
+        raise ValueError(f"{name}: expected at least one value to choose from; received shape {x.shape}, axis={axis}.")
+
+
+# -------------------------------------------------------------------------------------- sum, mean
+
+
+def _total(x: Tensor, sizes, shape, mean: bool = False) -> Tensor:
+    y = empty(shape, x.dtype)
+    (kernels.reduce_mean if mean else kernels.reduce_sum)(x.data, y.data, *sizes)
+    return differentiable(y, (x,), lambda dy: (_spread(dy, sizes, x.shape, mean),))
+
+
+def _spread(dy: Tensor, sizes, shape, mean: bool = False) -> Tensor:
+    """dy (outer, inner) in each of n places, divided by n for the mean: the transpose of `_total`."""
+    dx = empty(shape, dy.dtype)
+    kernels.reduce_sum_grad(dy.data, dx.data, 1.0 / sizes[1] if mean and sizes[1] else 1.0, *sizes)
+    return differentiable(dx, (dy,), lambda ddx: (_total(ddx, sizes, dy.shape, mean),))
+
+
+def _mean_of(x, sizes, shape):
+    return _total(x, sizes, shape, mean=True)
+
+
+def _count(x: Tensor, sizes, shape) -> Tensor:
+    y = empty(shape, "int32")
+    kernels.reduce_count_nonzero(x.data, y.data, *sizes)
+    return y
+
+
+@op
+def sum(x, axis=None, keepdims=False):
+    """Sum over `axis` (int, tuple or None for all). Bools are counted as int32. An empty sum is 0."""
+    x = as_tensor(x)
+    if x.dtype == "bool":
+        return _reduce(_count, x, axis, keepdims, then=_total)
+    return _reduce(_total, _at_least_int32(x), axis, keepdims)
+
+
+@op
+def mean(x, axis=None, keepdims=False):
+    """Mean over `axis` (int, tuple or None for all); ints and bools give `floatx`. An empty mean is NaN."""
+    return _reduce(_mean_of, as_float(x), axis, keepdims)
+
+
+@op
+def sum_to_shape(x: Tensor, shape) -> Tensor:
+    """Sums `x` to `shape`, from which it was broadcast: the gradient of broadcasting.
+
+    Args:
+        x: tensor of a shape that `shape` broadcasts to.
+        shape: tuple of ints.
+    """
+    shape = tuple(shape)
+    if x.shape == shape:
+        return x
+    lead = x.ndim - len(shape)
+    axes = tuple(a for a in range(x.ndim) if a < lead or (shape[a - lead] == 1 and x.shape[a] != 1))
+    groups, _ = _layout(x.shape, axes, True)
+    for step, sizes in enumerate(groups):
+        x = _total(x, sizes, shape if step == len(groups) - 1 else (sizes[0], sizes[2]))
+    return x
+
+
+@op
+def count_nonzero(x, axis=None):
+    """How many values are not zero, as int32."""
+    return _reduce(_count, as_tensor(x), axis, False, then=_total)
+
+
+@op
+def average(x, axis=None, weights=None):
+    """Mean over `axis`, weighted if `weights` is given.
+
+    Args:
+        x: tensor.
+        axis: int, tuple or None for all.
+        weights: of x's shape, or one-dimensional along a single `axis`.
+    """
+    if weights is None:
+        return mean(x, axis)
+    x, w = as_float(x), as_float(weights)
+    if w.shape != x.shape:
+        if w.ndim != 1 or not isinstance(axis, int) or w.shape[0] != x.shape[axis]:
+            raise ValueError(f"average: expected weights of the shape {x.shape}, or one per place along one axis; "
+                             f"received weights of shape {w.shape}, axis={axis}.")
+        along = normalize_axis(axis, x.ndim)
+        w = ops.reshape(w, tuple(-1 if a == along else 1 for a in range(x.ndim)))
+        return sum(x * w, axis) / sum(w)
+    return sum(x * w, axis) / sum(w, axis)
+
+
+# -------------------------------------------------------------------------- product, extrema, truth
+
+
+def _product(x: Tensor, sizes, shape) -> Tensor:
+    y = empty(shape, x.dtype)
+    kernels.reduce_prod(x.data, y.data, *sizes)
+
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        kernels.reduce_prod_grad(x.data, dy.data, dx.data, *sizes)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+@op
+def prod(x, axis=None, keepdims=False, dtype=None):
+    """Product over `axis` (int, tuple or None for all). Bools are multiplied as int32. An empty product is 1."""
+    x = _at_least_int32(as_tensor(x))
+    return _reduce(_product, ops.cast(x, dtype) if dtype else x, axis, keepdims)
+
+
+def _extremum(kernel):
+    def one(x: Tensor, sizes, shape) -> Tensor:
+        y = empty(shape, x.dtype)
+        kernel(x.data, y.data, *sizes)
+
+        def vjp(dy):
+            share, dx = empty(shape, x.dtype), empty(x.shape, x.dtype)
+            kernels.reduce_extremum_grad(x.data, y.data, dy.data, share.data, dx.data, *sizes)
+            return (dx,)
+
+        return differentiable(y, (x,), vjp)
+
+    return one
+
+
+_largest, _smallest = _extremum(kernels.reduce_max), _extremum(kernels.reduce_min)
+
+
+@op
+def max(x, axis=None, keepdims=False, initial=None):
+    """Largest value over `axis` (int, tuple or None for all), NaN where there is one.
+
+    The gradient is shared evenly by equal largest values.
+
+    Args:
+        x: tensor.
+        axis: int, tuple or None for all.
+        keepdims: whether reduced axes stay, with size 1.
+        initial: a value the result is at least; required where there are no values.
+    """
+    return _extreme(x, axis, keepdims, initial, "max", _largest, _any, "maximum")
+
+
+@op
+def min(x, axis=None, keepdims=False, initial=None):
+    """Smallest value over `axis`; see `max`."""
+    return _extreme(x, axis, keepdims, initial, "min", _smallest, _all, "minimum")
+
+
+amax, amin = max, min
+
+
+def _extreme(x, axis, keepdims, initial, name, one, of_bools, combine):
+    x = as_tensor(x)
+    if x.dtype == "uint8":
+        return ops.cast(_extreme(_at_least_int32(x), axis, keepdims, initial, name, one, of_bools, combine), "uint8")
+    if initial is None:
+        _refuse_empty(name, x, axis)
+    elif x.size == 0:
+        return ops.full(_layout(x.shape, normalize_axes(axis, x.ndim), keepdims)[1], initial, x.dtype)
+    y = _reduce(of_bools if x.dtype == "bool" else one, x, axis, keepdims)
+    return y if initial is None else getattr(ops, combine)(y, initial)
+
+
+def _any(x: Tensor, sizes, shape) -> Tensor:
+    y = empty(shape, "bool")
+    kernels.reduce_any(x.data, y.data, *sizes)
+    return y
+
+
+def _all(x: Tensor, sizes, shape) -> Tensor:
+    y = empty(shape, "bool")
+    kernels.reduce_all(x.data, y.data, *sizes)
+    return y
+
+
+@op
+def any(x, axis=None, keepdims=False):
+    """Whether any value over `axis` is not zero."""
+    return _reduce(_any, as_tensor(x), axis, keepdims)
+
+
+@op
+def all(x, axis=None, keepdims=False):
+    """Whether all values over `axis` are not zero."""
+    return _reduce(_all, as_tensor(x), axis, keepdims)
+
+
+@op
+def argmax(x, axis=None, keepdims=False):
+    """Position of the first largest value along `axis` (None: in the flattened tensor), as int32. NaN is largest."""
+    return _position("argmax", kernels.reduce_argmax, x, axis, keepdims)
+
+
+@op
+def argmin(x, axis=None, keepdims=False):
+    """Position of the first smallest value along `axis`; see `argmax`."""
+    return _position("argmin", kernels.reduce_argmin, x, axis, keepdims)
+
+
+def _position(name, kernel, x, axis, keepdims):
+    x = _at_least_int32(as_tensor(x))
+    _refuse_empty(name, x, axis)
+    axes = normalize_axes(axis, x.ndim)
+    if axis is not None and len(axes) != 1:
+        raise ValueError(f"{name}: expected one axis or None; received axis={axis}.")
+    y = empty(_layout(x.shape, axes, keepdims)[1], "int32")
+    if axis is None:
+        kernel(x.data, y.data, 1, x.size, 1)
+    else:
+        (a,) = axes
+        kernel(x.data, y.data, math.prod(x.shape[:a]), x.shape[a], math.prod(x.shape[a + 1:]))
+    return y
+
+
+def _at_least_int32(x: Tensor) -> Tensor:
+    return ops.cast(x, "int32") if x.dtype in ("bool", "uint8") else x
+
+
+# ---------------------------------------------------------------------------------- moments, norms
+
+
+def _data(x):
+    return None if x is None else x.data
+
+
+@op
+def moments(x, axes, keepdims=False, synchronized=False):
+    """Mean and variance over `axes`.
+
+    Args:
+        x: tensor.
+        axes: int or tuple of ints.
+        keepdims: whether reduced axes stay, with size 1.
+        synchronized: accepted for compatibility; there is one process.
+
+    Returns:
+        Two tensors. The variance is that of the values themselves (divided by n), computed about the mean.
+    """
+    x = as_float(x)
+    groups, shape = _layout(x.shape, normalize_axes(axes, x.ndim), keepdims)
+    if len(groups) > 1:
+        centre = mean(x, axes, keepdims=True)
+        variance = mean(ops.square(x - centre), axes, keepdims)
+        return (centre if keepdims else ops.reshape(centre, shape)), variance
+    (sizes,) = groups
+    m, v = empty(shape, x.dtype), empty(shape, x.dtype)
+    kernels.reduce_variance(x.data, m.data, v.data, *sizes)
+
+    def vjp(dm, dv):
+        dx = empty(x.shape, x.dtype)
+        kernels.reduce_variance_grad(x.data, m.data, _data(dm), _data(dv), dx.data, *sizes)
+        return (dx,)
+
+    return differentiable((m, v), (x,), vjp)
+
+
+@op
+def var(x, axis=None, keepdims=False):
+    """Variance over `axis` (int, tuple or None for all): mean squared distance to the mean."""
+    x = as_float(x)
+    return moments(x, normalize_axes(axis, x.ndim), keepdims)[1]
+
+
+@op
+def std(x, axis=None, keepdims=False):
+    """Standard deviation over `axis` (int, tuple or None for all): the square root of `var`."""
+    return ops.sqrt(var(x, axis, keepdims))
+
+
+def _sum_of_squares(x: Tensor, sizes, shape) -> Tensor:
+    y = empty(shape, x.dtype)
+    kernels.reduce_sum_squares(x.data, y.data, *sizes)
+
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        kernels.reduce_sum_squares_grad(x.data, dy.data, dx.data, 2.0, *sizes)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+@op
+def norm(x, ord=None, axis=None, keepdims=False):
+    """Vector norm, or norm of matrices.
+
+    Args:
+        x: tensor.
+        ord: None or 2 (Euclidean), 1, 0 (values that are not zero), inf, -inf, any p > 0; for matrices None or "fro"
+            (root of the sum of squares), 1, -1 (column sums), inf, -inf (row sums).
+        axis: an int (vectors), a pair (matrices) or None: the flattened tensor, for `ord` not None all its axes.
+        keepdims: whether reduced axes stay, with size 1.
+    """
+    x = as_float(x)
+    axes = normalize_axes(axis, x.ndim)
+    if ord is None or (ord == 2 and len(axes) == 1) or (ord == "fro" and len(axes) == 2):
+        return ops.sqrt(_reduce(_sum_of_squares, x, axes, keepdims, then=_total))
+    size = ops.absolute(x)
+    if len(axes) == 1:
+        if ord == math.inf:
+            return max(size, axes, keepdims)
+        if ord == -math.inf:
+            return min(size, axes, keepdims)
+        if ord == 0:
+            return sum(ops.cast(ops.not_equal(x, 0), x.dtype), axes, keepdims)
+        if ord == 1:
+            return sum(size, axes, keepdims)
+        if isinstance(ord, (int, float)):
+            return ops.power(sum(ops.power(size, ord), axes, keepdims), 1.0 / ord)
+    elif len(axes) == 2 and ord in (1, -1, math.inf, -math.inf):
+        # `axis` as given, not sorted: its first entry counts the rows.
+        rows, columns = (normalize_axis(a, x.ndim) for a in (axis if axis is not None else (0, 1)))
+        summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
+        y = (max if ord > 0 else min)(sum(size, summed, keepdims=True), kept, keepdims=True)
+        return y if keepdims else ops.reshape(y, _layout(x.shape, axes, False)[1])
+    raise ValueError(f"norm: ord={ord!r} is not defined for axis={axis} of a tensor of shape {x.shape}.")
+
+
+@op
+def logsumexp(x, axis=None, keepdims=False):
+    """log(sum(exp(x))) over `axis` (int, tuple or None for all), without overflow."""
+    x = as_float(x)
+    _refuse_empty("logsumexp", x, axis)
+    return _reduce(_logsumexp, x, axis, keepdims)
+
+
+def _logsumexp(x: Tensor, sizes, shape) -> Tensor:
+    y = empty(shape, x.dtype)
+    kernels.logsumexp(x.data, y.data, *sizes)
+
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        kernels.logsumexp_grad(x.data, y.data, dy.data, dx.data, *sizes)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+# -------------------------------------------------------------------------------- order statistics
+
+
+@op
+def quantile(x, q, axis=None, method="linear", keepdims=False):
+    """Quantiles along `axis`.
+
+    Args:
+        x: tensor.
+        q: probability in [0, 1], or a one-dimensional sequence of them.
+        axis: int, tuple or None for all.
+        method: where a quantile falls between two values: "linear", "lower", "higher", "midpoint", "nearest".
+        keepdims: whether reduced axes stay, with size 1.
+
+    Returns:
+        Tensor of the reduced shape, with a leading axis for the probabilities if `q` is a sequence.
+    """
+    x = as_float(x)
+    _refuse_empty("quantile", x, axis)
+    methods = ("linear", "lower", "higher", "midpoint", "nearest")
+    if method not in methods:
+        raise ValueError(f"quantile: expected method to be one of {', '.join(methods)}; received {method!r}.")
+    probabilities = np.asarray(q.numpy() if isinstance(q, Tensor) else q, dtype="float64")
+    if probabilities.ndim > 1 or not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError(f"quantile: expected probabilities in [0, 1], one or a list of them; received q={q}.")
+    axes = normalize_axes(axis, x.ndim)
+    _, shape = _layout(x.shape, axes, keepdims)
+    kept = tuple(a for a in range(x.ndim) if a not in axes)
+    n = math.prod(x.shape[a] for a in axes)
+    rows = ops.sort(ops.reshape(ops.transpose(x, kept + axes), (-1, n)), axis=-1)
+    results = []
+    for p in probabilities.reshape(-1).tolist():
+        position = p * (n - 1)
+        low, high = math.floor(position), math.ceil(position)
+        if method == "nearest":
+            low = high = round(position)
+        part = {"linear": position - low, "lower": 0.0, "higher": 1.0, "midpoint": 0.5, "nearest": 0.0}[method]
+        below, above = rows[:, low], rows[:, high]
+        value = below if low == high or part == 0 else above if part == 1 else below + (above - below) * part
+        results.append(ops.reshape(value, shape))
+    return ops.stack(results, axis=0) if probabilities.ndim else results[0]
+
+
+@op
+def median(x, axis=None, keepdims=False):
+    """Median over `axis` (int, tuple or None for all): the mean of the two middle values for an even count."""
+    return quantile(x, 0.5, axis=axis, method="linear", keepdims=keepdims)
