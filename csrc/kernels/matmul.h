@@ -1,3 +1,261 @@
-// Family matmul.
+// Family matmul: products of matrices, vectors and batches of them; the dense layer's epilogue and its gradient.
 #pragma once
-#include "base/types.h"
+#include "base/parallel.h"
+#include "kernels/gemm.h"
+#include "simd/math.h"
+
+namespace pydl::PYDL_ISA {
+namespace {
+
+// ------------------------------------------------------------------------------------- activations
+
+// Activations a product can end with: those whose derivative follows from their value. The numbers are pydl/ops/linalg.py's.
+enum : dim { act_linear = 0, act_relu = 1, act_sigmoid = 2, act_tanh = 3 };
+
+// y(rows, columns) = f(y), rows `stride` apart.
+template <class T, class F>
+PYDL_INLINE void for_each_row(T* y, dim rows, dim columns, dim stride, F f) {
+    if (stride == columns) {
+        columns *= rows;
+        rows = 1;
+    }
+    for (dim i = 0; i < rows; ++i, y += stride)
+        for (dim j = 0; j < columns; j += lanes<T>) store_upto(y + j, f(load_upto(y + j, columns - j)), columns - j);
+}
+template <class T>
+void finish_sigmoid(T* y, dim rows, dim columns, dim stride) {
+    for_each_row(y, rows, columns, stride, [](vec<T> v) __attribute__((always_inline)) { return sigmoid(v); });
+}
+template <class T>
+void finish_tanh(T* y, dim rows, dim columns, dim stride) {
+    for_each_row(y, rows, columns, stride, [](vec<T> v) __attribute__((always_inline)) { return tanh(v); });
+}
+
+template <class T>
+PYDL_INLINE Result<T> result_of(T* c, dim n, const T* bias, bool accumulate, dim activation) {
+    return {c, n, bias, accumulate, activation == act_relu ? T(0) : minus_infinity<T>,
+            activation == act_sigmoid ? finish_sigmoid<T> : activation == act_tanh ? finish_tanh<T> : nullptr};
+}
+
+// ------------------------------------------------------------------------------- vector times matrix
+
+// The columns j0..j1 of c(n) = a(k) B, B (k, n) by rows: 8 vectors of c at a time, so that B streams through.
+template <class T>
+constexpr int row_vectors = 8;
+template <class T>
+struct RowTiles {
+    TileFunction<T> of[row_vectors<T>][2];
+};
+template <class T>
+constexpr RowTiles<T> row_tiles = []<std::size_t... V>(std::index_sequence<V...>) {
+    return RowTiles<T>{{{tile<T, 1, V + 1, true, false>, tile<T, 1, V + 1, true, true>}...}};
+}(std::make_index_sequence<row_vectors<T>>{});
+
+template <class T>
+void row_times_rows(dim j0, dim j1, dim k, const T* a, const T* b, dim ldb, const Result<T>& out) {
+    constexpr dim L = lanes<T>, width = row_vectors<T> * L;
+    for (dim j = j0; j < j1; j += width) {
+        const dim left = least(width, j1 - j);
+        const Ends<T> ends{out.accumulate ? out.c + j : out.bias ? out.bias + j : nullptr, 0, out.floor};
+        row_tiles<T>.of[(left - 1) / L][left % L != 0](k, a, 1, b + j, ldb, out.c + j, 0, ends, left % L);
+    }
+}
+
+// The same with B stored by columns (n, k): one vector of c is as many dot products, summed across lanes by a
+// transposition. Columns past the end repeat the last one.
+template <class T>
+void row_times_columns(dim j0, dim j1, dim k, const T* a, const T* b, dim ldb, const Result<T>& out) {
+    constexpr dim L = lanes<T>;
+    for (dim j = j0; j < j1; j += L) {
+        const dim left = least(L, j1 - j);
+        const T* column[L];
+        PYDL_UNROLL for (dim x = 0; x < L; ++x) column[x] = b + (j + least(x, left - 1)) * ldb;
+        vec<T> acc[L];
+        PYDL_UNROLL for (dim x = 0; x < L; ++x) acc[x] = vec<T>{};
+        dim p = 0;
+        for (; p + L <= k; p += L) {
+            const vec<T> v = load(a + p);
+            PYDL_UNROLL for (dim x = 0; x < L; ++x) acc[x] = fma(v, load(column[x] + p), acc[x]);
+        }
+        if (p < k) {
+            const vec<T> v = load_partial(a + p, k - p);
+            PYDL_UNROLL for (dim x = 0; x < L; ++x) acc[x] = fma(v, load_partial(column[x] + p, k - p), acc[x]);
+        }
+        transpose<T>(acc);
+        for (dim step = 1; step < L; step *= 2)
+            PYDL_UNROLL for (dim x = 0; x + step < L; x += 2 * step) acc[x] = acc[x] + acc[x + step];
+        vec<T> y = acc[0];
+        if (out.accumulate)
+            y = y + load_upto(out.c + j, left);
+        else if (out.bias)
+            y = y + load_upto(out.bias + j, left);
+        store_upto(out.c + j, max(splat(out.floor), y), left);
+    }
+}
+
+// ------------------------------------------------------------------------------------ one product
+
+// Operations (2 m n k) worth a thread of their own, about 20-30 microseconds.
+constexpr dim part_work = 4'000'000;
+constexpr dim most_parts = 16;
+
+template <class T, class F>
+PYDL_INLINE void in_parts(dim m, dim n, dim k, F f) {
+    const dim parts = least(most_parts, 2 * m * n * k / part_work);
+    if (parts < 2) return f(0, m, 0, n);
+    dim across = 1, down = 1;
+    while (across * down < parts) (n / across >= m / down ? across : down) *= 2;
+    const dim columns = ceil_div(ceil_div(n, across), Blocking<T>::width) * Blocking<T>::width;
+    const dim rows = ceil_div(ceil_div(m, down), Blocking<T>::rows) * Blocking<T>::rows;
+    const dim wide = ceil_div(n, columns), high = ceil_div(m, rows);
+    parallel_for(wide * high, 1, [&](dim begin, dim end) {
+        for (dim part = begin; part < end; ++part) {
+            const dim i = part % high * rows, j = part / high * columns;
+            f(i, least(m, i + rows), j, least(n, j + columns));
+        }
+    });
+}
+
+template <class T>
+struct Product {
+    dim m, n, k;
+    bool trans_a, trans_b;
+};
+
+// c(m, n) = op(a)(m, k) op(b)(k, n), with what `out` adds.
+template <class T>
+void multiply(Product<T> s, const T* a, const T* b, Result<T> out) {
+    if (s.n == 1 && s.m > 1) {  // a column: the same memory as the row of the transposed product
+        if (out.bias) {
+            for (dim i = 0; i < s.m; ++i) out.c[i] = out.bias[0];
+            out.bias = nullptr;
+            out.accumulate = true;
+        }
+        out.stride = s.m;
+        return multiply({1, s.m, s.k, false, !s.trans_a}, b, a, out);
+    }
+    if (s.m == 1 || s.k == 1) s.trans_a = false;
+    if (s.k == 1) s.trans_b = false;
+    const auto [m, n, k, trans_a, trans_b] = s;
+    if (m == 1)
+        return in_parts<T>(m, n, k, [=](dim, dim, dim j0, dim j1) {
+            trans_b ? row_times_columns(j0, j1, k, a, b, k, out) : row_times_rows(j0, j1, k, a, b, n, out);
+            if (out.finish) out.finish(out.c + j0, 1, j1 - j0, j1 - j0);
+        });
+    in_parts<T>(m, n, k, [=](dim i0, dim i1, dim j0, dim j1) {
+        const bool copy_a = n >= 128, copy_b = m >= 128;
+        const auto with = [&](const auto& operand_a) {
+            if (trans_b)
+                gemm_part(i0, i1, j0, j1, k, operand_a, ColumnsOfB<T>{b, k}, out);
+            else
+                gemm_part(i0, i1, j0, j1, k, operand_a, RowsOfB<T>{b, n, copy_b}, out);
+        };
+        trans_a ? with(ColumnsOfA<T>{a, m, copy_a}) : with(RowsOfA<T>{a, k, copy_a});
+    });
+}
+
+// A batch of them: pairs are stride_a and stride_b elements apart, 0 for one matrix shared by all.
+template <class T>
+PYDL_INLINE void multiply_batch(Product<T> s, const T* a, const T* b, dim batch, dim stride_a, dim stride_b,
+                                Result<T> out) {
+    if (batch == 0 || s.m == 0 || s.n == 0) return;
+    if (batch > 1 && stride_b == 0 && !s.trans_a && stride_a == s.m * s.k) {  // one tall product
+        s.m *= batch;
+        batch = 1;
+    }
+    if (batch == 1) return multiply(s, a, b, out);
+    const dim work = 2 * s.m * s.n * s.k, size = s.m * s.n;
+    const auto some = [=](dim begin, dim end) {
+        for (dim i = begin; i < end; ++i) {
+            Result<T> part = out;
+            part.c += i * size;
+            multiply(s, a + i * stride_a, b + i * stride_b, part);
+        }
+    };
+    if (work >= 2 * part_work)
+        some(0, batch);  // each product is cut into parts
+    else
+        parallel_for(batch, part_work / (work + 1) + 1, some);
+}
+
+// c(batch, m, n) = activation(op(a) op(b) + bias). op(a) is a(m, k), or a(k, m) transposed; op(b) is b(k, n), or
+// b(n, k) transposed; bias(n) or null. stride_a, stride_b: elements between the matrices of a batch, 0 for one
+// shared matrix. k = 0 gives activation(bias). c overlaps no operand.
+template <class T>
+void matmul(In<T> a, In<T> b, OptIn<T> bias, Out<T> c, dim batch, dim m, dim n, dim k, dim trans_a, dim trans_b,
+            dim stride_a, dim stride_b, dim activation) {
+    multiply_batch<T>({m, n, k, trans_a != 0, trans_b != 0}, a, b, batch, stride_a, stride_b,
+                      result_of<T>(c, n, bias, false, activation));
+}
+
+// c(batch, m, n) += op(a) op(b), as above.
+template <class T>
+void matmul_accumulate(In<T> a, In<T> b, InOut<T> c, dim batch, dim m, dim n, dim k, dim trans_a, dim trans_b,
+                       dim stride_a, dim stride_b) {
+    multiply_batch<T>({m, n, k, trans_a != 0, trans_b != 0}, a, b, batch, stride_a, stride_b,
+                      result_of<T>(c, n, nullptr, true, act_linear));
+}
+
+// --------------------------------------------------------------------------------- dense gradient
+
+// dy act'(x), from y = act(x).
+template <class T, dim Activation>
+PYDL_INLINE vec<T> times_derivative(vec<T> y, vec<T> dy) {
+    if constexpr (Activation == act_relu) return select(y > 0, dy, vec<T>{});
+    if constexpr (Activation == act_sigmoid) return dy * (y * (1 - y));
+    if constexpr (Activation == act_tanh) return dy * (1 - y * y);
+    return dy;
+}
+
+// Sums run over 64 rows, then over those sums: errors grow with the square root of what one long chain would give.
+template <class T, dim Activation>
+void dense_dz_columns(const T* y, const T* dy, T* dz, T* db, dim m, dim n, dim j0, dim j1) {
+    constexpr dim L = lanes<T>, block = 64;
+    for (dim j = j0; j < j1; j += L) {
+        const dim left = j1 - j;
+        vec<T> total = {};
+        for (dim i0 = 0; i0 < m; i0 += block) {
+            vec<T> sum = {};
+            for (dim i = i0; i < least(m, i0 + block); ++i) {
+                const dim at = i * n + j;
+                vec<T> z = load_upto(dy + at, left);
+                if constexpr (Activation != act_linear) z = times_derivative<T, Activation>(load_upto(y + at, left), z);
+                if (dz) store_upto(dz + at, z, left);
+                sum = sum + z;
+            }
+            total = total + sum;
+        }
+        if (db) store_upto(db + j, total, left);
+    }
+}
+
+template <class T, dim Activation>
+void dense_dz_as(const T* y, const T* dy, T* dz, T* db, dim m, dim n) {
+    constexpr dim L = lanes<T>;
+    if (n == 1 && m > 1) {  // a column: its lanes first, then across them
+        vec<T> total = {};
+        for (dim i = 0; i < m; i += L) {
+            vec<T> z = load_upto(dy + i, m - i);
+            if constexpr (Activation != act_linear) z = times_derivative<T, Activation>(load_upto(y + i, m - i), z);
+            if (dz) store_upto(dz + i, z, m - i);
+            total = total + z;
+        }
+        if (db) db[0] = horizontal_sum(total);
+        return;
+    }
+    const dim grain = ceil_div(32768 / (m + 1) + 1, 8 * L) * 8 * L;
+    parallel_for(n, grain, [=](dim j0, dim j1) { dense_dz_columns<T, Activation>(y, dy, dz, db, m, n, j0, j1); });
+}
+
+// Gradient of y = activation(x W + bias) up to the products: dz(m, n) = dy activation'(...), db(n) = its column
+// sums. y may be null when linear; dz, db may be null when not wanted. dz may be dy.
+template <class T>
+void dense_dz(OptIn<T> y, In<T> dy, OptOut<T> dz, OptOut<T> db, dim m, dim n, dim activation) {
+    (activation == act_relu      ? dense_dz_as<T, act_relu>
+     : activation == act_sigmoid ? dense_dz_as<T, act_sigmoid>
+     : activation == act_tanh    ? dense_dz_as<T, act_tanh>
+                                 : dense_dz_as<T, act_linear>)(y, dy, dz, db, m, n);
+}
+
+}  // namespace
+}  // namespace pydl::PYDL_ISA

@@ -1,0 +1,288 @@
+// C = op(A) op(B) by register tiles: R rows x V vectors of C stay in registers while k runs.
+//
+//      C(m, n) cut into column blocks of `columns`, k into slices of `depth`. Per slice:
+//        B slice: used where it lies (rows of B are contiguous and fit the cache) or copied into panels
+//        for each panel of R rows of A (copied into L1 when it is used often):
+//          for each panel of V vectors of B: one tile
+//
+// An operand is a small class that hands out panels: where A or B is stored differently, or is not stored at all
+// (convolution gathers patches), write another operand and keep the rest. An element of C is the sum over k in
+// order, one fused multiply-add each, whatever the tile or the thread: bits depend on nothing else.
+#pragma once
+#include "base/memory.h"
+#include "base/parallel.h"
+#include "simd/vec.h"
+
+#define PYDL_UNROLL _Pragma("GCC unroll 16")
+
+namespace pydl::PYDL_ISA {
+namespace {
+
+template <class T>
+PYDL_INLINE constexpr T least(T a, T b) {
+    return a < b ? a : b;
+}
+PYDL_INLINE constexpr dim ceil_div(dim a, dim b) { return (a + b - 1) / b; }
+// n cut into equal parts of at most `limit`: the size of a part.
+PYDL_INLINE constexpr dim even_part(dim n, dim limit) { return n <= limit ? n : ceil_div(n, ceil_div(n, limit)); }
+
+// The block sizes. rows x vectors accumulators + vectors of B + one of A must fit the registers (32, 16 or 16); a
+// row panel of A (rows x depth) the L1 cache with room for B to stream through, a slice of B (depth x columns) L2.
+template <class T>
+struct Blocking {
+    static constexpr int vectors = 2;
+#if defined(__AVX512F__)
+    static constexpr int rows = 14;
+#elif defined(__AVX2__)
+    static constexpr int rows = 6;
+#elif defined(__aarch64__)
+    static constexpr int rows = 12;
+#else
+    static constexpr int rows = 4;
+#endif
+    static constexpr dim width = vectors * lanes<T>;
+    static constexpr dim depth = 1536 / sizeof(T);
+    static constexpr dim columns = 2048 / sizeof(T);
+};
+
+// ------------------------------------------------------------------------------------------- tile
+
+// What a tile starts from: zeros (start null), one row for all (stride 0: a bias), or a matrix (C itself).
+// What it ends with: max(value, floor), which is relu for floor 0 and nothing for minus infinity; NaN stays.
+template <class T>
+struct Ends {
+    const T* start;
+    dim stride;
+    T floor;
+};
+
+// One tile: c(R, V vectors, the last of `last` lanes) = start + sum over p of a(R, p) b(p, :).
+// a: element (i, p) at a[i * as + p], or a[i + p * as] with KMajor. b: row p at b + p * bs.
+template <class T, int R, int V, bool KMajor, bool Partial>
+[[gnu::noinline]] void tile(dim k, const T* a, dim as, const T* b, dim bs, T* c, dim cs, const Ends<T>& ends, dim last) {
+    constexpr dim L = lanes<T>;
+    const auto get = [=](const T* p, int v) __attribute__((always_inline)) {
+        return Partial && v == V - 1 ? load_partial(p + v * L, last) : load(p + v * L);
+    };
+    vec<T> acc[R][V];
+    if (const T* start = ends.start) {
+        PYDL_UNROLL for (int i = 0; i < R; ++i) {
+            PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = get(start + i * ends.stride, v);
+        }
+    } else {
+        PYDL_UNROLL for (int i = 0; i < R; ++i) {
+            PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = vec<T>{};
+        }
+    }
+    // Rows of A in threes, at p, p + as, p + 2 as: one address register for three rows.
+    constexpr int bases = KMajor ? 1 : (R + 2) / 3;
+    const T* base[bases];
+    PYDL_UNROLL for (int i = 0; i < bases; ++i) {
+        base[i] = a + 3 * i * as;
+        asm("" : "+r"(base[i]));
+    }
+    for (dim p = 0; p < k; ++p) {
+        vec<T> row[V];
+        PYDL_UNROLL for (int v = 0; v < V; ++v) row[v] = get(b, v);
+        b += bs;
+        PYDL_UNROLL for (int i = 0; i < R; ++i) {
+            const vec<T> x = splat(KMajor ? base[0][i] : base[KMajor ? 0 : i / 3][i % 3 * as]);
+            PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
+        }
+        PYDL_UNROLL for (int i = 0; i < bases; ++i) base[i] += KMajor ? as : 1;
+    }
+    const vec<T> floor = splat(ends.floor);
+    PYDL_UNROLL for (int i = 0; i < R; ++i) {
+        PYDL_UNROLL for (int v = 0; v < V; ++v) {
+            const vec<T> y = max(floor, acc[i][v]);
+            if (Partial && v == V - 1)
+                store_partial(c + i * cs + v * L, y, last);
+            else
+                store(c + i * cs + v * L, y);
+        }
+    }
+}
+
+template <class T>
+using TileFunction = void (*)(dim, const T*, dim, const T*, dim, T*, dim, const Ends<T>&, dim);
+
+template <class T, bool KMajor>
+struct Tiles {
+    TileFunction<T> of[Blocking<T>::rows][Blocking<T>::vectors][2];
+};
+template <class T, bool KMajor>
+constexpr Tiles<T, KMajor> tiles = []<std::size_t... R>(std::index_sequence<R...>) {
+    return Tiles<T, KMajor>{{{{tile<T, R + 1, 1, KMajor, false>, tile<T, R + 1, 1, KMajor, true>},
+                              {tile<T, R + 1, 2, KMajor, false>, tile<T, R + 1, 2, KMajor, true>}}...}};
+}(std::make_index_sequence<Blocking<T>::rows>{});
+
+// --------------------------------------------------------------------------------------- operands
+
+// Where a panel lies and how far its rows (KMajor A, B: its slices of k) are apart.
+template <class T>
+struct Panel {
+    const T* at;
+    dim stride;
+};
+
+// An odd number of cache lines, at least n elements: rows at this distance do not compete for cache sets.
+template <class T>
+PYDL_INLINE constexpr dim odd_lines(dim n) {
+    constexpr dim line = 64 / sizeof(T);
+    return (ceil_div(n, line) | 1) * line;
+}
+
+// A (m, k) stored by rows, ld apart.
+template <class T>
+struct RowsOfA {
+    static constexpr bool k_major = false;
+    const T* p;
+    dim ld;
+    bool copy;
+
+    PYDL_INLINE Panel<T> panel(dim i, dim rows, dim k0, dim depth, T* buffer) const {
+        const T* from = p + i * ld + k0;
+        if (!copy) return {from, ld};
+        const dim stride = odd_lines<T>(depth);
+        for (dim r = 0; r < rows; ++r)
+            for (dim q = 0; q < depth; q += lanes<T>)
+                store(buffer + r * stride + q, load_upto(from + r * ld + q, depth - q));
+        return {buffer, stride};
+    }
+};
+
+// A (m, k) stored by columns (transposed), ld apart.
+template <class T>
+struct ColumnsOfA {
+    static constexpr bool k_major = true;
+    const T* p;
+    dim ld;
+    bool copy;
+
+    PYDL_INLINE Panel<T> panel(dim i, dim rows, dim k0, dim depth, T* buffer) const {
+        const T* from = p + k0 * ld + i;
+        if (!copy) return {from, ld};
+        constexpr dim stride = ceil_div(Blocking<T>::rows, lanes<T>) * lanes<T>;
+        for (dim q = 0; q < depth; ++q)
+            for (dim r = 0; r < rows; r += lanes<T>)
+                store(buffer + q * stride + r, load_upto(from + q * ld + r, rows - r));
+        return {buffer, stride};
+    }
+};
+
+// B (k, n) stored by rows, ld apart.
+template <class T>
+struct RowsOfB {
+    const T* p;
+    dim ld;
+    bool copy;
+
+    // Fills `buffer` with the slice k0.. of depth x columns j..: panels of `width` columns one after the other.
+    PYDL_INLINE void pack(dim j, dim columns, dim k0, dim depth, T* buffer) const {
+        constexpr dim width = Blocking<T>::width, L = lanes<T>;
+        for (dim q = 0; q < depth; ++q) {
+            const T* from = p + (k0 + q) * ld + j;
+            T* to = buffer + q * width;
+            dim x = 0;
+            for (; x + width <= columns; x += width, to += depth * width) {
+                PYDL_UNROLL for (dim v = 0; v < width; v += L) store(to + v, load(from + x + v));
+            }
+            for (dim v = 0; x < columns; x += L, v += L) store(to + v, load_upto(from + x, columns - x));
+        }
+    }
+    PYDL_INLINE Panel<T> in_place(dim j, dim k0) const { return {p + k0 * ld + j, ld}; }
+};
+
+// B (k, n) stored by columns (transposed), ld apart: always packed, by transposing squares in registers.
+template <class T>
+struct ColumnsOfB {
+    static constexpr bool copy = true;
+    const T* p;
+    dim ld;
+
+    PYDL_INLINE void pack(dim j, dim columns, dim k0, dim depth, T* buffer) const {
+        constexpr dim width = Blocking<T>::width, L = lanes<T>;
+        for (dim x = 0; x < columns; x += L) {
+            T* to = buffer + x / width * width * depth + x % width;
+            const T* from = p + (j + x) * ld + k0;
+            const dim columns_left = columns - x;
+            for (dim q = 0; q < depth; q += L) {
+                vec<T> square[L];
+                if (columns_left >= L && depth - q >= L) {
+                    PYDL_UNROLL for (dim i = 0; i < L; ++i) square[i] = load(from + i * ld + q);
+                } else {
+                    PYDL_UNROLL for (dim i = 0; i < L; ++i) square[i] =
+                        i < columns_left ? load_upto(from + i * ld + q, depth - q) : vec<T>{};
+                }
+                transpose<T>(square);
+                if (depth - q >= L) {
+                    PYDL_UNROLL for (dim i = 0; i < L; ++i) store(to + (q + i) * width, square[i]);
+                } else {
+                    PYDL_UNROLL for (dim i = 0; i < L; ++i) if (i < depth - q) store(to + (q + i) * width, square[i]);
+                }
+            }
+        }
+    }
+    PYDL_INLINE Panel<T> in_place(dim, dim) const { return {nullptr, 0}; }
+};
+
+// ---------------------------------------------------------------------------------------- drivers
+
+// Where the result goes. `finish(c, rows, columns, stride)` is called on finished rows while they are in cache.
+template <class T>
+struct Result {
+    T* c;
+    dim stride;
+    const T* bias;    // (n), or null
+    bool accumulate;  // start from what c holds; excludes bias
+    T floor;
+    void (*finish)(T* c, dim rows, dim columns, dim stride);
+};
+
+template <class T>
+constexpr T minus_infinity = -__builtin_inf();
+
+// The rows i0..i1 and columns j0..j1 of C, all of k, on the calling thread.
+template <class T, class A, class B>
+void gemm_part(dim i0, dim i1, dim j0, dim j1, dim k, const A& a, const B& b, const Result<T>& out) {
+    using Block = Blocking<T>;
+    constexpr dim width = Block::width, L = lanes<T>;
+    const dim depth = even_part(k, Block::depth), columns = even_part(j1 - j0, Block::columns);
+    const dim rows = even_part(i1 - i0, Block::rows);
+    T *packed_a = nullptr, *packed_b = nullptr;
+    if (a.copy) packed_a = static_cast<T*>(scratch(0, (Block::rows + L) * odd_lines<T>(depth + L) * sizeof(T)));
+    if (b.copy) packed_b = static_cast<T*>(scratch(1, ceil_div(columns, width) * width * depth * sizeof(T)));
+
+    for (dim j = j0; j < j1; j += columns) {
+        const dim n = least(columns, j1 - j);
+        dim k0 = 0;
+        do {
+            const dim kc = least(depth, k - k0);
+            const bool first = k0 == 0, final = k0 + kc == k;
+            if (b.copy) b.pack(j, n, k0, kc, packed_b);
+            const dim panel_stride = b.copy ? width * kc : width;
+            const Panel<T> slice = b.copy ? Panel<T>{packed_b, width} : b.in_place(j, k0);
+            Ends<T> ends{};
+            ends.stride = first && !out.accumulate ? 0 : out.stride;
+            ends.floor = final ? out.floor : minus_infinity<T>;
+            for (dim i = i0; i < i1; i += rows) {
+                const dim m = least(rows, i1 - i);
+                const Panel<T> strip = a.panel(i, m, k0, kc, packed_a);
+                T* c = out.c + i * out.stride + j;
+                const auto& row_of_tiles = tiles<T, A::k_major>.of[m - 1];
+                for (dim x = 0; x < n; x += width) {
+                    const dim left = least(width, n - x);
+                    ends.start = !first || out.accumulate ? c + x : out.bias ? out.bias + j + x : nullptr;
+                    row_of_tiles[(left - 1) / L][left % L != 0](kc, strip.at, strip.stride,
+                                                                slice.at + x / width * panel_stride, slice.stride,
+                                                                c + x, out.stride, ends, left % L);
+                }
+                if (final && out.finish) out.finish(c, m, n, out.stride);
+            }
+            k0 += kc;
+        } while (k0 < k);
+    }
+}
+
+}  // namespace
+}  // namespace pydl::PYDL_ISA
