@@ -1,0 +1,161 @@
+"""Control flow over tensors: loops, branches, scans, maps.
+
+In a recording loops are unrolled: the number of rounds must be known when the step is described. A branch on a
+tensor's value reads that value, which a recording refuses with an error that names the line.
+"""
+
+from __future__ import annotations
+
+from pydl import ops, tree
+from pydl.symbolic import KerasTensor
+from pydl.tensor import Tensor
+
+__all__ = ["associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"]
+
+_map = map  # the builtin; the public name below hides it
+
+
+def _refuse_symbolic(who, *values):
+    if any(isinstance(v, KerasTensor) for value in values for v in tree.flatten(value)):
+        raise ValueError(f"{who}: a KerasTensor has no value to decide by. Put the loop or branch into the `call` of a "
+                         "layer.")
+
+
+def fori_loop(lower, upper, body_fun, init_val):
+    """`val = body_fun(i, val)` for i = lower .. upper - 1. The bounds are read; a recording unrolls the loop.
+
+    Returns:
+        The last `val`, a structure of tensors.
+    """
+    _refuse_symbolic("fori_loop", lower, upper, init_val)
+    value = init_val
+    for i in range(int(lower), int(upper)):
+        value = body_fun(i, value)
+    return value
+
+
+def while_loop(cond, body, loop_vars, maximum_iterations=None):
+    """`loop_vars = body(*loop_vars)` while `cond(*loop_vars)`, at most `maximum_iterations` times.
+
+    The condition is read each round, so it must not depend on tensors inside a recording.
+
+    Returns:
+        The last `loop_vars`, in the structure given.
+    """
+    _refuse_symbolic("while_loop", loop_vars)
+    single = not isinstance(loop_vars, (list, tuple))
+    values = (loop_vars,) if single else tuple(loop_vars)
+    rounds = 0
+    while (maximum_iterations is None or rounds < maximum_iterations) and bool(cond(*values)):
+        result = body(*values)
+        values = tuple(result) if isinstance(result, (list, tuple)) else (result,)
+        if len(values) != (1 if single else len(loop_vars)):
+            raise ValueError(f"while_loop: the body returned {len(values)} values for "
+                             f"{1 if single else len(loop_vars)} loop variables.")
+        rounds += 1
+    return values[0] if single else type(loop_vars)(values)
+
+
+def cond(pred, true_fn, false_fn):
+    """`true_fn()` if `pred` else `false_fn()`. `pred` is read: inside a recording use `ops.where` on both results."""
+    _refuse_symbolic("cond", pred)
+    return true_fn() if bool(pred) else false_fn()
+
+
+def switch(index, branches, *operands):
+    """`branches[index](*operands)`, with the index clamped to the branches there are. The index is read."""
+    _refuse_symbolic("switch", index)
+    return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+
+
+def _length(xs, length, who):
+    lengths = {x.shape[0] if len(x.shape) else None for x in tree.flatten(xs)} if xs is not None else set()
+    if length is not None:
+        lengths.add(int(length))
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError(f"{who}: expected tensors with one common size of axis 0; received sizes "
+                         f"{sorted(lengths, key=str)}.")
+    return lengths.pop()
+
+
+def _tensors(xs):
+    return tree.map_structure(ops.convert_to_tensor, xs)
+
+
+def _stacked(results):
+    return tree.map_structure(lambda *parts: ops.stack(list(parts)), *results)
+
+
+def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
+    """`carry, y = f(carry, x)` for each slice x of `xs` along axis 0.
+
+    Args:
+        f: function of a carry and a slice.
+        init: the first carry, a structure of tensors.
+        xs: structure of tensors with a common size of axis 0, or None with `length`.
+        length: number of rounds, when `xs` is None.
+        reverse: from the last slice to the first; results stay in the order of `xs`.
+
+    Returns:
+        (last carry, structure of the y's stacked along axis 0, None when f returns None for y).
+    """
+    _refuse_symbolic("scan", init, xs)
+    xs = None if xs is None else _tensors(xs)
+    n = _length(xs, length, "scan")
+    carry, results = init, []
+    for i in range(n - 1, -1, -1) if reverse else range(n):
+        carry, y = f(carry, None if xs is None else tree.map_structure(lambda x, i=i: x[i], xs))
+        results.append(y)
+    if reverse:
+        results.reverse()
+    return carry, None if not results or results[0] is None else _stacked(results)
+
+
+def map(f, xs):
+    """`f` applied to each slice of `xs` along axis 0, the results stacked.
+
+    Raises:
+        ValueError: for an empty axis 0, where the form of the results is unknown.
+    """
+    _refuse_symbolic("map", xs)
+    xs = _tensors(xs)
+    n = _length(xs, None, "map")
+    if n == 0:
+        raise ValueError("map: axis 0 is empty.")
+    return _stacked([f(tree.map_structure(lambda x, i=i: x[i], xs)) for i in range(n)])
+
+
+def vectorized_map(function, elements):
+    """As `map`: slice by slice."""
+    return map(function, elements)
+
+
+def associative_scan(f, elems, reverse=False, axis=0):
+    """Running results e0, f(e0, e1), f(f(e0, e1), e2), ... of an associative `f` along `axis`, in log2(n) rounds.
+
+    Args:
+        f: function of two structures like `elems` that works on whole tensors, element by element along `axis`.
+        elems: structure of tensors with a common size of `axis`.
+        reverse: from the end.
+    """
+    _refuse_symbolic("associative_scan", elems)
+    elems = _tensors(elems)
+    flat = tree.flatten(elems)
+    n = flat[0].shape[axis]
+    if any(x.shape[axis] != n for x in flat):
+        raise ValueError(f"associative_scan: expected one size of axis {axis}; received shapes "
+                         f"{[x.shape for x in flat]}.")
+
+    def part(x: Tensor, begin, end):
+        return x[(slice(None),) * (axis % x.ndim) + (slice(begin, end),)]
+
+    if reverse:
+        elems = tree.map_structure(lambda x: ops.flip(x, axis), elems)
+    distance = 1
+    while distance < n:  # after each round every place covers `distance` elements up to itself
+        head = tree.map_structure(lambda x, d=distance: part(x, 0, d), elems)
+        early = tree.map_structure(lambda x, d=distance: part(x, 0, n - d), elems)
+        late = tree.map_structure(lambda x, d=distance: part(x, d, n), elems)
+        elems = tree.map_structure(lambda a, b: ops.concatenate([a, b], axis), head, f(early, late))
+        distance *= 2
+    return tree.map_structure(lambda x: ops.flip(x, axis), elems) if reverse else elems
