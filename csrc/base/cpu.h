@@ -4,7 +4,8 @@
 
 namespace pydl {
 
-// The level in use. Throws std::runtime_error for an unknown or unsupported PYDL_ISA.
+// The level in use: the strongest supported one, or PYDL_ISA. Throws std::runtime_error when PYDL_ISA names no level
+// of this build, or one this machine cannot run.
 const char* chosen_isa();
 // Levels that both this machine and this build have, weakest first.
 std::vector<const char*> supported_isas();

@@ -3,25 +3,51 @@
 #include <cstdlib>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace pydl {
 namespace {
+
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 struct Slot {
     void* data = nullptr;
     std::size_t bytes = 0;
-    ~Slot() { std::free(data); }
+    ~Slot() { release(data); }
 };
 thread_local Slot slots[8];
 
 }  // namespace
 
+void* allocate(std::size_t bytes) {
+    const bool huge = bytes >= 2 * kHugePage;
+    const std::size_t unit = huge ? kHugePage : kLine;
+    // Whole huge pages only: rounding a block of 4.1 MiB up to 6 MiB reserves addresses, not memory.
+    const std::size_t size = round_up(bytes ? bytes : 1, unit);
+    void* block = std::aligned_alloc(unit, size);
+    if (!block) throw std::bad_alloc();
+#if defined(__linux__)
+    if (huge) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+    return block;
+}
+
+void release(void* block) { std::free(block); }
+
 void* scratch(int slot, std::size_t bytes) {
     Slot& s = slots[slot];
     if (s.bytes < bytes) {
-        std::free(s.data);
-        s.bytes = (bytes + 4095) / 4096 * 4096;
-        s.data = std::aligned_alloc(64, s.bytes);
-        if (!s.data) throw std::bad_alloc();
+        release(s.data);
+        s.data = nullptr;
+        s.bytes = 0;
+        const std::size_t size = round_up(bytes, 4096);
+        s.data = allocate(size);
+        s.bytes = size;
     }
     return s.data;
 }

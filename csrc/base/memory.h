@@ -1,10 +1,16 @@
-// Memory for kernels: thread-local scratch for packing.
+// Memory for arrays and kernels: 64-byte aligned blocks, and thread-local scratch for packing.
 #pragma once
 #include <cstddef>
 
 namespace pydl {
 
-// At least `bytes`, 64-byte aligned, kept per thread and slot (0..7); contents are undefined.
+// At least `bytes`, 64-byte aligned, contents undefined; throws std::bad_alloc. `bytes` = 0 is allowed.
+// Blocks of 4 MiB and more start at a huge page and ask the system for huge pages.
+void* allocate(std::size_t bytes);
+void release(void* block);
+
+// At least `bytes`, 64-byte aligned, kept per thread and slot (0..7), grown when needed; contents are undefined.
+// A slot belongs to its user until that function returns: functions that call each other use different slots.
 void* scratch(int slot, std::size_t bytes);
 
 }  // namespace pydl

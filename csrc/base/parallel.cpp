@@ -1,9 +1,221 @@
 #include "base/parallel.h"
 
-namespace pydl {
+#include <pthread.h>
+#include <sched.h>
 
-static int count = 1;
-int threads() { return count; }
-void set_threads(int n) { count = n; }
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+// A pool of our own instead of OpenMP. What decides is a busy neighbour process: an OpenMP region is a barrier, every
+// region waits for every thread, also for one that is not running; see docs/performance.md for the numbers. Here
+// chunks are claimed one by one, the caller claims too, and it waits only for chunks that a worker has begun.
+
+namespace pydl {
+namespace {
+
+#if !defined(PYDL_WORKER_SPIN_US)
+#define PYDL_WORKER_SPIN_US 30
+#endif
+#if !defined(PYDL_CALLER_SPIN_US)
+#define PYDL_CALLER_SPIN_US 10
+#endif
+using std::chrono::microseconds;
+constexpr auto kWorkerSpin = microseconds(PYDL_WORKER_SPIN_US);  // for the next region, then sleep
+constexpr auto kCallerSpin = microseconds(PYDL_CALLER_SPIN_US);  // for begun chunks, then sleep
+
+void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Whether `ready` came true within the time.
+template <class F>
+bool spin(microseconds time, F ready) {
+    const auto end = std::chrono::steady_clock::now() + time;
+    do {
+        for (int i = 0; i < 8; ++i) {
+            if (ready()) return true;
+            pause();
+        }
+    } while (std::chrono::steady_clock::now() < end);
+    return false;
+}
+
+class Pool {
+public:
+    ~Pool() = delete;  // workers may run while the process ends: a pool is never freed
+
+    // False when another region is running (of another thread, or the one we are inside).
+    bool run(int threads, dim count, void (*body)(void*, dim), void* context) {
+        if (busy_.exchange(true, std::memory_order_acquire)) return false;
+        if (static_cast<int>(workers_.size()) != threads - 1) resize(threads - 1);
+        body_ = body;
+        context_ = context;
+        count_ = count;
+        next_.store(0, std::memory_order_relaxed);
+        open();
+        work();
+        close();
+        busy_.store(false, std::memory_order_release);
+        return true;
+    }
+
+private:
+    // state_: region number, whether a region is open, how many workers are in it. A worker may read body_,
+    // context_ and count_ only between entering an open region and leaving it.
+    static constexpr std::uint32_t kOne = 1, kInside = 0x7fff, kOpen = 0x8000, kRegion = 0x10000;
+
+    void open() {
+        const auto s = state_.load(std::memory_order_relaxed);
+        state_.store(((s & ~kOpen) + kRegion) | kOpen, std::memory_order_seq_cst);
+        if (asleep_.load(std::memory_order_seq_cst) > 0) state_.notify_all();
+    }
+
+    void close() {
+        if (!(state_.fetch_and(~kOpen) & kInside)) return;
+        const auto empty = [&] { return !(state_.load() & kInside); };
+        // A worker whose core was taken away may need milliseconds. Asleep, we leave it ours.
+        if (spin(kCallerSpin, empty)) return;
+        for (;;) {
+            const auto before = left_.load();
+            if (empty()) return;
+            left_.wait(before);
+        }
+    }
+
+    void work() {
+        for (dim i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) body_(context_, i);
+    }
+
+    void worker(int id) {
+        std::uint32_t seen = 0;  // state of the region we were in last
+        const auto wanted = [&] {
+            const auto s = state_.load();
+            return ((s & kOpen) && (s ^ seen) >= kRegion) || id >= wanted_.load(std::memory_order_relaxed);
+        };
+        for (;;) {
+            if (!spin(kWorkerSpin, wanted)) {
+                asleep_.fetch_add(1);
+                for (;;) {
+                    const auto s = state_.load();
+                    if (wanted()) break;
+                    state_.wait(s);
+                }
+                asleep_.fetch_sub(1);
+            }
+            if (id >= wanted_.load()) return;
+            auto s = state_.load();
+            while ((s & kOpen) && !state_.compare_exchange_weak(s, s + kOne)) {}
+            if (!(s & kOpen)) continue;
+            seen = s;
+            work();
+            if (!((state_.fetch_sub(kOne) - kOne) & (kInside | kOpen))) {
+                left_.fetch_add(1);
+                left_.notify_one();
+            }
+        }
+    }
+
+    void resize(int count) {
+        wanted_.store(count);
+        if (count < static_cast<int>(workers_.size())) {
+            state_.fetch_add(kRegion);
+            state_.notify_all();
+            for (auto w = workers_.begin() + count; w != workers_.end(); ++w) w->join();
+            workers_.erase(workers_.begin() + count, workers_.end());
+        }
+        try {
+            while (static_cast<int>(workers_.size()) < count)
+                workers_.emplace_back(&Pool::worker, this, static_cast<int>(workers_.size()));
+        } catch (const std::system_error&) {  // the system has no more threads for us: go on with what there is
+            set_threads(static_cast<int>(workers_.size()) + 1);
+        }
+    }
+
+    std::atomic<bool> busy_{false};
+    std::atomic<int> wanted_{0};
+    std::vector<std::thread> workers_;
+    void (*body_)(void*, dim) = nullptr;
+    void* context_ = nullptr;
+    dim count_ = 0;
+    alignas(64) std::atomic<std::uint32_t> state_{0};
+    std::atomic<int> asleep_{0};
+    alignas(64) std::atomic<dim> next_{0};
+    alignas(64) std::atomic<int> left_{0};
+};
+
+// A child process has none of its parent's threads: it starts with a new pool.
+std::atomic<Pool*> pool{nullptr};
+
+Pool& the_pool() {
+    Pool* p = pool.load(std::memory_order_acquire);
+    if (p) return *p;
+    static std::once_flag once;
+    std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); }); });
+    auto* fresh = new Pool;
+    if (pool.compare_exchange_strong(p, fresh)) return *fresh;
+    return *p;  // another thread was first; the unused one stays, it has no threads
+}
+
+int cores() {
+#if defined(__linux__)
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    // A container may see 64 cores and be allowed the time of two.
+    if (std::FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+        double quota, period;
+        if (std::fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0)
+            count = std::min(count, std::max(1, static_cast<int>(quota / period + 0.999)));
+        std::fclose(f);
+    }
+    return count;
+#else
+    return std::max(1u, std::thread::hardware_concurrency());
+#endif
+}
+
+int first_threads() {
+    const auto positive = [](const char* text, bool list) {
+        char* end = nullptr;
+        const long n = std::strtol(text, &end, 10);
+        return end != text && (*end == 0 || (list && *end == ',')) && n > 0 && n < 0x7fff ? static_cast<int>(n) : 0;
+    };
+    if (const char* text = std::getenv("PYDL_NUM_THREADS"); text && *text) {
+        if (const int n = positive(text, false)) return n;
+        throw std::runtime_error(std::string("PYDL_NUM_THREADS=") + text + ": expected a positive number of threads");
+    }
+    if (const char* text = std::getenv("OMP_NUM_THREADS"); text && *text)
+        if (const int n = positive(text, true)) return n;
+    return cores();
+}
+
+std::atomic<int>& thread_count() {
+    static std::atomic<int> count{first_threads()};
+    return count;
+}
+
+}  // namespace
+
+int threads() { return thread_count().load(std::memory_order_relaxed); }
+void set_threads(int count) { thread_count().store(std::clamp(count, 1, 0x7ffe)); }
+
+void run_chunks(dim count, void (*body)(void*, dim), void* context) {
+    const int n = threads();
+    if (n > 1 && count > 1 && the_pool().run(n, count, body, context)) return;
+    for (dim i = 0; i < count; ++i) body(context, i);
+}
 
 }  // namespace pydl

@@ -1,15 +1,39 @@
-// parallel_for(n, grain, f): f(begin, end) on fixed chunks of `grain` items. Provisional: one thread.
+// parallel_for: the only door to threads. Safe to include in ISA objects: no std types, nothing exported.
 #pragma once
 #include "base/types.h"
 
 namespace pydl {
 
+// How many threads a region may use, the calling one included. At first PYDL_NUM_THREADS, else OMP_NUM_THREADS, else
+// the cores this process may run on (affinity and container quota). Throws std::runtime_error for a PYDL_NUM_THREADS
+// that is no positive number; the first call comes from the import.
 int threads();
 void set_threads(int count);
 
+// body(context, i) for every i in [0, count), each once, in any order, on any thread; returns when all are done.
+void run_chunks(dim count, void (*body)(void* context, dim i), void* context);
+
+// f(begin, end) on the chunks [0, grain), [grain, 2 grain), ... of n items. The chunks depend on n and grain only, so
+// what is computed chunk by chunk has the same bits for any number of threads. One chunk runs on the caller and
+// touches nothing shared; so do calls from inside f. A chunk should be worth 10 microseconds or more.
 template <class F>
 PYDL_INLINE void parallel_for(dim n, dim grain, F f) {
-    for (dim begin = 0; begin < n; begin += grain) f(begin, begin + grain < n ? begin + grain : n);
+    if (n <= grain) {
+        if (n > 0) f(dim{0}, n);
+        return;
+    }
+    struct Context {
+        F* f;
+        dim n, grain;
+    } context{&f, n, grain};
+    run_chunks(
+        (n + grain - 1) / grain,
+        [](void* p, dim i) {
+            const Context& c = *static_cast<Context*>(p);
+            const dim begin = i * c.grain, left = c.n - begin;
+            (*c.f)(begin, begin + (left < c.grain ? left : c.grain));
+        },
+        &context);
 }
 
 }  // namespace pydl

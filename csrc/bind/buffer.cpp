@@ -1,10 +1,9 @@
 // NumPy arrays over memory of ours: the open program's arena, else the heap.
 #include <pybind11/numpy.h>
 
-#include <cstdlib>
 #include <memory>
-#include <new>
 
+#include "base/memory.h"
 #include "bind/bind.h"
 #include "program/program.h"
 
@@ -18,7 +17,7 @@ struct Block {
     void* data;
     ~Block() {
         if (arena) arena->release(data);
-        else std::free(data);
+        else release(data);
     }
 };
 
@@ -46,9 +45,7 @@ py::array empty(const py::tuple& shape, const py::object& type) {
         block->arena = r.open->arena();
         block->data = block->arena->allocate(static_cast<std::size_t>(bytes));
     } else {
-        const auto rounded = (static_cast<std::size_t>(bytes) + 63) / 64 * 64;
-        block->data = std::aligned_alloc(64, rounded ? rounded : 64);
-        if (!block->data) throw std::bad_alloc();
+        block->data = allocate(static_cast<std::size_t>(bytes));
     }
     void* data = block->data;
     py::capsule owner(block.release(), [](void* p) { delete static_cast<Block*>(p); });

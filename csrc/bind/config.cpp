@@ -15,6 +15,7 @@ void bind_config(py::module_& m) {
         for (const char* name : supported_isas()) names.append(name);
         return names;
     });
+    threads();  // a bad PYDL_NUM_THREADS fails the import, not a kernel
     m.def("threads", [] { return threads(); });
     m.def("set_threads", [](int n) {
         if (n < 1) throw py::value_error("set_threads: expected at least 1 thread; received " + std::to_string(n));

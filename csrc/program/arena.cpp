@@ -1,8 +1,8 @@
 #include "program/arena.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
+
+#include "base/memory.h"
 
 namespace pydl {
 
@@ -13,7 +13,7 @@ constexpr std::size_t kLargestChunk = std::size_t{1} << 24;
 }  // namespace
 
 Arena::~Arena() {
-    for (auto& chunk : chunks_) std::free(chunk.base);
+    for (auto& chunk : chunks_) pydl::release(chunk.base);
 }
 
 void* Arena::allocate(std::size_t bytes) {
@@ -25,8 +25,7 @@ void* Arena::allocate(std::size_t bytes) {
     if (best == free_.end()) {
         // Chunks grow with the program, so that a small one stays small.
         const std::size_t want = std::max(bytes, std::clamp(reserved_, kFirstChunk, kLargestChunk));
-        auto* base = static_cast<char*>(std::aligned_alloc(kAlign, (want + kAlign - 1) / kAlign * kAlign));
-        if (!base) throw std::bad_alloc();
+        auto* base = static_cast<char*>(pydl::allocate(want));
         chunks_.push_back({base, want});
         reserved_ += want;
         best = free_.emplace(base, want).first;

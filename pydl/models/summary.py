@@ -1,0 +1,127 @@
+"""The table of `Model.summary`."""
+
+from __future__ import annotations
+
+import math
+
+from pydl import tree
+from pydl.layers.core import InputLayer
+
+
+def count(variables) -> int:
+    return sum(math.prod(v.shape) for v in variables)
+
+
+def memory(variables) -> str:
+    size = sum(math.prod(v.shape) * v.data.itemsize for v in variables)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024 or unit == "GB":
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return ""
+
+
+def output_shape(layer) -> str:
+    if isinstance(layer, InputLayer):
+        return str(layer.batch_shape)
+    nodes = getattr(layer, "_inbound_nodes", None)
+    if nodes:
+        shapes = [t.shape for t in tree.flatten(nodes[0].outputs)]
+        return str(shapes[0]) if len(shapes) == 1 else str(shapes)
+    return "?"
+
+
+def summary(model, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
+            layer_range=None) -> None:
+    """Prints one row per layer: name and type, output shape, parameters (and what feeds it, for graphs).
+
+    Args:
+        line_length: width of the table; fitted to the content by default.
+        positions: accepted for Keras scripts; columns are fitted to their content.
+        print_fn: called with the text instead of `print`.
+        expand_nested: show the layers inside nested models.
+        show_trainable: add a column that tells whether a layer is trained.
+        layer_range: pair of layer names; only the layers from the first to the second are shown.
+    """
+    from pydl.models.model import Model
+    from pydl.models.sequential import Sequential
+
+    graph = model._graph if not isinstance(model, Sequential) else None
+    header = ["Layer (type)", "Output Shape", "Param #"]
+    if graph is not None:
+        header.append("Connected to")
+    if show_trainable:
+        header.append("Trainable")
+    rows: list[list[str]] = []
+
+    def add(layer, depth, owner):
+        prefix = "   " * depth + ("└ " if depth else "")
+        weights = layer.weights if hasattr(layer, "weights") else []
+        built = getattr(layer, "built", True)
+        row = [f"{prefix}{layer.name} ({_kind(layer)})", output_shape(layer),
+               f"{count(weights):,}" if built else "0 (unbuilt)"]
+        if graph is not None:
+            row.append(_sources(layer, owner) if owner is not None else "-")
+        if show_trainable:
+            row.append(("Y" if layer.trainable else "N") if weights else "-")
+        rows.append(row)
+        if expand_nested and isinstance(layer, Model):
+            for inner in layer.layers:
+                add(inner, depth + 1, None)
+
+    shown = list(graph.operations) if graph is not None else model.layers
+    if layer_range is not None:
+        names = [layer.name for layer in shown]
+        for name in layer_range:
+            if name not in names:
+                raise ValueError(f"layer_range names '{name}', which is no layer of the model: {names}")
+        shown = shown[names.index(layer_range[0]):names.index(layer_range[1]) + 1]
+    for layer in shown:
+        add(layer, 0, graph)
+
+    trainable, other = model.trainable_weights, model.non_trainable_weights
+    optimizer = list(getattr(model.optimizer, "variables", ()) or ()) if model.compiled else []
+    totals = [f" Total params: {count(trainable) + count(other) + count(optimizer):,}"
+              f" ({memory(trainable + other + optimizer)})",
+              f" Trainable params: {count(trainable):,} ({memory(trainable)})",
+              f" Non-trainable params: {count(other):,} ({memory(other)})"]
+    if optimizer:
+        totals.append(f" Optimizer params: {count(optimizer):,} ({memory(optimizer)})")
+    text = "\n".join([f'Model: "{model.name}"', *_table(header, rows, line_length), *totals])
+    if print_fn is None:
+        print(text)
+    else:
+        for line in text.split("\n"):
+            print_fn(line)
+
+
+def _kind(layer) -> str:
+    function = getattr(layer, "fn", None)
+    return type(layer).__name__ if function is None else function.__name__
+
+
+def _sources(layer, graph) -> str:
+    names = []
+    for node in graph.nodes:
+        if node.operation is layer:
+            for t in node.inputs:
+                if t.node is not None:
+                    position = [n for n in graph.nodes if n.operation is t.node.operation].index(t.node)
+                    names.append(f"{t.node.operation.name}[{position}][{t.index}]")
+    return ", ".join(names) or "-"
+
+
+def _table(header, rows, line_length) -> list[str]:
+    widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
+    spare = (line_length or 0) - sum(widths) - 3 * len(widths) - 1
+    if spare > 0:
+        widths = [w + spare // len(widths) for w in widths]
+
+    def line(cells):
+        texts = [f" {c:>{w}} " if i == 2 else f" {c:<{w}} " for i, (c, w) in enumerate(zip(cells, widths))]
+        return "│" + "│".join(texts) + "│"
+
+    def rule(left, middle, right):
+        return left + middle.join("─" * (w + 2) for w in widths) + right
+
+    return [rule("┌", "┬", "┐"), line(header), rule("├", "┼", "┤"), *map(line, rows), rule("└", "┴", "┘")]

@@ -1,0 +1,546 @@
+"""compile, fit, evaluate, predict: the training loop around recorded steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pydl import losses as losses_module
+from pydl import metrics as metrics_module
+from pydl import optimizers, tree
+from pydl.autograd import gradients, no_grad
+from pydl.callbacks import CallbackList, History
+from pydl.data.adapters import (ArrayData, BatchData, class_weights_to_samples, make_data, split_validation, to_arrays,
+                                unpack)
+from pydl.models.compiled import CompileLoss, CompileMetrics
+from pydl.models.runner import ArrayRunner
+from pydl.program import RecordedFunction
+from pydl.registry import deserialize_keras_object, serialize_keras_object
+from pydl.tensor import Tensor, from_numpy
+
+__all__ = ["Trainer"]
+
+_TICK = 0.1  # seconds between returns to Python when no callback asks for every batch
+
+
+class Trainer:
+    """The part of Model that learns. A step (`train_step`, `test_step`, `predict_step`) is described in Python once
+    per input signature and replayed in C++; with `run_eagerly=True` it runs in Python every time."""
+
+    _quiet = frozenset(("built", "stop_training", "history", "optimizer", "loss", "run_eagerly", "jit_compile",
+                        "steps_per_execution", "compiled", "train_function", "test_function", "predict_function"))
+
+    def __init__(self):
+        self.compiled = False
+        self.loss = None
+        self.optimizer = None
+        self.run_eagerly = False
+        self.jit_compile = True
+        self.steps_per_execution = 1
+        self.stop_training = False
+        self.history = None
+        self._compile_config = None
+        self._compile_loss = None
+        self._compile_metrics = None
+        self._loss_tracker = None
+        self._forget_programs()
+
+    def _forget_programs(self) -> None:
+        self._functions = {}
+        self._runners = {}
+
+    # ---- compile -----------------------------------------------------------------------------------------------
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
+                run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True):
+        """Sets optimizer, loss(es) and metrics for training.
+
+        Args:
+            optimizer: name or Optimizer.
+            loss: name, Loss or callable `(y_true, y_pred)`; list or dict of them by output.
+            loss_weights: factors of the losses of the outputs.
+            metrics, weighted_metrics: names, Metrics or callables; the latter see sample weights.
+            run_eagerly: run the Python of every step instead of replaying a recorded program.
+            steps_per_execution, jit_compile, auto_scale_loss: accepted; recorded steps need none of them.
+
+        Raises:
+            ValueError: for names that do not exist.
+        """
+        optimizer = optimizers.get(optimizer)
+        output_names = getattr(self, "output_names", None)
+        for value in tree.flatten(loss):
+            if isinstance(value, str):
+                losses_module.get(value)
+        for value in tree.flatten([metrics, weighted_metrics]):
+            if isinstance(value, str) and value.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
+                metrics_module.get(value)
+        self.optimizer = optimizer
+        self.loss = loss
+        self.run_eagerly = run_eagerly
+        self.jit_compile = jit_compile == "auto" or bool(jit_compile)
+        self.steps_per_execution = steps_per_execution
+        self._compile_loss = CompileLoss(loss, loss_weights, output_names) if loss is not None else None
+        self._compile_metrics = (CompileMetrics(metrics, weighted_metrics, output_names)
+                                 if metrics or weighted_metrics else None)
+        self._loss_tracker = metrics_module.Mean(name="loss")
+        self._compile_config = {"optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
+                                "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,
+                                "steps_per_execution": steps_per_execution, "jit_compile": self.jit_compile}
+        self.stop_training = False
+        self.compiled = True
+        self._forget_programs()
+
+    def get_compile_config(self) -> dict | None:
+        """The arguments of `compile` in plain form; None before `compile`, or when they cannot be expressed."""
+        if not self.compiled:
+            return None
+        return serialize_keras_object(self._compile_config)
+
+    def compile_from_config(self, config) -> None:
+        if not config:
+            return
+        config = {k: deserialize_keras_object(v) for k, v in config.items()}
+        config.pop("auto_scale_loss", None)
+        self.compile(**config)
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def _assert_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise ValueError(f"You must call `compile()` before calling `{method}()`.")
+
+    @property
+    def metrics(self) -> list:
+        """The loss tracker, the per-output losses, the compiled metrics, then those of layers and the model."""
+        found = [self._loss_tracker] if self._loss_tracker is not None else []
+        if self._compile_loss is not None:
+            found += self._compile_loss.trackers
+        if self._compile_metrics is not None:
+            found += self._compile_metrics.metrics
+        for m in (m for layer in self._flatten_layers() for m in layer._own_metrics()):
+            if not any(m is f for f in found):
+                found.append(m)
+        return found
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return [m.name for m in self.metrics]
+
+    def reset_metrics(self) -> None:
+        for m in self.metrics:
+            m.reset_state()
+
+    # ---- steps, to be overridden -------------------------------------------------------------------------------
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Total loss of a batch: compiled losses, `add_loss`, regularisation. A scalar tensor."""
+        terms = []
+        if self._compile_loss is not None:
+            loss = self._compile_loss(y, y_pred, sample_weight)
+            if loss is not None:
+                terms.append(loss)
+        terms += self.losses
+        if not terms:
+            raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`, or add losses with"
+                             " `add_loss()` in layers.")
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
+        """Updates the compiled metrics with a batch and returns all results by name."""
+        if self._compile_metrics is not None:
+            self._compile_metrics.update_state(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict:
+        results = {}
+        if self._loss_tracker is not None and self._loss_tracker.variables:
+            results["loss"] = self._loss_tracker.result()
+        if self._compile_loss is not None:
+            results.update({m.name: m.result() for m in self._compile_loss.trackers})
+        if self._compile_metrics is not None:
+            results.update(self._compile_metrics.result())
+        for m in (m for layer in self._flatten_layers() for m in layer._own_metrics()):
+            if m is not self._loss_tracker:
+                results[m.name] = m.result()
+        return results
+
+    def train_step(self, data) -> dict:
+        """One update on a batch. Override it as in Keras; it is recorded.
+
+        Args:
+            data: (x, y, sample_weight) of tensors.
+
+        Returns:
+            dict name -> scalar tensor, shown by `fit`.
+        """
+        x, y, sample_weight = unpack(data)
+        y_pred = self(x, training=True)
+        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+        self._track_loss(loss, x)
+        variables = self.trainable_variables
+        if not variables:
+            raise ValueError(f'Model "{self.name}" has no trainable variables: there is nothing to fit.')
+        if getattr(loss, "node", None) is None:
+            raise ValueError("The loss does not depend on any trainable variable.")
+        scaled = self.optimizer.scale_loss(loss)
+        with no_grad():
+            grads = gradients([scaled], variables)
+            self.optimizer.apply(grads, variables)
+            return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def test_step(self, data) -> dict:
+        """Loss and metrics of a batch."""
+        x, y, sample_weight = unpack(data)
+        y_pred = self(x, training=False)
+        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+        self._track_loss(loss, x)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data):
+        """Outputs for a batch."""
+        x, _, _ = unpack(data)
+        return self(x, training=False)
+
+    def _track_loss(self, loss, x) -> None:
+        if self._loss_tracker is not None:
+            self._loss_tracker.update_state(loss, sample_weight=float(tree.flatten(x)[0].shape[0]))
+
+    # ---- recorded steps ----------------------------------------------------------------------------------------
+
+    def _function(self, kind: str):
+        """The recorded (or eager) function `(x, y, sample_weight) -> result` of a step."""
+        if kind not in self._functions:
+            step = getattr(self, f"{kind}_step")
+            batch = _drop_missing(step)
+
+            def graph_free(*data):
+                with no_grad():
+                    return batch(*data)
+
+            run = batch if kind == "train" else graph_free
+            self._functions[kind] = run if self.run_eagerly else RecordedFunction(run, name=f"{kind}_step")
+        return self._functions[kind]
+
+    def _call_step(self, kind: str, data):
+        """The result of one step on a batch of arrays, as NumPy."""
+        function = self._function(kind)
+        if isinstance(function, RecordedFunction):
+            return tree.map_structure(_to_numpy, function.capture(data).outputs)
+        tensors = tree.map_structure(lambda a: from_numpy(a) if isinstance(a, np.ndarray) else a, tuple(data))
+        return tree.map_structure(_to_numpy, function(*tensors))
+
+    def make_train_function(self, force: bool = False):
+        """The function `fit` calls, as in Keras; `force` forgets recorded programs."""
+        if force:
+            self._forget_programs()
+        return self._function("train")
+
+    def make_test_function(self, force: bool = False):
+        if force:
+            self._forget_programs()
+        return self._function("test")
+
+    def make_predict_function(self, force: bool = False):
+        if force:
+            self._forget_programs()
+        return self._function("predict")
+
+    def _runner(self, kind: str, data: ArrayData) -> ArrayRunner:
+        runner = self._runners.get(kind)
+        function = self._function(kind)
+        if runner is None or runner.function is not function or not runner.reads(data):
+            self._runners[kind] = runner = ArrayRunner(function, data)
+        return runner
+
+    # ---- fit ---------------------------------------------------------------------------------------------------
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+            validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+            steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1):
+        """Trains for a number of passes over the data.
+
+        Args:
+            x: array(s) of samples (structure as the model's inputs), or a generator / sequence / iterable of batches
+                (x, y) or (x, y, sample_weight).
+            y: targets, structure as the model's outputs.
+            batch_size: rows per update, 32 by default. The last batch of an epoch may be smaller.
+            epochs: index of the last epoch.
+            verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+            callbacks: list of Callback.
+            validation_split: part of the rows, taken from the end before shuffling, to validate on.
+            validation_data: (x, y), (x, y, sample_weight) or batches.
+            shuffle: new order of rows in each epoch.
+            class_weight: dict class index -> weight.
+            sample_weight: one weight per row (or per row and time step).
+            initial_epoch: index of the first epoch.
+            steps_per_epoch: updates per epoch; needed for endless generators.
+            validation_steps, validation_batch_size: likewise for validation.
+            validation_freq: validate every so many epochs, or at the epochs of a list.
+
+        Returns:
+            History: `history` maps names to one value per epoch.
+        """
+        self._assert_compiled("fit")
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
+        if class_weight is not None and sample_weight is None and y is not None or class_weight and y is not None:
+            sample_weight = class_weights_to_samples(y, class_weight, sample_weight)
+        data = make_data(x, y, sample_weight, steps_per_epoch)
+        if isinstance(data, BatchData) and class_weight is not None:
+            data = BatchData(_with_class_weights(data, class_weight), steps_per_epoch)
+        batch_size = _batch_size(batch_size)
+        steps = _count_steps(data, batch_size, steps_per_epoch)
+        validation = None
+        if validation_data is not None:
+            if isinstance(validation_data, (tuple, list)):
+                vx, vy, vw = unpack(validation_data)
+                validation = make_data(vx, vy, vw, validation_steps)
+            else:
+                validation = make_data(validation_data, steps=validation_steps)
+        verbose = 1 if verbose == "auto" else verbose
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, model=self, epochs=epochs,
+                                     steps=steps, verbose=verbose)
+        self.stop_training = False
+        callbacks.on_train_begin()
+        logs = {}
+        batches = None
+        for epoch in range(initial_epoch, epochs):
+            self.reset_metrics()
+            callbacks.on_epoch_begin(epoch)
+            if isinstance(data, ArrayData):
+                order = np.random.permutation(data.rows) if shuffle else np.arange(data.rows)
+                logs = self._run_arrays("train", data, batch_size, order, steps, callbacks)
+            else:
+                if batches is None or steps_per_epoch is None:
+                    batches = data.batches(shuffle=bool(shuffle))
+                logs = self._run_batches("train", data, batches, steps, callbacks)
+                data.on_epoch_end()
+            logs = {k: v for k, v in logs.items()}
+            if validation is not None and _due(epoch, validation_freq):
+                found = self._evaluate(validation, validation_batch_size or batch_size, validation_steps, callbacks)
+                logs.update({f"val_{k}": v for k, v in found.items()})
+            callbacks.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        callbacks.on_train_end(logs)
+        self._finish_variables()
+        return self.history if isinstance(self.history, History) else callbacks.history
+
+    def _finish_variables(self) -> None:
+        finalize = getattr(self.optimizer, "finalize_variable_values", None)
+        if finalize is not None:
+            finalize(self.trainable_variables)
+
+    def _run_arrays(self, kind, data, batch_size, order, steps, callbacks) -> dict:
+        """Runs `steps` batches in the given order of rows; returns the logs after the last."""
+        begin, end = _batch_hooks(kind, callbacks)
+        every_batch = callbacks is not None and callbacks.needs_batches(kind)
+        if self.run_eagerly:
+            return self._run_batches(kind, data, _slices(data, order, batch_size), steps, callbacks)
+        runner = self._runner(kind, data)
+        seconds = 0.0 if every_batch else _TICK
+        done, logs = 0, {}
+        runner.start(order, batch_size, steps)
+        while done < steps and not (kind == "train" and self.stop_training):
+            if begin is not None:
+                begin(done)
+            done = runner.advance(seconds)
+            if end is not None:
+                logs = runner.logs()
+                end(done - 1, logs)
+        return runner.logs()
+
+    def _run_batches(self, kind, data, batches, steps, callbacks) -> dict:
+        begin, end = _batch_hooks(kind, callbacks)
+        logs, done = {}, 0
+        while (steps is None or done < steps) and not (kind == "train" and self.stop_training):
+            batch = next(batches, None)
+            if batch is None:
+                if steps is not None and done < steps:
+                    if done == 0:
+                        raise ValueError("The data set is empty: the iterator yielded no batch.")
+                    import warnings
+
+                    warnings.warn(f"Your input ran out of data after {done} of {steps} steps; the epoch ends here. Make"
+                                  " sure that your dataset or generator can generate at least `steps_per_epoch *"
+                                  " epochs` batches.", stacklevel=3)
+                break
+            if begin is not None:
+                begin(done)
+            if not isinstance(data, ArrayData):
+                ArrayData(*batch)  # the checks on lengths and NaN
+            logs = _as_floats(self._call_step(kind, batch))
+            done += 1
+            if end is not None:
+                end(done - 1, logs)
+        if done == 0:
+            raise ValueError("The data set is empty: the iterator yielded no batch.")
+        return logs
+
+    # ---- evaluate, predict -------------------------------------------------------------------------------------
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
+                 return_dict=False, **kwargs):
+        """Loss and metrics on a data set.
+
+        Returns:
+            The loss; a list [loss, metrics ...] when there are metrics; a dict by name with `return_dict=True`.
+        """
+        if kwargs:
+            raise ValueError(f"Arguments not recognized: {kwargs}")
+        self._assert_compiled("evaluate")
+        data = make_data(x, y, sample_weight, steps)
+        batch_size = _batch_size(batch_size)
+        verbose = 1 if verbose == "auto" else verbose
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, verbose=verbose,
+                                     steps=_count_steps(data, batch_size, steps))
+        logs = self._evaluate(data, batch_size, steps, callbacks)
+        return logs if return_dict else _as_list(logs)
+
+    def _evaluate(self, data, batch_size, steps, callbacks) -> dict:
+        steps = _count_steps(data, batch_size, steps)
+        if callbacks is not None:
+            callbacks.on_test_begin()
+        self.reset_metrics()
+        if isinstance(data, ArrayData):
+            logs = self._run_arrays("test", data, batch_size, np.arange(data.rows), steps, callbacks)
+        else:
+            logs = self._run_batches("test", data, data.batches(), steps, callbacks)
+        if callbacks is not None:
+            callbacks.on_test_end(logs)
+        return logs
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Outputs for all rows of `x`, as NumPy array(s).
+
+        Args:
+            x: array(s), or batches.
+            batch_size: rows per call, 32 by default; affects speed and memory only.
+            verbose: 0, 1 (default) or 2.
+            steps: number of batches, for endless iterables.
+        """
+        data = make_data(x, steps=steps)
+        batch_size = _batch_size(batch_size)
+        verbose = 1 if verbose == "auto" else verbose
+        steps = _count_steps(data, batch_size, steps)
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, steps=steps,
+                                     verbose=verbose)
+        begin, end = _batch_hooks("predict", callbacks)
+        callbacks.on_predict_begin()
+        batches = (_slices(data, None, batch_size) if isinstance(data, ArrayData) else data.batches())
+        rows = data.rows if isinstance(data, ArrayData) and steps * batch_size >= data.rows else None
+        result, parts, done = None, [], 0
+        for batch in batches:
+            if steps is not None and done >= steps:
+                break
+            if begin is not None:
+                begin(done)
+            y = self._call_step("predict", (batch[0], None, None))
+            if rows is not None:  # straight into the result
+                if result is None:
+                    result = tree.map_structure(lambda a: np.empty((rows, *a.shape[1:]), a.dtype), y)
+                start = done * batch_size
+                tree.map_structure(lambda out, a: np.copyto(out[start:start + a.shape[0]], a), result, y)
+            else:
+                parts.append(tree.map_structure(np.array, y))
+            done += 1
+            if end is not None:
+                end(done - 1, {"outputs": y})
+        callbacks.on_predict_end()
+        if rows is not None:
+            return result
+        if not parts:
+            raise ValueError("The data set is empty: the iterator yielded no batch.")
+        return tree.map_structure(lambda *a: np.concatenate(a), *parts)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One update on one batch; returns the running loss and metrics (a list, or a dict)."""
+        self._assert_compiled("train_on_batch")
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("Arguments `sample_weight` and `class_weight` cannot be specified at the same time.")
+            sample_weight = class_weights_to_samples(y, class_weight)
+        logs = _as_floats(self._call_step("train", ArrayData(x, y, sample_weight).structure))
+        return logs if return_dict else _as_list(logs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Loss and metrics of one batch (a list, or a dict)."""
+        self._assert_compiled("test_on_batch")
+        logs = _as_floats(self._call_step("test", ArrayData(x, y, sample_weight).structure))
+        return logs if return_dict else _as_list(logs)
+
+    def predict_on_batch(self, x):
+        """Outputs for one batch, as NumPy array(s)."""
+        x = x if type(x) is np.ndarray and x.dtype == np.float32 and x.flags.c_contiguous else to_arrays(x, "x")
+        return tree.map_structure(np.array, self._call_step("predict", (x, None, None)))
+
+
+def _drop_missing(step):
+    """`step` on (x, y, sample_weight) with trailing None left out, as users unpack them."""
+
+    def call(x, y, sample_weight):
+        if sample_weight is not None:
+            return step((x, y, sample_weight))
+        return step((x, y) if y is not None else (x,))
+
+    return call
+
+
+def _to_numpy(value):
+    return value.data if isinstance(value, Tensor) else value
+
+
+def _as_floats(logs) -> dict:
+    if not isinstance(logs, dict):
+        raise ValueError(f"A train or test step returns a dict of scalars; received {type(logs).__name__}.")
+    return {k: float(v) if np.ndim(v) == 0 else np.array(v) for k, v in logs.items()}
+
+
+def _as_list(logs: dict):
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
+
+def _batch_size(batch_size) -> int:
+    if batch_size is None:
+        return 32
+    if int(batch_size) != batch_size or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: expected an integer of at least 1.")
+    return int(batch_size)
+
+
+def _count_steps(data, batch_size, steps):
+    if isinstance(data, ArrayData):
+        available = -(-data.rows // batch_size)
+        return available if steps is None else min(int(steps), available)
+    return steps if steps is not None else data.known_length()
+
+
+def _slices(data, order, batch_size):
+    for start in range(0, data.rows, batch_size):
+        stop = min(start + batch_size, data.rows)
+        yield data.take(slice(start, stop) if order is None else order[start:stop])
+
+
+def _batch_hooks(kind, callbacks):
+    if callbacks is None:
+        return None, None
+    return getattr(callbacks, f"on_{kind}_batch_begin"), getattr(callbacks, f"on_{kind}_batch_end")
+
+
+def _with_class_weights(data, class_weight):
+    for x, y, w in data.batches():
+        yield x, y, class_weights_to_samples(y, class_weight, w)
+
+
+def _due(epoch, frequency) -> bool:
+    if isinstance(frequency, (list, tuple, set)):
+        return epoch + 1 in frequency
+    return (epoch + 1) % frequency == 0
+
+

@@ -1,0 +1,158 @@
+"""Saving and loading in Keras 3's own files: `.keras` (architecture + weights + optimizer) and `.weights.h5`.
+
+A file is data: loading never runs anything from it. Files are written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+from pydl.registry import (CustomObjectScope, custom_object_scope, deserialize_keras_object, get_custom_objects,
+                           get_registered_name, get_registered_object, register_keras_serializable,
+                           serialize_keras_object)
+from pydl.saving.state import load_state, save_state
+
+__all__ = ["CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",
+           "get_registered_name", "get_registered_object", "load_model", "load_weights",
+           "register_keras_serializable", "save_model", "save_weights", "serialize_keras_object"]
+
+_KERAS_VERSION = "3.15.1"  # whose file layout this is
+
+
+def _h5py():
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("Saving and loading weights needs the package h5py: `pip install h5py`.") from error
+    return h5py
+
+
+@contextlib.contextmanager
+def atomic_write(filepath):
+    """Context: a temporary path beside `filepath` that replaces it when the block ends without an error."""
+    path = Path(filepath)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _check_overwrite(filepath, overwrite: bool) -> None:
+    if not overwrite and os.path.exists(filepath):
+        raise FileExistsError(f"{filepath} exists; pass overwrite=True to replace it.")
+
+
+def _weights_bytes(model) -> bytes:
+    buffer = io.BytesIO()
+    with _h5py().File(buffer, "w") as file:
+        save_state(model, file)
+    return buffer.getvalue()
+
+
+def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=True) -> None:
+    """Writes a model to a `.keras` file.
+
+    Args:
+        model: built or not; compiled state and optimizer slots are included.
+        filepath: must end in ".keras".
+        overwrite: replace an existing file; with False an existing file raises FileExistsError.
+    """
+    if not str(filepath).endswith(".keras"):
+        raise ValueError(f"Invalid filepath extension for saving: expected a path that ends in `.keras`. Received:"
+                         f" filepath={filepath}")
+    _check_overwrite(filepath, overwrite)
+    config = serialize_keras_object(model)
+    if not include_optimizer:
+        config.pop("compile_config", None)
+    metadata = {"keras_version": _KERAS_VERSION,
+                "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
+    weights = _weights_bytes(model)
+    with atomic_write(filepath) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr("metadata.json", json.dumps(metadata))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", weights)
+
+
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+    """The model of a `.keras` file, written by pydl or by Keras 3.
+
+    Args:
+        filepath: path ending in ".keras".
+        custom_objects: dict name -> class or function for what is not registered.
+        compile: restore optimizer, losses and metrics.
+        safe_mode: accepted; code in a file is never run.
+
+    Raises:
+        FileNotFoundError, ValueError: when the file is missing, damaged, or names something unknown.
+    """
+    path = Path(filepath)
+    if not path.exists():
+        raise ValueError(f"File not found: filepath={filepath}. Please ensure the file is an accessible `.keras` zip"
+                         " file.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{filepath} is not a `.keras` file (a zip archive with config.json and model.weights.h5).")
+    with zipfile.ZipFile(path) as archive:
+        missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
+        if missing:
+            raise ValueError(f"{filepath} is not a complete `.keras` file: it lacks {', '.join(sorted(missing))}.")
+        config = json.loads(archive.read("config.json"))
+        weights = archive.read("model.weights.h5")
+    if not compile:
+        config.pop("compile_config", None)
+    with CustomObjectScope(custom_objects):
+        model = deserialize_keras_object(config, custom_objects)
+    with _h5py().File(io.BytesIO(weights), "r") as file:
+        load_state(model, file)
+    return model
+
+
+def save_weights(model, filepath, overwrite=True) -> None:
+    """Writes a model's weights to a `.weights.h5` file."""
+    if not str(filepath).endswith(".weights.h5"):
+        raise ValueError("The filename must end in `.weights.h5`. Received:"
+                         f" filepath={filepath}")
+    _check_overwrite(filepath, overwrite)
+    weights = _weights_bytes(model)
+    with atomic_write(filepath) as temporary, open(temporary, "wb") as file:
+        file.write(weights)
+
+
+def load_weights(model, filepath, skip_mismatch=False, by_name=False) -> None:
+    """Reads weights from a `.weights.h5` or `.keras` file into a built model; all or, on an error, nothing.
+
+    Args:
+        skip_mismatch: warn about layers that do not fit instead of raising.
+    """
+    path = Path(filepath)
+    if not path.exists():
+        raise FileNotFoundError(f"No weights file at {filepath}.")
+    if by_name:
+        raise ValueError("by_name=True is only supported by the legacy HDF5 format of Keras 2.")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            source = io.BytesIO(archive.read("model.weights.h5"))
+    else:
+        source = path
+    try:
+        file = _h5py().File(source, "r")
+    except OSError as error:
+        raise ValueError(f"{filepath} is not an HDF5 file: {error}") from error
+    with file:
+        load_state(model, file, skip_mismatch=skip_mismatch)
