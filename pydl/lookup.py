@@ -1,0 +1,69 @@
+"""What `get()` of losses, metrics, initializers ... shares: from a name, a config, a class or a callable to an object."""
+
+from __future__ import annotations
+
+import inspect
+
+from pydl import registry
+
+
+def find(identifier, objects: dict, what: str):
+    """The object an identifier stands for.
+
+    Args:
+        identifier: None, a name (of `objects` or of a registered custom object), the dict that `serialize` gave,
+            a class (instantiated without arguments), or a callable (returned as it is).
+        objects: name -> class or function.
+        what: the kind of object, for the message of the error.
+
+    Raises:
+        ValueError: when nothing is found.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, dict):
+        found = from_config(identifier, objects)
+    elif isinstance(identifier, str):
+        found = by_name(identifier, objects)
+    else:
+        found = identifier
+    if inspect.isclass(found):
+        found = found()
+    if not callable(found):
+        raise ValueError(f"Could not interpret {what} identifier: {identifier}{_hint(identifier, objects)}")
+    return found
+
+
+def by_name(name: str, objects: dict):
+    """The registered custom object of that name, else the one of `objects`, else None."""
+    custom = registry.get_registered_object(name)
+    return custom if custom is not None else objects.get(name)
+
+
+def from_config(config: dict, objects: dict, custom_objects: dict | None = None):
+    """Rebuilds the object of a config; a class name alone is enough for what `objects` holds."""
+    name = config.get("class_name")
+    if config.get("registered_name") in (None, name, "function") and not (custom_objects and name in custom_objects):
+        if name == "function" and config.get("config") in objects:
+            return objects[config["config"]]
+        if name in objects and inspect.isclass(objects[name]):
+            return objects[name].from_config(dict(config.get("config") or {}))
+    return registry.deserialize_keras_object(config, custom_objects=custom_objects)
+
+
+def deserialize(identifier, objects: dict, what: str, custom_objects: dict | None = None):
+    """As `find`, with the objects of one call added."""
+    if custom_objects:
+        objects = {**objects, **custom_objects}
+    if isinstance(identifier, dict):
+        return from_config(identifier, objects, custom_objects)
+    return find(identifier, objects, what)
+
+
+def _hint(identifier, objects: dict) -> str:
+    if not isinstance(identifier, str):
+        return ""
+    import difflib
+
+    close = difflib.get_close_matches(identifier, objects, n=3)
+    return f". Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
