@@ -184,7 +184,7 @@ def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 2e-6) -> N
         for sign in (1, -1):
             moved = list(leaves)
             moved[i] = np.asarray(leaves[i] + sign * step * direction)
-            moved = [from_numpy(x) for x in moved]
+            moved = [from_numpy(np.asarray(x)) for x in moved]
             result = tree.flatten(case.function(*tree.pack_sequence_as(inputs, moved), **case.kwargs))
             result = [y for y in result if y.dtype == "float64"]
             projected.append(sum(float(np.sum(u * y.data)) for u, y in zip(seeds, result)))

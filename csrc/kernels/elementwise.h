@@ -1,3 +1,189 @@
-// Family elementwise.
+// Family elementwise: functions of one element, arithmetic and comparisons with broadcasting, casts.
+//   x, y: n elements.   Broadcast kernels: y has `shape` (collapsed), a and b are read through their strides.
 #pragma once
-#include "base/types.h"
+#include "kernels/map.h"
+#include "kernels/number.h"
+#include "simd/math.h"
+#include "simd/trig.h"
+
+namespace pydl::PYDL_ISA {
+namespace {
+
+// --------------------------------------------------------------------------------- one element each
+
+#define PYDL_MAP(name, cost, expression)                                    \
+    template <class T>                                                      \
+    void name(In<T> x, Out<T> y, dim n) {                                   \
+        map<cost, T>(                                                       \
+            n, PYDL_LAMBDA(vec<T> v) { return expression; }, y.ptr, x.ptr); \
+    }
+#define PYDL_TEST(name, expression)                                                     \
+    template <class T>                                                                  \
+    void name(In<T> x, Out<std::uint8_t> y, dim n) {                                    \
+        map<light, T>(                                                                  \
+            n, PYDL_LAMBDA(vec<T> v) { return expression; }, BoolOut<T>{y.ptr}, x.ptr); \
+    }
+
+PYDL_MAP(negative, light, -v)
+PYDL_MAP(absolute, light, abs(v))
+PYDL_MAP(square, light, v* v)
+// -1, 0 (of the argument's sign), 1; NaN stays.
+PYDL_MAP(sign, light, select(v > 0, splat(T(1)), select(v < 0, splat(T(-1)), v)))
+
+PYDL_MAP(sqrt, light, sqrt(v))
+PYDL_MAP(rsqrt, light, 1 / sqrt(v))
+PYDL_MAP(reciprocal, light, 1 / v)
+PYDL_MAP(floor, light, floor(v))
+PYDL_MAP(ceil, light, ceil(v))
+PYDL_MAP(round, light, round(v))
+PYDL_MAP(trunc, light, trunc(v))
+PYDL_MAP(exp, heavy, exp(v))
+PYDL_MAP(exp2, heavy, exp2(v))
+PYDL_MAP(expm1, heavy, expm1(v))
+PYDL_MAP(log, heavy, log(v))
+PYDL_MAP(log1p, heavy, log1p(v))
+PYDL_MAP(log2, heavy, log2(v))
+PYDL_MAP(log10, heavy, log10(v))
+PYDL_MAP(sin, heavy, sin(v))
+PYDL_MAP(cos, heavy, cos(v))
+PYDL_MAP(tan, heavy, tan(v))
+PYDL_MAP(arcsin, heavy, asin(v))
+PYDL_MAP(arccos, heavy, acos(v))
+PYDL_MAP(arctan, heavy, atan(v))
+PYDL_MAP(sinh, heavy, sinh(v))
+PYDL_MAP(cosh, heavy, cosh(v))
+PYDL_MAP(arcsinh, heavy, asinh(v))
+PYDL_MAP(arccosh, heavy, acosh(v))
+PYDL_MAP(arctanh, heavy, atanh(v))
+PYDL_MAP(erf, heavy, erf(v))
+
+PYDL_TEST(isnan, v != v)
+PYDL_TEST(isinf, abs(v) == splat(infinity<T>))
+PYDL_TEST(isfinite, abs(v) < splat(infinity<T>))
+PYDL_TEST(logical_not, v == 0)
+
+// y[i] = value, in T's own rounding.
+template <class T>
+void fill(real value, Out<T> y, dim n) {
+    const vec<T> v = splat(static_cast<T>(value));
+    map<light, T>(
+        n, PYDL_LAMBDA() { return v; }, y.ptr);
+}
+
+// min(max(v, low), high); NaN passes.
+template <class T>
+void clip(In<T> x, Out<T> y, real low, real high, dim n) {
+    // Bounds beyond an integer type mean no bound.
+    const auto bound = [](real b) {
+        if constexpr (is_floating<T>)
+            return static_cast<T>(b);
+        else
+            return saturate<T>(b);
+    };
+    const vec<T> vl = splat(bound(low)), vh = splat(bound(high));
+    map<light, T>(
+        n, PYDL_LAMBDA(vec<T> v) { return min(vh, max(vl, v)); }, y.ptr, x.ptr);
+}
+// dx = dy where low <= x <= high.
+template <class T>
+void clip_grad(In<T> x, In<T> dy, Out<T> dx, real low, real high, dim n) {
+    const vec<T> vl = splat(static_cast<T>(low)), vh = splat(static_cast<T>(high)), zero = {};
+    map<light, T>(
+        n, PYDL_LAMBDA(vec<T> v, vec<T> d) { return select((v >= vl) & (v <= vh), d, zero); }, dx.ptr, x.ptr, dy.ptr);
+}
+
+// ------------------------------------------------------------------------------------------- casts
+
+// Numbers outside an integer type become its nearest end, NaN becomes 0.
+template <class To, class From>
+PYDL_INLINE void cast_all(const From* x, To* y, dim n) {
+    parallel_for(n, light, [=](dim begin, dim end) {
+        for (dim i = begin; i < end; ++i) y[i] = saturate<To>(x[i]);
+    });
+}
+template <class T>
+void cast_to_float32(In<T> x, Out<float> y, dim n) {
+    cast_all(x.ptr, y.ptr, n);
+}
+template <class T>
+void cast_to_float64(In<T> x, Out<double> y, dim n) {
+    cast_all(x.ptr, y.ptr, n);
+}
+template <class T>
+void cast_to_int32(In<T> x, Out<std::int32_t> y, dim n) {
+    cast_all(x.ptr, y.ptr, n);
+}
+template <class T>
+void cast_to_int64(In<T> x, Out<std::int64_t> y, dim n) {
+    cast_all(x.ptr, y.ptr, n);
+}
+template <class T>
+void cast_to_uint8(In<T> x, Out<std::uint8_t> y, dim n) {
+    cast_all(x.ptr, y.ptr, n);
+}
+template <class T>
+void cast_to_bool(In<T> x, Out<std::uint8_t> y, dim n) {
+    map<light, T>(
+        n, PYDL_LAMBDA(vec<T> v) { return v != 0; }, BoolOut<T>{y.ptr}, x.ptr);
+}
+
+// ------------------------------------------------------------------------------------ two operands
+
+#define PYDL_BINARY(name, cost, expression)                                                                          \
+    template <class T>                                                                                               \
+    void name(In<T> a, In<T> b, Out<T> y, Dims shape, Dims stride_a, Dims stride_b) {                                \
+        map_broadcast<cost, T>(                                                                                      \
+            shape, PYDL_LAMBDA(vec<T> u, vec<T> v) { return expression; }, y.ptr, a.ptr, stride_a, b.ptr, stride_b); \
+    }
+#define PYDL_COMPARE(name, expression)                                                                         \
+    template <class T>                                                                                         \
+    void name(In<T> a, In<T> b, Out<std::uint8_t> y, Dims shape, Dims stride_a, Dims stride_b) {               \
+        map_broadcast<light, T>(                                                                               \
+            shape, PYDL_LAMBDA(vec<T> u, vec<T> v) { return expression; }, BoolOut<T>{y.ptr}, a.ptr, stride_a, \
+            b.ptr, stride_b);                                                                                  \
+    }
+
+PYDL_BINARY(add, light, u + v)
+PYDL_BINARY(subtract, light, u - v)
+PYDL_BINARY(multiply, light, u* v)
+PYDL_BINARY(divide, light, u / v)
+PYDL_BINARY(maximum, light, max_nan(u, v))
+PYDL_BINARY(minimum, light, min_nan(u, v))
+PYDL_BINARY(arctan2, heavy, atan2(u, v))
+PYDL_BINARY(power, heavy, power_of(u, v))
+PYDL_BINARY(floor_divide, heavy, floor_divide_of(u, v))
+PYDL_BINARY(mod, heavy, mod_of(u, v))
+
+PYDL_COMPARE(equal, u == v)
+PYDL_COMPARE(not_equal, u != v)
+PYDL_COMPARE(less, u < v)
+PYDL_COMPARE(less_equal, u <= v)
+PYDL_COMPARE(greater, u > v)
+PYDL_COMPARE(greater_equal, u >= v)
+PYDL_COMPARE(logical_and, (u != 0) & (v != 0))
+PYDL_COMPARE(logical_or, (u != 0) | (v != 0))
+PYDL_COMPARE(logical_xor, (u != 0) ^ (v != 0))
+
+// y = condition ? a : b.
+template <class T>
+void where(In<std::uint8_t> condition, In<T> a, In<T> b, Out<T> y, Dims shape, Dims stride_condition, Dims stride_a,
+           Dims stride_b) {
+    const dim last = shape.size() - 1;
+    const dim sc = stride_condition[last], sa = stride_a[last], sb = stride_b[last];
+    for_rows<light>(
+        shape,
+        [=](dim to, const dim* from, dim n) {
+            const std::uint8_t* pc = condition.ptr + from[0];
+            const T *pa = a.ptr + from[1], *pb = b.ptr + from[2];
+            dim i = 0;
+            for (; i + lanes<T> <= n; i += lanes<T>) {
+                const mask<T> m = sc ? load_bool<T>(pc + i) : splat(static_cast<int_of<T>>(-(*pc != 0)));
+                store(y.ptr + to + i, select(m, sa ? load(pa + i) : splat(*pa), sb ? load(pb + i) : splat(*pb)));
+            }
+            for (; i < n; ++i) y[to + i] = pc[sc * i] ? pa[sa * i] : pb[sb * i];
+        },
+        stride_condition, stride_a, stride_b);
+}
+
+}  // namespace
+}  // namespace pydl::PYDL_ISA

@@ -269,6 +269,7 @@ PYDL_INLINE vec<float> narrow(wide w) {
 // the compiler would move byte by byte.)
 template <class T>
 PYDL_INLINE mask<T> load_bool(const std::uint8_t* p) {
+    if constexpr (sizeof(T) == 1) return load(p) != 0;
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
         return (mask<T>)_mm512_maskz_cvtepu8_epi32(all16, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))) != 0;
@@ -287,6 +288,10 @@ PYDL_INLINE mask<T> load_bool(const std::uint8_t* p) {
 }
 template <class T>
 PYDL_INLINE void store_bool(std::uint8_t* p, mask<T> m) {
+    if constexpr (sizeof(T) == 1) {
+        store(p, bits_as<std::uint8_t>(m & 1));
+        return;
+    }
 #if defined(__x86_64__) && !defined(__AVX512F__)
     __m128i m32;  // the mask in lanes of 4 bytes
     if constexpr (PYDL_VECTOR_BYTES == 32) {

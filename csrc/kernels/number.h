@@ -1,0 +1,100 @@
+// What an element of one type becomes in another, and division with remainder: no argument may trap.
+#pragma once
+#include "simd/math.h"
+
+namespace pydl::PYDL_ISA {
+namespace {
+
+template <class T>
+constexpr T largest_integer = static_cast<T>(sizeof(T) == 1 ? 0xff : (uint_of<T>{1} << (8 * sizeof(T) - 1)) - 1);
+template <>
+inline constexpr std::uint8_t largest_integer<std::uint8_t> = 0xff;
+template <class T>
+constexpr T smallest_integer = static_cast<T>(-largest_integer<T> - 1);
+template <>
+inline constexpr std::uint8_t smallest_integer<std::uint8_t> = 0;
+
+// To an integer type: the nearest end outside it, 0 for NaN. To a float type: rounded.
+template <class To, class From>
+PYDL_INLINE To saturate(From x) {
+    if constexpr (is_floating<To>) {
+        return static_cast<To>(x);
+    } else if constexpr (is_floating<From>) {
+        // The ends as From: exact, or one above the largest.
+        constexpr From low = static_cast<From>(smallest_integer<To>), high = static_cast<From>(largest_integer<To>);
+        return x >= high  ? largest_integer<To>
+               : x >= low ? static_cast<To>(x)
+               : x < low  ? smallest_integer<To>
+                          : To{0};
+    } else {
+        constexpr auto low = static_cast<std::int64_t>(smallest_integer<To>);
+        constexpr auto high = static_cast<std::int64_t>(largest_integer<To>);
+        const auto wide = static_cast<std::int64_t>(x);
+        return static_cast<To>(wide < low ? low : wide > high ? high : wide);
+    }
+}
+
+// ------------------------------------------------------------------------------- integers, one by one
+
+// a / b toward minus infinity and its remainder, of b's sign; 0 for b = 0. The smallest integer over -1 wraps.
+template <class T>
+PYDL_INLINE T floor_quotient(T a, T b) {
+    if (b == 0) return 0;
+    if (b == -1) return static_cast<T>(uint_of<T>{0} - static_cast<uint_of<T>>(a));
+    const T q = a / b;
+    return q * b != a && (a < 0) != (b < 0) ? q - 1 : q;
+}
+template <class T>
+PYDL_INLINE T floor_remainder(T a, T b) {
+    if (b == 0 || b == -1) return 0;
+    const T r = a % b;
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+// a^b by squaring, modulo 2^bits; a negative power of an integer is rounded toward zero.
+template <class T>
+PYDL_INLINE T integer_power(T a, T b) {
+    if (b < 0) return a == 1 ? 1 : a == -1 ? (b % 2 ? -1 : 1) : 0;
+    uint_of<T> base = static_cast<uint_of<T>>(a), y = 1;
+    for (; b > 0; b >>= 1, base *= base)
+        if (b & 1) y *= base;
+    return static_cast<T>(y);
+}
+
+// --------------------------------------------------------------------------------------- as vectors
+
+template <class V>
+PYDL_INLINE V power_of(V a, V b) {
+    if constexpr (is_floating<lane_of<V>>)
+        return pow(a, b);
+    else
+        return lane_by_lane([](auto u, auto v) { return integer_power(u, v); }, a, b);
+}
+
+PYDL_INLINE float remainder_toward_zero(float a, float b) { return __builtin_fmodf(a, b); }
+PYDL_INLINE double remainder_toward_zero(double a, double b) { return __builtin_fmod(a, b); }
+
+// The remainder of b's sign, as Python's % and NumPy's mod.
+template <class V>
+PYDL_INLINE V mod_of(V a, V b) {
+    using T = lane_of<V>;
+    if constexpr (is_floating<T>) {
+        const V r = lane_by_lane([](T u, T v) { return remainder_toward_zero(u, v); }, a, b);
+        return select(r == 0, copysign(r, b), select((r < 0) != (b < 0), r + b, r));
+    } else {
+        return lane_by_lane([](T u, T v) { return floor_remainder(u, v); }, a, b);
+    }
+}
+// floor(a / b), without the rounding of a / b: (a - mod) / b is an integer up to rounding.
+template <class V>
+PYDL_INLINE V floor_divide_of(V a, V b) {
+    using T = lane_of<V>;
+    if constexpr (is_floating<T>) {
+        const V ratio = a / b, q = (a - mod_of(a, b)) / b;
+        return select(b == 0, ratio, select(q == 0, copysign(q, ratio), round(q)));
+    } else {
+        return lane_by_lane([](T u, T v) { return floor_quotient(u, v); }, a, b);
+    }
+}
+
+}  // namespace
+}  // namespace pydl::PYDL_ISA

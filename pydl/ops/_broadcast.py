@@ -1,0 +1,102 @@
+"""Broadcasting: the plan kernels loop by, and its gradient, the sum back to the operand's shape."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from pydl.autograd import differentiable
+from pydl.ops._common import as_tensor
+from pydl.tensor import Tensor, from_numpy
+
+MAX_RANK = 16  # csrc/kernels/map.h
+
+
+@functools.lru_cache(4096)
+def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
+    """How operands of `shapes` are read together.
+
+    Returns:
+        (shape of the result, collapsed shape, one tuple of strides in elements per operand): axes of size 1 are left
+        out and neighbouring axes that every operand walks through as one are one; 0 repeats.
+
+    Raises:
+        ValueError: when the shapes do not broadcast.
+    """
+    if all(s == shapes[0] for s in shapes):
+        shape = shapes[0]
+        size = 1
+        for d in shape:
+            size *= d
+        return shape, (size,), *((1,) for _ in shapes)
+    rank = max(len(s) for s in shapes)
+    padded = [(1,) * (rank - len(s)) + s for s in shapes]
+    shape = []
+    for sizes in zip(*padded):
+        size = next((d for d in sizes if d != 1), 1)
+        if any(d not in (1, size) for d in sizes):
+            raise ValueError(f"Shapes {' and '.join(map(str, shapes))} do not broadcast: sizes {sizes} of one axis"
+                             " are neither equal nor 1.")
+        shape.append(size)
+    strides = [_strides(s) for s in padded]
+    axes: list[list] = []  # [size, stride of each operand]
+    for size, *step in zip(shape, *strides):
+        if size == 1:
+            continue
+        if axes and all(outer == inner * size for outer, inner in zip(axes[-1][1], step)):
+            axes[-1] = [axes[-1][0] * size, step]
+        else:
+            axes.append([size, step])
+    if not axes:
+        axes = [[1, [1] * len(shapes)]]
+    if 0 in shape:
+        axes = [[0, [1] * len(shapes)]]
+    if len(axes) > MAX_RANK:
+        raise ValueError(f"Broadcasting {' and '.join(map(str, shapes))} needs {len(axes)} axes; at most {MAX_RANK}.")
+    return tuple(shape), tuple(a[0] for a in axes), *(tuple(a[1][k] for a in axes) for k in range(len(shapes)))
+
+
+def _strides(shape):
+    strides, step = [], 1
+    for d in reversed(shape):
+        strides.append(0 if d == 1 else step)
+        step *= d
+    return strides[::-1]
+
+
+def sum_to_shape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`x` summed over the axes along which `shape` was repeated to give `x.shape`: the gradient of broadcasting."""
+    if x.shape == shape:
+        return x
+    from pydl import ops
+
+    lead = x.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(lead + i for i, d in enumerate(shape) if d == 1 and x.shape[lead + i] != 1)
+    return _view(ops.sum(x, axis=axes) if axes else x, shape)
+
+
+def _view(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same values in another shape."""
+    before = x.shape
+    return differentiable(Tensor(x.data.reshape(shape)), (x,), lambda dy: (_view(dy, before),))
+
+
+@functools.lru_cache(1024)
+def _constant(x, negative_zero: bool, dtype: str) -> Tensor:
+    return from_numpy(np.asarray(x).astype(dtype))
+
+
+def operand(x, dtype: str) -> Tensor:
+    """`x` (tensor, array, number, list) as a tensor of `dtype`."""
+    if isinstance(x, Tensor):
+        if x.dtype == dtype:
+            return x
+    elif type(x) in (int, float, bool):
+        return _constant(x, x == 0 and math.copysign(1, x) < 0, dtype)  # 0.0 == -0.0 as keys
+    else:
+        x = as_tensor(x, dtype)
+    from pydl import ops
+
+    return ops.cast(x, dtype)
