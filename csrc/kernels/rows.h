@@ -150,6 +150,10 @@ template <int count, class T, class Op>
 void by_group(const T* const (&inputs)[count], T* y, dim outer, dim n, dim inner, const Op& op) {
     constexpr dim L = lanes<T>;
     if (outer * n * inner == 0) return;
+    if (n == 1) {
+        inner *= outer;
+        outer = 1;
+    }
     if (inner == 1 && n <= short_row) {
         for_squares<T>(outer, n, exp_task, [&](dim o, dim rows) {
             Square<T> squares[count + 1];
@@ -190,14 +194,23 @@ void by_group(const T* const (&inputs)[count], T* y, dim outer, dim n, dim inner
 // One register's worth of an array x (outer, n, inner) beside the (outer, inner) values that go with it.
 template <class T, bool one_group>
 struct Place {
-    dim at, live;    // of (outer, n, inner)
-    dim group, left; // of (outer, inner)
+    dim at, live;     // of (outer, n, inner)
+    dim group, left;  // of (outer, inner)
+    dim k;            // of n, in the first lane
     PYDL_INLINE vec<T> of(const T* x) const { return load_upto(x + at, live); }
     PYDL_INLINE vec<T> of_group(const T* g) const {
         if constexpr (one_group)
             return splat(g[group]);
         else
             return load_upto(g + group, left);
+    }
+    // Where the value is number label[group] of its n.
+    PYDL_INLINE mask<T> is(const std::int32_t* label) const {
+        using I = int_of<T>;
+        if constexpr (one_group) return iota<I>() == splat(static_cast<I>(label[group] - k));
+        vec<I> hit = {};
+        for (dim i = 0; i < least(left, lanes<T>); ++i) hit[i] = label[group + i] == k ? -1 : 0;
+        return hit;
     }
 };
 
@@ -219,7 +232,7 @@ void spread(dim outer, dim n, dim inner, T* y, dim task, const F& f) {
                 const dim o = p / pieces, last = least((p % pieces + 1) * piece, n);
                 for (dim k = p % pieces * piece; k < last; k += L) {
                     const dim at = o * n + k, live = at + L <= stop ? L : last - k;
-                    store_upto(y + at, f(Place<T, true>{at, live, o, 1}), live);
+                    store_upto(y + at, f(Place<T, true>{at, live, o, 1, k}), live);
                 }
             }
         });
@@ -233,7 +246,7 @@ void spread(dim outer, dim n, dim inner, T* y, dim task, const F& f) {
             const dim line = p / pieces, o = line / n, last = least((p % pieces + 1) * piece, inner);
             for (dim i = p % pieces * piece; i < last; i += L) {
                 const dim at = line * inner + i, live = at + L <= stop ? L : last - i;
-                store_upto(y + at, f(Place<T, false>{at, live, o * inner + i, last - i}), live);
+                store_upto(y + at, f(Place<T, false>{at, live, o * inner + i, last - i, line % n}), live);
             }
         }
     });
