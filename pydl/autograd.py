@@ -67,6 +67,11 @@ class no_grad:
         state.enabled = self._before
 
 
+# The slot of an op's result without a node: all its inputs were constants, so it is one. A kernel's bare result has
+# slot 0 and says nothing about itself.
+_CONSTANT = -1
+
+
 def differentiable(outputs, inputs, vjp):
     """Puts the node of an op on its outputs, when a gradient may be needed.
 
@@ -89,6 +94,9 @@ def differentiable(outputs, inputs, vjp):
                 else:
                     outputs.node, outputs.slot = Node(edges, vjp), 0
                 break
+        else:
+            for y in outputs if isinstance(outputs, (tuple, list)) else (outputs,):
+                y.slot = _CONSTANT
     return outputs
 
 
@@ -146,7 +154,7 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
         input_grads = vjp(*grads) if node.many else vjp(grads[0])
         for edge, gradient in zip(node.inputs, input_grads):
             if edge is not None and gradient is not None:
-                if second_order and gradient.node is None:
+                if second_order and gradient.node is None and gradient.slot != _CONSTANT:
                     gradient = _poison(gradient, grads, node)
                 add(*edge, gradient)
         del vjp, grads, input_grads
@@ -171,8 +179,11 @@ def _seed(target, gradient):
         if gradient.shape != target.shape:
             raise ValueError(f"The gradient of a target has the target's shape: expected {target.shape}; "
                              f"received {gradient.shape}.")
+        if gradient.node is None:
+            gradient.slot = _CONSTANT
         return gradient
     seed = empty(target.shape, target.dtype)
+    seed.slot = _CONSTANT
     seed.data.fill(1)  # a constant: recorded programs keep it alive, outside their arena
     return seed
 

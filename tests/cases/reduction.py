@@ -93,7 +93,7 @@ CASES = [
     *rows("var", np.var, LAYOUTS),
     *rows("std", np.std, [row for row in SMALL if np.prod(row[0]) > 1]),
     *rows("logsumexp", np_logsumexp, LAYOUTS),
-    *rows("norm", lambda x, axis: np.sqrt(np.sum(x * x, axis=axis)), LAYOUTS),
+    *rows("norm", lambda x, axis: np.sqrt(np.sum(x * x, axis=axis)), LAYOUTS, scale=10.0),
     *rows("softmax", np_softmax, SOFTMAX, scale=0.0, rtol_eps=64),
     *rows("log_softmax", np_log_softmax, SOFTMAX, scale=1.0),
     Case("sum", np.sum, (normal(2, 3, 4),), {"axis": 1, "keepdims": True}, tag="keepdims"),
