@@ -1,0 +1,115 @@
+"""Sum, weighted mean, and the mean of a function of targets and predictions."""
+
+from __future__ import annotations
+
+from pydl import lookup, ops, registry
+from pydl.metrics.base import Metric
+from pydl.ops import _criteria as criteria
+from pydl.ops._metric import accumulate_mean
+
+
+def _weigh(values, sample_weight, dtype: str):
+    """Values and their weights, or values and None.
+
+    A mask on the values (left by `ignore_class`) counts as weights of 0 and 1.
+    """
+    mask = criteria.get_mask(values)
+    values = ops.convert_to_tensor(values, dtype=dtype)
+    if sample_weight is not None:
+        sample_weight = ops.convert_to_tensor(sample_weight, dtype=dtype)
+    sample_weight = criteria.apply_mask(sample_weight, mask, dtype, reduction="sum")
+    if sample_weight is None:
+        return values, None
+    return criteria.squeeze_or_expand_to_same_rank(values, sample_weight)
+
+
+def _trailing(values, weight) -> tuple[int, ...]:
+    """The axes of the values that the weights do not have."""
+    return tuple(range(len(weight.shape), len(values.shape)))
+
+
+class Sum(Metric):
+    """The sum of values times weights. Example: Sum()([1, 3, 5, 7]) is 16."""
+
+    def __init__(self, name="sum", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
+
+    def update_state(self, values, sample_weight=None):
+        values, weight = _weigh(values, sample_weight, self.dtype)
+        if weight is not None:
+            if _trailing(values, weight):
+                values = ops.sum(values, axis=_trailing(values, weight))
+            values = values * weight
+        self.total.assign_add(ops.sum(values))
+
+    def result(self):
+        return ops.copy(self.total)
+
+
+class Mean(Metric):
+    """The mean of values, weighted by samples.
+
+    Values of several axes are first averaged over all but the first; each sample then counts once (or by its
+    weight). Example: Mean()([1, 3, 5, 7], sample_weight=[1, 1, 0, 0]) is 2.
+    """
+
+    def __init__(self, name="mean", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
+        self.count = self.add_variable((), "zeros", dtype=self.dtype, name="count")
+
+    def update_state(self, values, sample_weight=None):
+        values, weight = _weigh(values, sample_weight, self.dtype)
+        if weight is not None:
+            leading = tuple(values.shape[: len(weight.shape)])
+            if tuple(weight.shape) != leading:
+                weight = ops.broadcast_to(weight, leading)
+        accumulate_mean(values, weight, self.total, self.count)
+
+    def result(self):
+        return ops.divide_no_nan(self.total, self.count)
+
+
+class MeanMetricWrapper(Mean):
+    """The mean of `fn(y_true, y_pred, **kwargs)`, which gives one value per sample."""
+
+    def __init__(self, fn, name=None, dtype=None, **kwargs):
+        super().__init__(name=name, dtype=dtype)
+        self._fn = fn
+        self._fn_kwargs = kwargs
+        # A loss as a metric: less is better.
+        if any(fn is known for known in criteria.FUNCTIONS.values()) or hasattr(fn, "reduction"):
+            self._direction = "down"
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        mask = criteria.get_mask(y_pred)
+        values = self._fn(y_true, y_pred, **self._fn_kwargs)
+        super().update_state(values, criteria.apply_mask(sample_weight, mask, self.dtype, reduction="sum"))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "fn": registry.serialize_keras_object(self._fn),
+                **registry.serialize_keras_object(self._fn_kwargs)}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        if isinstance(config.get("fn"), (dict, str)):
+            from pydl.metrics import FUNCTIONS
+
+            config = {**config, "fn": lookup.find(config["fn"], FUNCTIONS, "metric")}
+        return cls(**config)
+
+
+class NamedMean(MeanMetricWrapper):
+    """A mean whose function belongs to the class: `fn` stays out of the config."""
+
+    def __init__(self, fn, name, dtype, direction: str, **kwargs):
+        super().__init__(fn, name, dtype, **kwargs)
+        self._direction = direction
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "dtype": self.dtype, **registry.serialize_keras_object(self._fn_kwargs)}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        return cls(**config)
