@@ -1,0 +1,237 @@
+"""Normalisation: batch, layer, RMS, group, and division by a norm."""
+
+from __future__ import annotations
+
+import math
+
+from pydl import config, ops
+from pydl._core import kernels
+from pydl.autograd import differentiable
+from pydl.ops._common import as_float, normalize_axes, normalize_axis
+from pydl.symbolic import op
+from pydl.tensor import Tensor, empty
+
+__all__ = ["batch_normalization", "batch_normalization_training", "group_normalization", "layer_normalization",
+           "normalize", "rms_normalization"]
+
+
+def _like(x: Tensor, value, shape: tuple, name: str, what: str) -> Tensor | None:
+    """`value` as a tensor of x's dtype and of `shape`, or None."""
+    if value is None:
+        return None
+    value = ops.cast(as_float(value), x.dtype)
+    if value.shape != shape:
+        if value.size != math.prod(shape):
+            raise ValueError(f"{name}: expected {what} of shape {shape} for an input of shape {x.shape}; received shape "
+                             f"{value.shape}.")
+        value = ops.reshape(value, shape)
+    return value
+
+
+def _data(x: Tensor | None):
+    return None if x is None else x.data
+
+
+def _with_last(x: Tensor, axes: tuple, fn):
+    """`fn(x)` with `axes` moved to the end and, afterwards, back."""
+    ends = tuple(range(x.ndim - len(axes), x.ndim))
+    if axes == ends:
+        return fn(x)
+    return ops.moveaxis(fn(ops.moveaxis(x, axes, ends)), ends, axes)
+
+
+def _given(*pairs):
+    """Of (input, gradient) pairs those whose input is there: inputs, gradients."""
+    return tuple(x for x, _ in pairs if x is not None), tuple(g for x, g in pairs if x is not None)
+
+
+@op
+def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset, the statistics given.
+
+    Args:
+        x: tensor with `channels` along `axis`.
+        mean, variance: (channels,).
+        axis: int.
+        offset, scale: (channels,) or None.
+        epsilon: added to the variance.
+
+    Source: Ioffe and Szegedy 2015.
+    """
+    x = as_float(x)
+    axis = normalize_axis(axis, x.ndim)
+    shape = (x.shape[axis],)
+    mean, variance, gamma, beta = (_like(x, v, shape, "batch_normalization", what) for v, what in (
+        (mean, "mean"), (variance, "variance"), (scale, "scale"), (offset, "offset")))
+    sizes = (x.size // max(shape[0], 1), shape[0])
+
+    def last(x):
+        y = empty(x.shape, x.dtype)
+        kernels.batch_norm_fixed(x.data, mean.data, variance.data, _data(gamma), _data(beta), y.data, *sizes, epsilon)
+        inputs, _ = _given((x, 0), (mean, 0), (variance, 0), (gamma, 0), (beta, 0))
+
+        def vjp(dy):
+            dx = empty(x.shape, x.dtype)
+            dmean, dvariance, dgamma, dbeta = (empty(shape, x.dtype) for _ in range(4))
+            kernels.batch_norm_fixed_grad(x.data, mean.data, variance.data, _data(gamma), dy.data, dx.data, dmean.data,
+                                          dvariance.data, dgamma.data, dbeta.data, *sizes, epsilon)
+            return _given((x, dx), (mean, dmean), (variance, dvariance), (gamma, dgamma), (beta, dbeta))[1]
+
+        return differentiable(y, inputs, vjp)
+
+    return _with_last(x, (axis,), last)
+
+
+@op
+def batch_normalization_training(x, moving_mean, moving_variance, axis=-1, offset=None, scale=None, momentum=0.99,
+                                 epsilon=1e-3, mask=None):
+    """Batch normalisation by the batch's own statistics; moves the moving statistics in place.
+
+    Args:
+        x: tensor with `channels` along `axis`.
+        moving_mean, moving_variance: variables (channels,), become moving * momentum + batch * (1 - momentum).
+        axis: int.
+        offset, scale: (channels,) or None.
+        momentum: in [0, 1].
+        epsilon: added to the variance (the biased one).
+        mask: which places count in the statistics; broadcasts to x's shape without `axis` (missing axes at the end are
+            added), or None.
+
+    Source: Ioffe and Szegedy 2015.
+    """
+    x = as_float(x)
+    if x.dtype != moving_mean.dtype:
+        x = ops.cast(x, moving_mean.dtype)
+    axis = normalize_axis(axis, x.ndim)
+    shape = (x.shape[axis],)
+    gamma, beta = (_like(x, v, shape, "batch_normalization", what) for v, what in ((scale, "scale"), (offset, "offset")))
+    for value in (moving_mean, moving_variance):
+        if value.shape != shape:
+            raise ValueError(f"batch_normalization: expected moving statistics of shape {shape} for an input of shape "
+                             f"{x.shape}; received shape {value.shape}.")
+    sizes = (x.size // max(shape[0], 1), shape[0])
+    weight = None
+    if mask is not None:
+        places = x.shape[:axis] + x.shape[axis + 1:]
+        weight = ops.cast(mask, x.dtype)
+        weight = ops.reshape(weight, weight.shape + (1,) * (len(places) - weight.ndim))
+        weight = Tensor(ops.broadcast_to(weight, places).data)  # no gradient flows to a mask
+
+    def last(x):
+        y = empty(x.shape, x.dtype)
+        mean, rstd = empty(shape, x.dtype), empty(shape, x.dtype)
+        kernels.batch_norm(x.data, _data(weight), _data(gamma), _data(beta), moving_mean.data, moving_variance.data,
+                           y.data, mean.data, rstd.data, *sizes, momentum, epsilon)
+        inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
+
+        def vjp(dy):
+            dx, dgamma, dbeta = empty(x.shape, x.dtype), empty(shape, x.dtype), empty(shape, x.dtype)
+            kernels.batch_norm_grad(x.data, _data(weight), _data(gamma), mean.data, rstd.data, dy.data, dx.data,
+                                    dgamma.data, dbeta.data, *sizes)
+            return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
+
+        return differentiable(y, inputs, vjp)
+
+    return _with_last(x, (axis,), last)
+
+
+def _normalize_rows(name, x, gamma, beta, axis, epsilon, centred):
+    x = as_float(x)
+    axes = normalize_axes(axis, x.ndim)
+    shape = tuple(x.shape[a] for a in axes)
+    gamma, beta = _like(x, gamma, shape, name, "gamma"), _like(x, beta, shape, name, "beta")
+    features = math.prod(shape)
+    rows = math.prod(n for a, n in enumerate(x.shape) if a not in axes)
+    epsilon = config.epsilon() if epsilon is None else epsilon
+
+    def last(x):
+        y = empty(x.shape, x.dtype)
+        mean, rstd = empty((rows,), x.dtype), empty((rows,), x.dtype)
+        kernels.layer_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, rows, features, centred,
+                           epsilon)
+        inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
+
+        def vjp(dy):
+            dx = empty(x.shape, x.dtype)
+            dgamma = None if gamma is None else empty(shape, x.dtype)
+            dbeta = None if beta is None else empty(shape, x.dtype)
+            kernels.layer_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
+                                    _data(dbeta), rows, features, centred)
+            return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
+
+        return differentiable(y, inputs, vjp)
+
+    return _with_last(x, axes, last)
+
+
+@op
+def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None):
+    """Mean 0 and variance 1 over `axis` (int or several), times `gamma` plus `beta` (both of these axes' sizes or None).
+
+    Source: Ba, Kiros and Hinton 2016.
+    """
+    return _normalize_rows("layer_normalization", x, gamma, beta, axis, epsilon, 1)
+
+
+@op
+def rms_normalization(x, scale=None, axis=-1, epsilon=None):
+    """x / sqrt(mean(x^2) + epsilon) over `axis` (int or several), times `scale` (of these axes' sizes, or None).
+
+    Source: Zhang and Sennrich 2019.
+    """
+    return _normalize_rows("rms_normalization", x, scale, None, axis, epsilon, 0)
+
+
+@op
+def group_normalization(x, groups, gamma=None, beta=None, axis=-1, epsilon=1e-3):
+    """Mean 0 and variance 1 over each sample's group of channels, all places together.
+
+    Args:
+        x: tensor (batch, ...) with `channels` along `axis`.
+        groups: how many groups the channels form; divides `channels`.
+        gamma, beta: (channels,) or None.
+
+    Source: Wu and He 2018.
+    """
+    x = as_float(x)
+    axis = normalize_axis(axis, x.ndim)
+    channels = x.shape[axis]
+    if groups < 1 or channels % groups:
+        raise ValueError(f"group_normalization: expected groups to divide the {channels} channels; received "
+                         f"groups={groups}.")
+
+    def last(x):
+        batch, places = x.shape[0], math.prod(x.shape[1:-1])
+        split = ops.transpose(ops.reshape(x, (batch, places, groups, channels // groups)), (0, 2, 1, 3))
+        flat = _normalize_rows("group_normalization", ops.reshape(split, (batch * groups, -1)), None, None, -1, epsilon,
+                               1)
+        y = ops.reshape(flat, (batch, groups, places, channels // groups))
+        y = ops.reshape(ops.transpose(y, (0, 2, 1, 3)), x.shape)
+        if gamma is not None:
+            y = y * _like(x, gamma, (channels,), "group_normalization", "gamma")
+        return y if beta is None else y + _like(x, beta, (channels,), "group_normalization", "beta")
+
+    return _with_last(x, (axis,), last)
+
+
+@op
+def normalize(x, axis=-1, order=2, epsilon=None):
+    """`x` divided by its norm of that order along `axis` (the norm is taken as at least `epsilon`).
+
+    Args:
+        x: tensor.
+        axis: int or several.
+        order: positive int, the power of the norm.
+        epsilon: smallest divisor; `config.epsilon()` by default.
+    """
+    if not isinstance(order, int) or not order >= 1:
+        raise ValueError(f"Argument `order` must be an int >= 1. Received: order={order}")
+    x = as_float(x)
+    epsilon = config.epsilon() if epsilon is None else epsilon
+    axes = normalize_axes(axis, x.ndim)
+    if order == 1:
+        return x / ops.maximum(ops.sum(ops.abs(x), axis=axes, keepdims=True), epsilon)
+    powers = ops.square(x) if order == 2 else ops.power(ops.abs(x), order)
+    # The maximum before the root: the root's gradient at 0 is not finite.
+    total = ops.maximum(ops.sum(powers, axis=axes, keepdims=True), epsilon**order)
+    return x / (ops.sqrt(total) if order == 2 else ops.power(total, 1 / order))

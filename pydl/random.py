@@ -1,0 +1,317 @@
+"""Random numbers under the names of `keras.random`.
+
+All draws come from a counter-based generator (Philox4x32-10): a state is (seed, counter), kernels read and advance
+it in memory, so a replayed program draws fresh numbers, and the same seed gives the same bits for any number of
+threads.
+"""
+
+from __future__ import annotations
+
+import math
+import random as python_random
+
+import numpy as np
+
+from pydl import ops
+from pydl._core import kernels
+from pydl.autograd import differentiable
+from pydl.ops._common import as_float, as_tensor
+from pydl.symbolic import op
+from pydl.tensor import Tensor, Variable, empty, is_float_dtype, paused_recording, standardize_dtype
+
+__all__ = ["SeedGenerator", "alpha_dropout", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
+           "shuffle", "truncated_normal", "uniform"]
+
+
+class SeedGenerator:
+    """A source of random numbers with a state that functions of this module advance.
+
+    Args:
+        seed: int of 0 or more; None draws one from Python's `random`.
+        name: name of the state variable's owner.
+
+    Attributes:
+        state: int64 Variable (2,), seed and counter; saved with a model.
+
+    Raises:
+        ValueError: for a seed that is no int.
+    """
+
+    def __init__(self, seed: int | None = None, name: str | None = None, **kwargs):
+        if kwargs:
+            raise ValueError(f"Unrecognized keyword arguments: {kwargs}")
+        if seed is None:
+            seed = python_random.randint(1, 10**9)
+        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+            raise ValueError(f"Argument `seed` must be an integer. Received: seed={seed}")
+        self.name = name or "seed_generator"
+        self._initial_seed = int(seed)
+        self.state = Variable(np.array([_as_key(seed), 0]), dtype="int64", trainable=False,
+                              name="seed_generator_state")
+
+    def next(self, ordered: bool = True) -> Tensor:
+        """A copy of the state, which then moves on by one block."""
+        seed = ops.add(self.state, 0)
+        unused = empty((1,), "int32")
+        kernels.random_integers(self.state.data, unused.data, 1, 0, 1)
+        return seed
+
+    def get_config(self) -> dict:
+        return {"seed": self._initial_seed}
+
+    @classmethod
+    def from_config(cls, config: dict) -> SeedGenerator:
+        return cls(**config)
+
+
+def _as_key(seed) -> int:
+    """The seed's lower 64 bits as a signed number."""
+    return (int(seed) + 2**63) % 2**64 - 2**63
+
+
+_global: SeedGenerator | None = None
+
+
+def global_seed_generator() -> SeedGenerator:
+    """The generator behind `seed=None`."""
+    global _global
+    if _global is None:
+        with paused_recording():
+            _global = SeedGenerator(name="global_seed_generator")
+    return _global
+
+
+def set_global_seed(seed: int) -> None:
+    """Restarts the generator behind `seed=None`; programs that use it go on from the new seed."""
+    global_seed_generator().state.data[...] = (_as_key(seed), 0)
+
+
+def _state(seed) -> np.ndarray:
+    """The state to draw from: the global one, a generator's, or for an int a new one, the same at every call."""
+    if seed is None:
+        return global_seed_generator().state.data
+    if isinstance(seed, SeedGenerator):
+        return seed.state.data
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        state = empty((2,), "int64")
+        kernels.random_seed(state.data, _as_key(seed))
+        return state.data
+    raise ValueError("Argument `seed` must be either an integer or an instance of `SeedGenerator`. "
+                     f"Received: seed={seed} (of type {type(seed)})")
+
+
+def _shape(shape) -> tuple[int, ...]:
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"Expected a shape of dimensions of at least 0; received shape={shape}.")
+    return shape
+
+
+def _float_dtype(dtype) -> str:
+    dtype = standardize_dtype(dtype)
+    if not is_float_dtype(dtype):
+        raise ValueError(f"`dtype` must be a floating point dtype; received dtype={dtype}.")
+    return "float32" if dtype == "float16" else dtype
+
+
+def _is_number(x) -> bool:
+    return isinstance(x, (int, float, np.integer, np.floating))
+
+
+def _draw(kernel, shape, a, b, dtype, seed) -> Tensor:
+    y = empty(_shape(shape), _float_dtype(dtype))
+    kernel(_state(seed), y.data, y.size, float(a), float(b))
+    return y
+
+
+def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
+    """Normally distributed values.
+
+    Args:
+        shape: of the result.
+        mean, stddev: numbers, or tensors that broadcast to `shape`.
+        dtype: float dtype, `floatx` by default.
+        seed: int (same values at every call), `SeedGenerator`, or None for the global generator.
+    """
+    if _is_number(mean) and _is_number(stddev):
+        return _draw(kernels.random_normal, shape, mean, stddev, dtype, seed)
+    return _draw(kernels.random_normal, shape, 0, 1, dtype, seed) * stddev + mean
+
+
+def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
+    """Normally distributed values within two standard deviations of the mean; arguments as `normal`."""
+    if _is_number(mean) and _is_number(stddev):
+        return _draw(kernels.random_truncated_normal, shape, mean, stddev, dtype, seed)
+    return _draw(kernels.random_truncated_normal, shape, 0, 1, dtype, seed) * stddev + mean
+
+
+def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None) -> Tensor:
+    """Values spread evenly over [minval, maxval); integers where `dtype` is an integer dtype.
+
+    Args:
+        shape: of the result.
+        minval, maxval: numbers, or tensors that broadcast to `shape`.
+        dtype, seed: as `normal`.
+    """
+    if not is_float_dtype(standardize_dtype(dtype)):
+        return randint(shape, minval, maxval, dtype, seed)
+    if _is_number(minval) and _is_number(maxval):
+        return _draw(kernels.random_uniform, shape, minval, maxval, dtype, seed)
+    unit = _draw(kernels.random_uniform, shape, 0, 1, dtype, seed)
+    return unit * (as_tensor(maxval) - minval) + minval
+
+
+def randint(shape, minval, maxval, dtype="int32", seed=None) -> Tensor:
+    """Integers of [minval, maxval), equally likely.
+
+    Raises:
+        ValueError: when the range is empty, or `dtype` is no integer dtype.
+    """
+    dtype = standardize_dtype(dtype)
+    if "int" not in dtype:
+        raise ValueError(f"`keras.random.randint` requires an integer `dtype`. Received: dtype={dtype} ")
+    low, high = int(minval), int(maxval)
+    if low >= high:
+        raise ValueError(f"randint: expected minval < maxval; received minval={minval}, maxval={maxval}.")
+    y = empty(_shape(shape), dtype if dtype in ("int32", "int64") else "int64")
+    kernels.random_integers(_state(seed), y.data, y.size, low, high)
+    return y if y.dtype == dtype else ops.cast(y, dtype)
+
+
+@op
+def categorical(logits, num_samples, dtype="int32", seed=None):
+    """Class numbers drawn with probabilities softmax(logits). Not differentiable.
+
+    Args:
+        logits: (batch, classes), unnormalised log-probabilities.
+        num_samples: draws for each row.
+        dtype: integer dtype of the result.
+        seed: as `normal`.
+
+    Returns:
+        (batch, num_samples).
+    """
+    logits = as_float(logits)
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(f"categorical: expected logits of shape (batch, classes); received shape {logits.shape}.")
+    y = empty((logits.shape[0], int(num_samples)), "int32")
+    kernels.random_categorical(_state(seed), logits.data, y.data, *logits.shape, y.shape[1])
+    return y if dtype == "int32" else ops.cast(y, dtype)
+
+
+@op
+def shuffle(x, axis=0, seed=None):
+    """`x` with its slices along `axis` in random order."""
+    x = as_tensor(x)
+    order = empty((x.shape[axis],), "int32")
+    kernels.random_permutation(_state(seed), order.data, order.size)
+    return ops.take(x, order, axis=axis)
+
+
+def _parameters(shape, dtype, *values) -> tuple[Tensor, list]:
+    y = empty(_shape(shape), _float_dtype(dtype))
+    return y, [ops.broadcast_to(ops.cast(as_tensor(v), y.dtype), y.shape).data for v in values]
+
+
+def gamma(shape, alpha, dtype=None, seed=None) -> Tensor:
+    """Gamma-distributed values of shape parameter `alpha` > 0 (number or tensor) and scale 1."""
+    y, (a,) = _parameters(shape, dtype, alpha)
+    kernels.random_gamma(_state(seed), a, y.data, y.size)
+    return y
+
+
+def beta(shape, alpha, beta, dtype=None, seed=None) -> Tensor:
+    """Beta-distributed values of parameters `alpha`, `beta` > 0 (numbers or tensors)."""
+    y, (a, b) = _parameters(shape, dtype, alpha, beta)
+    kernels.random_beta(_state(seed), a, b, y.data, y.size)
+    return y
+
+
+def binomial(shape, counts, probabilities, dtype=None, seed=None) -> Tensor:
+    """Successes among `counts` trials of probability `probabilities` (numbers or tensors), as floats."""
+    y, (n, p) = _parameters(shape, dtype, counts, probabilities)
+    kernels.random_binomial(_state(seed), n, p, y.data, y.size)
+    return y
+
+
+def _drop(x: Tensor, rate: float, scale: float, shift: float, dropped: float, seed) -> Tensor:
+    """Elements become `dropped` with probability `rate`, else x scale + shift."""
+    y = empty(x.shape, x.dtype)
+    mask = empty(((x.size + 63) // 64 * 64,), "uint8")
+    kernels.dropout(_state(seed), x.data, y.data, mask.data, x.size, rate, scale, shift, dropped)
+
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        kernels.dropout_grad(mask.data, dy.data, dx.data, x.size, scale)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+def _check_rate(rate) -> float:
+    if not _is_number(rate) or not 0 <= rate <= 1:
+        raise ValueError(f"Invalid value received for argument `rate`. Expected a float value between 0 and 1. "
+                         f"Received: rate={rate}")
+    return float(rate)
+
+
+def _noise_shape(noise_shape, shape) -> tuple[int, ...] | None:
+    if noise_shape is None:
+        return None
+    full = tuple(n if wanted is None else int(wanted) for wanted, n in zip(noise_shape, shape))
+    if len(noise_shape) != len(shape) or any(k not in (1, n) for k, n in zip(full, shape)):
+        raise ValueError(f"Argument `noise_shape` must have the rank of the inputs, and 1, None or the inputs' size in "
+                         f"each place. Received: noise_shape={noise_shape} for inputs of shape {shape}.")
+    return None if full == tuple(shape) else full
+
+
+def _ones(shape, dtype) -> Tensor:
+    return ops.ones(shape, dtype=dtype)
+
+
+@op
+def dropout(inputs, rate, noise_shape=None, seed=None):
+    """Sets elements to 0 with probability `rate` and divides the others by 1 - rate.
+
+    Args:
+        inputs: float tensor.
+        rate: in [0, 1].
+        noise_shape: shape of the mask, broadcast to the inputs' (1 or None or the size in each place).
+        seed: as `normal`.
+
+    Source: Srivastava et al. 2014.
+    """
+    x, rate = as_float(inputs), _check_rate(rate)
+    if rate == 0:
+        return x
+    scale = 1 / (1 - rate) if rate < 1 else 0.0
+    shape = _noise_shape(noise_shape, x.shape)
+    if shape is None:
+        return _drop(x, rate, scale, 0.0, 0.0, seed)
+    return x * _drop(_ones(shape, x.dtype), rate, scale, 0.0, 0.0, seed)
+
+
+_ALPHA = -1.6732632423543772 * 1.0507009873554805  # what selu tends to on the left
+
+
+@op
+def alpha_dropout(inputs, rate, noise_shape=None, seed=None):
+    """Dropout that keeps mean and variance of standardised activations: dropped elements become selu's lower limit,
+    then everything is scaled and shifted back.
+
+    Args: as `dropout`.
+
+    Source: Klambauer et al. 2017, "Self-normalizing neural networks".
+    """
+    x, rate = as_float(inputs), _check_rate(rate)
+    if rate == 0:
+        return x
+    if rate == 1:
+        return x * 0.0
+    a = 1 / math.sqrt((1 - rate) * (1 + rate * _ALPHA**2))
+    b = -a * _ALPHA * rate
+    shape = _noise_shape(noise_shape, x.shape)
+    if shape is None:
+        return _drop(x, rate, a, b, a * _ALPHA + b, seed)
+    kept = _drop(_ones(shape, x.dtype), rate, 1.0, 0.0, 0.0, seed)
+    return (x * kept + (1.0 - kept) * _ALPHA) * a + b
