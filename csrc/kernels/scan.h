@@ -17,19 +17,31 @@ PYDL_INLINE void for_each_column_block(dim outer, dim n, dim inner, F f) {
     });
 }
 
+// Running sums of `R` rows of n side by side: one row alone waits for each addition to finish.
+template <dim R, class T>
+PYDL_INLINE void cumsum_rows(const T* x, T* y, dim n, dim step) {
+    T sum[R] = {};
+    for (dim j = 0, p = step < 0 ? n - 1 : 0; j < n; ++j, p += step)
+        for (dim r = 0; r < R; ++r) y[r * n + p] = sum[r] += x[r * n + p];
+}
+
 // x, y (outer, n, inner); y[o, j, i] = sum of x[o, 0..j, i], or of x[o, j..n-1, i] with reverse != 0.
 // The reverse sum is the gradient of the forward one.
 template <class T>
 void cumsum(In<T> x, Out<T> y, dim outer, dim n, dim inner, dim reverse) {
     if (n == 0 || inner == 0) return;
+    if (inner == 1) {
+        const dim step = reverse ? -1 : 1;
+        parallel_for(outer, larger(8, kMoveGrain / 4 / n), [=](dim begin, dim end) {
+            dim r = begin;
+            for (; r + 8 <= end; r += 8) cumsum_rows<8>(x.ptr + r * n, y.ptr + r * n, n, step);
+            for (; r < end; ++r) cumsum_rows<1>(x.ptr + r * n, y.ptr + r * n, n, step);
+        });
+        return;
+    }
     for_each_column_block(outer, n, inner, [=](dim at, dim columns) {
         const dim step = reverse ? -inner : inner;
         const dim start = at + (reverse ? (n - 1) * inner : 0);
-        if (columns == 1) {
-            T sum = 0;
-            for (dim j = 0, p = start; j < n; ++j, p += step) y[p] = sum += x[p];
-            return;
-        }
         for (dim i = 0; i < columns; ++i) y[start + i] = x[start + i];
         for (dim j = 1; j < n; ++j) {
             const dim p = start + j * step;

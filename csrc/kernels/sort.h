@@ -127,6 +127,10 @@ void top_k(In<T> x, Out<T> values, Out<std::int32_t> index, dim rows, dim n, dim
                 K keys[few];
                 dim kept = 0;
                 for (dim i = 0; i < n; ++i) {
+                    // Most registers hold nothing above the smallest value kept.
+                    while (kept == k && i + lanes<T> <= n && !any(~(load(row + i) <= splat(row[out[k - 1]]))))
+                        i += lanes<T>;
+                    if (i == n) break;
                     const K key = sort_key(row[i], true);
                     if (kept == k && key >= keys[k - 1]) continue;
                     dim j = kept < k ? kept++ : k - 1;

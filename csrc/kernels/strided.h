@@ -170,12 +170,36 @@ PYDL_INLINE void transpose_planes(const T* x, T* y, const Layout& outer, dim m, 
 
 // ------------------------------------------------------------------------------------------- moving
 
+// y[i] = x[-i].
+template <class T>
+PYDL_INLINE void reverse_run(const T* x, T* y, dim n) {
+    dim i = 0;
+    for (; i + lanes<T> <= n; i += lanes<T>) {
+        const vec<T> v = load(x - i - (lanes<T> - 1));
+        store(y + i, shuffle(v, v, [](int k) { return static_cast<int>(lanes<T>) - 1 - k; }));
+    }
+    for (; i < n; ++i) y[i] = x[-i];
+}
+
+// y[i] = x[2 i]. Stops a register early: the odd element behind the last even one may not exist.
+template <class T>
+PYDL_INLINE void every_second(const T* x, T* y, dim n) {
+    dim i = 0;
+    for (; i + lanes<T> < n; i += lanes<T>)
+        store(y + i, shuffle(load(x + 2 * i), load(x + 2 * i + lanes<T>), [](int k) { return 2 * k; }));
+    for (; i < n; ++i) y[i] = x[2 * i];
+}
+
 template <class T>
 PYDL_INLINE void move_run(const T* x, dim xs, T* y, dim ys, dim n) {
     if (xs == 1 && ys == 1)
         copy_run(y, x, n);
     else if (xs == 0 && ys == 1)
         fill_run(y, x[0], n);
+    else if (xs == -1 && ys == 1)
+        reverse_run(x, y, n);
+    else if (xs == 2 && ys == 1)
+        every_second(x, y, n);
     else if (ys == 1)
         for (dim i = 0; i < n; ++i) y[i] = x[i * xs];
     else

@@ -45,4 +45,13 @@ CASES = [
     # It leaves the library: nothing to record, differentiate or infer.
     Case("convert_to_numpy", lambda x: x, (normal(2, 3),), grad=(), replay=False, symbolic=False),
     Case("is_tensor", None, (normal(2),), fn=lambda x: ops.full((), pydl.ops.is_tensor(x), "bool"), grad=()),
+    Case("convert_to_tensor", lambda x, dtype: x.astype(dtype), (integers(2, 3),), {"dtype": "float64"}, grad=(),
+         tag="cast"),
+    Case("full", lambda v: np.full((2, 3), v), (normal(),), fn=lambda v: ops.full((2, 3), v, v.dtype), tag="tensor"),
+    Case("linspace", lambda a, b, num, axis: np.linspace(a, b, num, axis=axis), (normal(3), normal(2, 1)),
+         {"num": 5, "axis": 1}, tag="tensors"),
+    Case("linspace", lambda a, b: np.linspace(a, b, 4, endpoint=False, retstep=True), (normal(3), normal(3)),
+         fn=lambda a, b: ops.linspace(a, b, 4, endpoint=False, retstep=True), tag="step"),
+    Case("logspace", lambda a, b: np.logspace(a, b, 5), (normal(3), normal(3)),
+         fn=lambda a, b: ops.logspace(a, b, 5), tag="tensors", rtol_eps=64),
 ]

@@ -74,4 +74,8 @@ CASES = [
     Case("cumprod", np.cumprod, (normal(3, 5, 4),), {"axis": 1}),
     Case("cumprod", np.cumprod, (lambda rng: np.where(rng.random((4, 6)) < 0.2, 0.0, rng.normal(size=(4, 6))),),
          {"axis": 1}, tag="zeros"),
+    Case("cumsum", np.cumsum, (normal(19, 6),), {"axis": 1}, tag="rows side by side", scale=8),
+    Case("cumsum", np.cumsum, (lambda rng: rng.random((2, 6)) < 0.5,), {"axis": 1}, tag="bool"),
+    Case("diff", np.diff, (normal(3, 6),)),
+    Case("diff", np.diff, (normal(5, 3),), {"n": 2, "axis": 0}, tag="twice"),
 ]
