@@ -1,0 +1,32 @@
+"""The command `pydl`."""
+
+import subprocess
+import sys
+
+import pytest
+
+import pydl
+from pydl import cli
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "pydl", *arguments], capture_output=True, text=True, timeout=300)
+
+
+def test_info_in_a_process_of_its_own():
+    done = run("info")
+    assert done.returncode == 0, done.stderr
+    for part in (pydl.__version__, pydl.config.isa(), "threads", "numpy", "h5py", "tqdm"):
+        assert part in done.stdout
+
+
+def test_unknown_command_fails_with_usage(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["train"])
+    assert caught.value.code == 2 and "usage: pydl" in capsys.readouterr().err
+
+
+def test_demo_refuses_no_epochs(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--epochs", "0"])
+    assert "received 0" in capsys.readouterr().err
