@@ -55,11 +55,11 @@ class MonitorCallback(Callback):
         return self._sign
 
     def _is_improvement(self, value, reference) -> bool:
-        """Whether `value` beats `reference` by more than `min_delta`; NaN never does and is always beaten."""
+        """Whether `value` beats `reference` by more than `min_delta`; NaN never does."""
         value = float(value)
         if math.isnan(value):
             return False
-        if reference is None or math.isnan(float(reference)):
+        if reference is None:
             return True
         return (value - float(reference)) * self._direction() > self.min_delta
 

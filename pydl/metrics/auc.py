@@ -45,7 +45,7 @@ class AUC(ConfusionMetric):
             raise ValueError("`num_labels` is needed only when `multi_label` is True.")
         self.num_thresholds = len(inner) + 2
         self.multi_label = multi_label
-        self.num_labels = num_labels
+        self.num_labels = self._columns = num_labels
         self._from_logits = from_logits
         self._built = False
         # The outermost thresholds lie beyond every probability: the curve has both its ends.
@@ -58,9 +58,9 @@ class AUC(ConfusionMetric):
 
     def _make_counts(self, shape) -> None:
         if self.multi_label:
-            if not self.num_labels:
+            if not self._columns:
                 return  # at the first batch
-            shape = (*shape, self.num_labels)
+            shape = (*shape, self._columns)
         super()._make_counts(shape)
         self._built = True
 
@@ -71,7 +71,7 @@ class AUC(ConfusionMetric):
             raise ValueError("`y_pred` must have rank 2 when `multi_label=True`. Found rank "
                              f"{len(y_pred.shape)}. Full shape received for `y_pred`: {tuple(y_pred.shape)}")
         if not self._built:
-            self.num_labels = y_pred.shape[1]
+            self._columns = y_pred.shape[1]
             self._make_counts((self.num_thresholds,))
         if self._from_logits:
             y_pred = ops.sigmoid(y_pred)
