@@ -31,17 +31,9 @@ struct RowLoss {
         const double total = over_run<double>(
             n, whole,
             [&](dim begin, dim end) {
-                double sum = 0;
-                for (dim k = begin; k < end; k += run_block) {
-                    const dim count = least(run_block, end - k);
-                    vec<T> part = {};
-                    Run<T>{count}.each([&](dim at, dim live) __attribute__((always_inline)) {
-                        const vec<T> v = f.value(load_upto(t + k + at, live), load_upto(p + k + at, live));
-                        part += live == lanes<T> ? v : select(first_lanes<T>(live), v, vec<T>{});
-                    });
-                    sum += static_cast<double>(horizontal_sum(part));
-                }
-                return sum;
+                return Run<T>{end - begin}.sum([&](dim at, dim live) __attribute__((always_inline)) {
+                    return f.value(load_upto(t + begin + at, live), load_upto(p + begin + at, live));
+                });
             },
             [](double x, double y) { return x + y; });
         loss[group] = static_cast<T>(total * static_cast<double>(scale));
@@ -279,16 +271,7 @@ struct RunGroup {
     dim n, group;
     template <class F>
     PYDL_INLINE V sum(const F& f) const {
-        double total = 0;
-        for (dim k = 0; k < n; k += run_block) {
-            V part = {};
-            Run<T>{least(run_block, n - k)}.each([&](dim at, dim live) __attribute__((always_inline)) {
-                const V v = f(k + at, live);
-                part += live == lanes<T> ? v : select(first_lanes<T>(live), v, V{});
-            });
-            total += static_cast<double>(horizontal_sum(part));
-        }
-        return splat(static_cast<T>(total));
+        return splat(static_cast<T>(Run<T>{n}.sum(f)));
     }
     template <class F>
     PYDL_INLINE V largest(const F& f) const {

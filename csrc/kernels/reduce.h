@@ -438,11 +438,17 @@ void reduce_extremum_grad(In<T> x, In<T> y, In<T> dy, Out<T> share, Out<T> dx, d
 // -------------------------------------------------------------------------------------- positions
 
 // The first place of the extremum; the first NaN where there is one.
-template <class F, class T>
+template <class T>
 dim find_first(const T* x, dim n, T value) {
-    const bool nan = value != value;
-    for (dim k = 0; k < n; ++k)
-        if (nan ? x[k] != x[k] : x[k] == value) return k;
+    const vec<T> v = splat(value);
+    const bool is_nan = value != value;
+    for (dim k = 0; k < n; k += lanes<T>) {
+        const vec<T> here = load_upto(x + k, n - k);
+        const mask<T> found = (is_nan ? here != here : here == v) & first_lanes<T>(n - k);
+        if (any(found))
+            for (dim i = 0; i < lanes<T>; ++i)
+                if (found[i]) return k + i;
+    }
     return 0;
 }
 template <class F, class T>
@@ -462,7 +468,7 @@ dim position_in_run(const T* x, dim n, T& best) {
             at = k;
         }
     }
-    return at + find_first<F>(x + at, least(run_block, n - at), best);
+    return at + find_first(x + at, least(run_block, n - at), best);
 }
 
 // x (n, stride): one register of columns of it, `live` lanes -> y (live).

@@ -47,7 +47,8 @@ PYDL_INLINE void gather_rows(const T* x, dim n, dim rows, dim readable, Square<T
             vec<T> v[L];
             for (dim r = 0; r < L; ++r) v[r] = load(x + r * n + c);
             transpose<T>(v);
-            for (dim k = 0; k < least(L, n - c); ++k) store(s.at + (c + k) * L, v[k]);
+            // All of them, needed or not: a count known only at run time would send v through memory.
+            for (dim k = 0; k < L; ++k) store(s.at + (c + k) * L, v[k]);
         }
         return;
     }
@@ -113,6 +114,27 @@ struct Run {
         dim k = 0;
         for (; k + lanes<T> <= n; k += lanes<T>) f(k, lanes<T>);
         if (k < n) f(k, n - k);
+    }
+    // The sum of the vector f(offset, live lanes): four registers of partial sums, blocks of them added in double.
+    template <class F>
+    PYDL_INLINE double sum(const F& f) const {
+        constexpr dim L = lanes<T>;
+        double total = 0;
+        for (dim begin = 0; begin < n; begin += run_block) {
+            const dim end = least(begin + run_block, n);
+            vec<T> a0 = {}, a1 = {}, a2 = {}, a3 = {};
+            dim k = begin;
+            for (; k + 4 * L <= end; k += 4 * L) {
+                a0 += f(k, L);
+                a1 += f(k + L, L);
+                a2 += f(k + 2 * L, L);
+                a3 += f(k + 3 * L, L);
+            }
+            for (; k + L <= end; k += L) a0 += f(k, L);
+            if (k < end) a1 += select(first_lanes<T>(end - k), f(k, end - k), vec<T>{});
+            total += static_cast<double>(horizontal_sum((a0 + a1) + (a2 + a3)));
+        }
+        return total;
     }
 };
 

@@ -120,7 +120,7 @@ void softmax(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
 //   log_softmax  dx = dy - exp(y) * sum of dy
 template <bool of_logarithms, class T>
 struct NormaliseGrad {
-    PYDL_INLINE static vec<T> weigh(vec<T> y, vec<T> dy, vec<T> s) { return of_logarithms ? s + dy : fma(y, dy, s); }
+    PYDL_INLINE static vec<T> weigh(vec<T> y, vec<T> dy) { return of_logarithms ? dy : y * dy; }
     PYDL_INLINE static vec<T> combine(vec<T> y, vec<T> dy, vec<T> s) {
         if constexpr (of_logarithms)
             return fma(-exp(y), s, dy);
@@ -132,7 +132,7 @@ struct NormaliseGrad {
         const vec<T> s = w.sum([&](dim block, Column<T> b) __attribute__((always_inline)) {
             vec<T> t = {};
             b.each([&](dim at, dim live) __attribute__((always_inline)) {
-                t = weigh(load_upto(y + block + at, live), load_upto(dy + block + at, live), t);
+                t += weigh(load_upto(y + block + at, live), load_upto(dy + block + at, live));
             });
             return t;
         });
@@ -145,15 +145,9 @@ struct NormaliseGrad {
         const double total = over_run<double>(
             n, whole,
             [&](dim b, dim e) {
-                double t = 0;
-                for (dim k = b; k < e; k += run_block) {
-                    vec<T> s = {};
-                    Run<T>{least(run_block, e - k)}.each([&](dim at, dim live) __attribute__((always_inline)) {
-                        s = weigh(load_upto(y + k + at, live), load_upto(dy + k + at, live), s);
-                    });
-                    t += static_cast<double>(horizontal_sum(s));
-                }
-                return t;
+                return Run<T>{e - b}.sum([&](dim at, dim live) __attribute__((always_inline)) {
+                    return weigh(load_upto(y + b + at, live), load_upto(dy + b + at, live));
+                });
             },
             [](double a, double b) { return a + b; });
         const vec<T> s = splat(static_cast<T>(total));
