@@ -19,8 +19,8 @@ def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
     """How operands of `shapes` are read together.
 
     Returns:
-        (shape of the result, collapsed shape, one tuple of strides in elements per operand): axes of size 1 are left
-        out and neighbouring axes that every operand walks through as one are one; 0 repeats.
+        (shape of the result, collapsed shape, a tuple of strides in elements per operand): axes of size 1 are
+        left out and neighbouring axes that every operand walks through as one are one; 0 repeats.
 
     Raises:
         ValueError: when the shapes do not broadcast.
@@ -37,8 +37,8 @@ def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
     for sizes in zip(*padded):
         size = next((d for d in sizes if d != 1), 1)
         if any(d not in (1, size) for d in sizes):
-            raise ValueError(f"Shapes {' and '.join(map(str, shapes))} do not broadcast: sizes {sizes} of one axis"
-                             " are neither equal nor 1.")
+            names = " and ".join(map(str, shapes))
+            raise ValueError(f"Shapes {names} do not broadcast: sizes {sizes} of an axis are neither equal nor 1.")
         shape.append(size)
     strides = [_strides(s) for s in padded]
     axes: list[list] = []  # [size, stride of each operand]
@@ -54,8 +54,9 @@ def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
     if 0 in shape:
         axes = [[0, [1] * len(shapes)]]
     if len(axes) > MAX_RANK:
-        raise ValueError(f"Broadcasting {' and '.join(map(str, shapes))} needs {len(axes)} axes; at most {MAX_RANK}.")
-    return tuple(shape), tuple(a[0] for a in axes), *(tuple(a[1][k] for a in axes) for k in range(len(shapes)))
+        raise ValueError(f"Broadcasting needs {len(axes)} axes for {shapes}; at most {MAX_RANK}.")
+    steps = (tuple(a[1][k] for a in axes) for k in range(len(shapes)))
+    return tuple(shape), tuple(a[0] for a in axes), *steps
 
 
 def _strides(shape):
@@ -67,13 +68,14 @@ def _strides(shape):
 
 
 def sum_to_shape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`x` summed over the axes along which `shape` was repeated to give `x.shape`: the gradient of broadcasting."""
+    """`x` summed over the axes along which `shape` was repeated to `x.shape`: broadcasting's gradient."""
     if x.shape == shape:
         return x
     from pydl import ops
 
     lead = x.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(lead + i for i, d in enumerate(shape) if d == 1 and x.shape[lead + i] != 1)
+    repeated = (lead + i for i, d in enumerate(shape) if d == 1 and x.shape[lead + i] != 1)
+    axes = (*range(lead), *repeated)
     return _view(ops.sum(x, axis=axes) if axes else x, shape)
 
 

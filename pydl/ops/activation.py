@@ -1,7 +1,7 @@
 """Activation functions of `keras.ops`.
 
-The fused gradients read the result where it suffices, so that the input can be freed. Those of relu, leaky_relu,
-sigmoid, tanh and softplus are composed of ops while a gradient is itself being differentiated.
+The fused gradients read the result where it suffices, so that the input can be freed. Those of relu,
+leaky_relu, sigmoid, tanh, softplus and silu are composed of ops while a gradient is itself differentiated.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from pydl.symbolic import op
 from pydl.tensor import empty
 
 __all__ = [
-    "celu", "elu", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu",
-    "log_sigmoid", "mish", "prelu", "relu", "relu6", "relu_general", "selu", "sigmoid", "silu", "soft_shrink",
-    "softplus", "softsign", "sparse_plus", "squareplus", "swish", "tanh", "tanh_shrink", "threshold",
+    "celu", "elu", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
+    "leaky_relu", "log_sigmoid", "mish", "prelu", "relu", "relu6", "relu_general", "selu", "sigmoid",
+    "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "squareplus", "swish", "tanh",
+    "tanh_shrink", "threshold",
 ]
 
 
 def _fused(function, forward, backward, x, parameters=(), from_result=None, composed=None):
-    """Launches `forward(x, y, *parameters, n)` and puts `backward(saved, dy, dx, *parameters, n)` on the tape.
+    """Launches `forward(x, y, *parameters, n)`; puts `backward(saved, dy, dx, *parameters, n)` on the tape.
 
     Args:
         from_result: whether `backward` reads y instead of x.
@@ -74,7 +75,7 @@ sigmoid = _activation("sigmoid", "1 / (1 + exp(-x)).", True, lambda dy, y: dy * 
 softplus = _activation("softplus", "log(1 + exp(x)).", True, lambda dy, y: dy * (1 - exp(-y)))
 log_sigmoid = _activation("log_sigmoid", "log(sigmoid(x)).", True, lambda dy, y: dy * (1 - exp(y)))
 softsign = _activation("softsign", "x / (1 + |x|).")
-silu = _activation("silu", "x * sigmoid(x), also called swish (Elfwing et al. 2017; Ramachandran et al. 2017).",
+silu = _activation("silu", "x * sigmoid(x), also called swish (Elfwing et al. 2017).",
                    composed=lambda dy, x: dy * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))))
 mish = _activation("mish", "x * tanh(softplus(x)) (Misra 2019).")
 hard_sigmoid = _activation("hard_sigmoid", "relu6(x + 3) / 6: 0 below -3, 1 above 3, x / 6 + 1/2 between.")
@@ -130,7 +131,8 @@ def leaky_relu(x, negative_slope: float = 0.2):
     def composed(dy, y):
         return dy * where(greater(y, 0), 1.0, slope)
 
-    return _fused(again, kernels.leaky_relu, kernels.leaky_relu_grad, as_float(x), (slope,), slope >= 0, composed)
+    forward, backward = kernels.leaky_relu, kernels.leaky_relu_grad
+    return _fused(again, forward, backward, as_float(x), (slope,), slope >= 0, composed)
 
 
 def _elu(x, alpha, scale, rate):
@@ -159,7 +161,7 @@ def elu(x, alpha: float = 1.0):
 
 @op
 def selu(x):
-    """elu with the scale and alpha that keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017)."""
+    """elu with the scale and alpha that keep mean 0 and variance 1 over layers (Klambauer et al. 2017)."""
     return _elu(x, 1.6732632423543772, 1.0507009873554805, 1.0)
 
 

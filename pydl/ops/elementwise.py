@@ -1,7 +1,7 @@
 """Functions of one element, arithmetic, comparisons, logic, casts: the element-wise part of `keras.ops`.
 
-Gradients are written with ops, so that they have gradients themselves. A row of a table is one op: its name is that
-of its kernel, and the gradient stands beside it.
+Gradients are written with ops, so that they have gradients themselves. A row of a table is one op: its name
+is that of its kernel, and the gradient stands beside it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pydl.symbolic import op
 from pydl.tensor import _STORED_AS, Tensor, empty, is_float_dtype, standardize_dtype
 
 __all__ = [
-    "abs", "absolute", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cast", "ceil",
-    "clip", "conj", "conjugate", "cos", "cosh", "divide", "divide_no_nan", "equal", "erf", "exp", "exp2", "expm1",
-    "floor", "floor_divide", "greater", "greater_equal", "imag", "isclose", "isfinite", "isinf", "isnan", "less",
-    "less_equal", "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "maximum", "minimum", "mod", "multiply", "nan_to_num", "negative", "not_equal", "power", "real",
-    "reciprocal", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "true_divide", "trunc",
-    "where",
+    "abs", "absolute", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "cast", "ceil", "clip", "conj", "conjugate", "cos", "cosh", "divide", "divide_no_nan", "equal", "erf",
+    "exp", "exp2", "expm1", "floor", "floor_divide", "greater", "greater_equal", "imag", "isclose",
+    "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "log2", "log10", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mod", "multiply",
+    "nan_to_num", "negative", "not_equal", "power", "real", "reciprocal", "round", "rsqrt", "sign", "sin",
+    "sinh", "sqrt", "square", "subtract", "tan", "true_divide", "trunc", "where",
 ]
 
 
-# ------------------------------------------------------------------------------------- one element each
+# ----------------------------------------------------------------------------- one element each
 
 
 def _op(name, doc, fn):
@@ -47,14 +47,15 @@ def _unary(name, doc, slope=None, slope_of_result=None):
         if slope is not None:
             return differentiable(y, (x,), lambda dy: (dy * slope(x),))
         if slope_of_result is not None:
-            return differentiable(y, (x,), vjp_of_result(function, x, y, lambda dy, y: dy * slope_of_result(y)))
+            vjp = vjp_of_result(function, x, y, lambda dy, y: dy * slope_of_result(y))
+            return differentiable(y, (x,), vjp)
         return y
 
     return _op(name, doc, function)
 
 
 def vjp_of_result(function, x, y, gradient):
-    """A vjp `gradient(dy, y)` that keeps y alone: not x, unless a second tape is open for a second derivative.
+    """A vjp `gradient(dy, y)` that keeps y alone: not x, unless a second tape is open (second derivatives).
 
     The values are kept, not the tensor: a node that held its own output would outlive it.
     """
@@ -179,8 +180,8 @@ _CASTS = {name: getattr(kernels, f"cast_to_{name}")
 def cast(x, dtype):
     """`x` in another dtype.
 
-    Floats lose their fraction toward zero when they become integers; numbers outside the integer type become its
-    nearest end, NaN becomes 0. The gradient passes between float types.
+    Floats lose their fraction toward zero when they become integers; numbers outside the integer type become
+    its nearest end, NaN becomes 0. The gradient passes between float types.
 
     Args:
         x: tensor of any dtype.
@@ -231,9 +232,9 @@ def _launch(kernel, x1, x2, dtype):
 
 
 def _binary(name, doc, gradient1=None, gradient2=None, floating=False):
-    """The broadcasting function of kernel `name`; gradients are functions of (x1, x2, dy), before the sum to shape.
+    """The broadcasting function of kernel `name`.
 
-    `floating`: integers become floats first.
+    Gradients are functions of (x1, x2, dy), before the sum to shape; `floating`: integers become floats.
     """
     kernel = getattr(kernels, name)
 
@@ -328,8 +329,8 @@ logical_xor = _comparison("logical_xor", "Whether exactly one is non-zero.")
 def where(condition, x1=None, x2=None):
     """Elements of `x1` where `condition` holds, of `x2` elsewhere; all three broadcast.
 
-    Without `x1` and `x2`: the indices where `condition` is non-zero, one array per axis (reads the values, so it
-    cannot be recorded).
+    Without `x1` and `x2`: the indices where `condition` is non-zero, one array per axis (reads the values, so
+    it cannot be recorded).
     """
     if x1 is None and x2 is None:
         return tuple(as_tensor(i) for i in np.nonzero(as_tensor(condition).numpy()))
@@ -369,7 +370,7 @@ def logaddexp(x1, x2):
 
 @op
 def isclose(x1, x2, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False):
-    """Whether |x1 - x2| <= atol + rtol |x2|; infinities are close to themselves, NaN to NaN if `equal_nan`."""
+    """Whether |x1 - x2| <= atol + rtol |x2|; infinities equal themselves, NaN NaN if `equal_nan`."""
     dtype = result_dtype(x1, x2)
     dtype = dtype if is_float_dtype(dtype) else config.floatx()
     x1, x2 = operand(x1, dtype), operand(x2, dtype)

@@ -58,7 +58,9 @@ REFERENCES = {
     "sparse_plus": lambda x: np.where(x <= -1, 0, np.where(x >= 1, x, (x + 1) ** 2 / 4)),
 }
 # Fixed points of every regime, then random ones; none within 1e-3 of a kink.
-POINTS = np.array([-30.0, -9.0, -6.5, -3.5, -2.0, -0.7, -0.3, -0.01, 0.02, 0.4, 0.8, 1.7, 2.9, 3.3, 5.5, 6.4, 12.0, 30.0])
+POINTS = np.array(
+    [-30.0, -9.0, -6.5, -3.5, -2.0, -0.7, -0.3, -0.01, 0.02, 0.4, 0.8, 1.7, 2.9, 3.3, 5.5, 6.4, 12.0, 30.0]
+)
 
 CASES = []
 for name, reference in REFERENCES.items():
@@ -71,22 +73,59 @@ CASES += [
     Case("elu", elu, (POINTS,), {"alpha": 0.7}, tag="alpha"),
     Case("elu", elu, (POINTS,), {"alpha": -0.7}, tag="negative-alpha"),
     Case("celu", lambda x, alpha: elu(x, alpha, 1.0, 1 / alpha), (POINTS,), {"alpha": 1.7}, tag="alpha"),
-    Case("leaky_relu", lambda x, negative_slope: np.where(x > 0, x, negative_slope * x), (POINTS,),
-         {"negative_slope": -0.5}, tag="negative-slope"),
-    Case("soft_shrink", lambda x, threshold: np.sign(x) * np.maximum(np.abs(x) - threshold, 0), (POINTS,),
-         {"threshold": 2.5}, tag="threshold"),
-    Case("hard_shrink", lambda x, threshold: np.where(np.abs(x) > threshold, x, 0), (POINTS,), {"threshold": 2.5},
-         tag="threshold"),
-    Case("threshold", lambda x, threshold, default_value: np.where(x > threshold, x, default_value), (POINTS,),
-         {"threshold": 1.0, "default_value": 20.0}),
-    Case("relu_general", relu_general, (POINTS,), {"negative_slope": 0.1, "max_value": 5.0, "threshold": 1.0}),
+    Case(
+        "leaky_relu",
+        lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
+        (POINTS,),
+        {"negative_slope": -0.5},
+        tag="negative-slope",
+    ),
+    Case(
+        "soft_shrink",
+        lambda x, threshold: np.sign(x) * np.maximum(np.abs(x) - threshold, 0),
+        (POINTS,),
+        {"threshold": 2.5},
+        tag="threshold",
+    ),
+    Case(
+        "hard_shrink",
+        lambda x, threshold: np.where(np.abs(x) > threshold, x, 0),
+        (POINTS,),
+        {"threshold": 2.5},
+        tag="threshold",
+    ),
+    Case(
+        "threshold",
+        lambda x, threshold, default_value: np.where(x > threshold, x, default_value),
+        (POINTS,),
+        {"threshold": 1.0, "default_value": 20.0},
+    ),
+    Case(
+        "relu_general", relu_general, (POINTS,), {"negative_slope": 0.1, "max_value": 5.0, "threshold": 1.0}
+    ),
     Case("relu_general", relu_general, (POINTS,), {}, tag="plain"),
     Case("squareplus", lambda x, b: (x + np.sqrt(x * x + b)) / 2, (POINTS,), {"b": 0.5}, tag="b"),
     Case("prelu", lambda x, a: np.where(x > 0, x, a * x), (normal(6, 5, 18), uniform(18, low=0.1))),
-    Case("prelu", lambda x, a: np.where(x > 0, x, a * x), (normal(6, 5, 18), uniform(1, 18, low=0.1)), tag="shared"),
+    Case(
+        "prelu",
+        lambda x, a: np.where(x > 0, x, a * x),
+        (normal(6, 5, 18), uniform(1, 18, low=0.1)),
+        tag="shared",
+    ),
 ]
 
 # Far arguments: no overflow on the way to a finite result.
 FAR = np.array([-1e30, -1000.0, -100.0, -50.0, 50.0, 100.0, 1000.0, 1e30])
-for name in ("tanh", "sigmoid", "softplus", "log_sigmoid", "softsign", "silu", "mish", "elu", "selu", "hard_silu"):
+for name in (
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "log_sigmoid",
+    "softsign",
+    "silu",
+    "mish",
+    "elu",
+    "selu",
+    "hard_silu",
+):
     CASES.append(Case(name, REFERENCES[name], (FAR,), grad=(), tag="far"))
