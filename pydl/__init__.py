@@ -18,6 +18,6 @@ __all__ = ["GradientTape", "KerasTensor", "RecordedFunction", "RecordingError", 
 
 def __getattr__(name):
     """Rooms that most programs do not need are imported at first use."""
-    if name in ("datasets", "utils"):
+    if name in ("datasets", "random", "utils"):
         return importlib.import_module(f"pydl.{name}")
     raise AttributeError(f"module 'pydl' has no attribute {name!r}")
