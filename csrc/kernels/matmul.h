@@ -143,7 +143,7 @@ void multiply(Product<T> s, const T* a, const T* b, Result<T> out) {
             if (out.finish) out.finish(out.c + j0, 1, j1 - j0, j1 - j0);
         });
     in_parts<T>(m, n, k, [=](dim i0, dim i1, dim j0, dim j1) {
-        const bool copy_a = n >= 128, copy_b = m >= 128;
+        const bool copy_a = worth_a_copy(m * k * sizeof(T), n), copy_b = worth_a_copy(k * n * sizeof(T), m);
         const auto with = [&](const auto& operand_a) {
             if (trans_b)
                 gemm_part(i0, i1, j0, j1, k, operand_a, ColumnsOfB<T>{b, k}, out);
