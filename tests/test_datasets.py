@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import pickle
+import random
 import tarfile
 import threading
 import zipfile
@@ -359,3 +360,13 @@ def test_pad_sequences():
         utils.pad_sequences([np.ones((2, 3)), np.ones((2, 4))])
     with pytest.raises(ValueError, match="'middle'"):
         utils.pad_sequences(sequences, padding="middle")
+
+
+def test_set_random_seed():
+    def draw():
+        utils.set_random_seed(7)
+        return random.random(), np.random.rand(), float(pydl.random.uniform(()))
+
+    assert draw() == draw()
+    with pytest.raises(ValueError, match="'seven'"):
+        utils.set_random_seed("seven")

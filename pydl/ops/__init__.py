@@ -5,6 +5,12 @@ Every module of this package lists its public ops in `__all__`; they are gathere
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the names are gathered at run time, where a type checker does not see them
+
+    def __getattr__(name: str) -> Any: ...
+
 
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):

@@ -7,7 +7,7 @@ import random as python_random
 
 import numpy as np
 
-from pydl import registry
+from pydl import random, registry
 
 
 def set_random_seed(seed: int) -> None:
@@ -21,8 +21,6 @@ def set_random_seed(seed: int) -> None:
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise ValueError(f"Expected `seed` to be an integer; received {seed!r} of type {type(seed).__name__}.")
-    from pydl import random
-
     seed = int(seed)
     python_random.seed(seed)
     np.random.seed(seed)
