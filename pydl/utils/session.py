@@ -22,9 +22,9 @@ def set_random_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise ValueError(f"Expected `seed` to be an integer; received {seed!r} of type {type(seed).__name__}.")
     seed = int(seed)
+    random.set_global_seed(seed)  # first: its generator, when new, draws from Python's
     python_random.seed(seed)
     np.random.seed(seed)
-    random.set_global_seed(seed)
 
 
 def clear_session(free_memory: bool = True) -> None:
