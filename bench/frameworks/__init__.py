@@ -1,0 +1,1 @@
+"""One module per framework; each function named as a workload's `kind` returns (callable, units per call)."""

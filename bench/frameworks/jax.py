@@ -1,0 +1,121 @@
+"""JAX: everything jitted; training steps scanned 100 at a time inside one jit, with Adam written out."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bench.workloads import NETS, data
+
+SCAN = 100
+
+
+def set_threads(n):
+    """The number of threads is fixed by the affinity the harness gives the process."""
+
+
+def _call(fn, *args):
+    f = jax.jit(fn)
+    f(*args)
+    return lambda: jax.block_until_ready(f(*args)), 1
+
+
+def matmul(m, n, k):
+    rng = np.random.default_rng(0)
+    return _call(jnp.matmul, jnp.asarray(rng.random((m, k), np.float32)), jnp.asarray(rng.random((k, n), np.float32)))
+
+
+def unary(function, n):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=n).astype(np.float32))
+    if function == "softmax":
+        return _call(jax.nn.softmax, x.reshape(1024, -1))
+    return _call(getattr(jax.nn, function), x)
+
+
+def dropout(n, rate):
+    x = jnp.ones(n, jnp.float32)
+
+    def drop(key, t):
+        return jnp.where(jax.random.bernoulli(key, 1 - rate, t.shape), t / (1 - rate), 0.0)
+
+    return _call(drop, jax.random.key(0), x)
+
+
+def batch_norm(shape):
+    x = jnp.asarray(np.random.default_rng(0).random(shape, np.float32))
+    gamma, beta = jnp.ones(shape[-1]), jnp.zeros(shape[-1])
+
+    def forward(x, gamma, beta):
+        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        return (gamma * (x - mean) * jax.lax.rsqrt(variance + 1e-3) + beta).sum()
+
+    return _call(jax.grad(forward, (0, 1, 2)), x, gamma, beta)
+
+
+def _init(net):
+    shape, params, rng = NETS[net], [], np.random.default_rng(0)
+    sizes = (shape["features"], *shape["hidden"], shape["outputs"])
+    for a, b in zip(sizes, sizes[1:]):
+        params.append((jnp.asarray(rng.normal(0, (2 / (a + b)) ** 0.5, (a, b)).astype(np.float32)), jnp.zeros(b)))
+    return params
+
+
+def _forward(net, params, x, key, training):
+    shape = NETS[net]
+    for i, (w, b) in enumerate(params[:-1]):
+        x = x @ w + b
+        if shape["batch_norm"]:
+            x = (x - x.mean(0)) * jax.lax.rsqrt(x.var(0) + 1e-3)
+        x = jax.nn.relu(x)
+        if shape["dropout"] and training:
+            keep = 1 - shape["dropout"]
+            x = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, x.shape), x / keep, 0.0)
+    w, b = params[-1]
+    return x @ w + b
+
+
+def train(net, batch):
+    shape = NETS[net]
+    x, y = (jnp.asarray(a) for a in data(net, batch))
+
+    def loss(params, key):
+        logits = _forward(net, params, x, key, True)
+        if shape["outputs"] == 1:
+            value = jnp.mean(jnp.maximum(logits, 0) - logits * y + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+        else:
+            value = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], 1))
+        if shape["l2"]:
+            value = value + shape["l2"] * sum((w * w).sum() for w, _ in params[:-1])
+        return value
+
+    tree = functools.partial(jax.tree.map)
+
+    def step(carry, _):
+        params, m, v, t, key = carry
+        key, sub = jax.random.split(key)
+        g = jax.grad(loss)(params, sub)
+        t = t + 1
+        m = tree(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = tree(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        params = tree(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), params, m, v)
+        return (params, m, v, t, key), None
+
+    params = _init(net)
+    zeros = tree(jnp.zeros_like, params)
+    state = [(params, zeros, zeros, jnp.float32(0), jax.random.key(0))]
+    many = jax.jit(lambda s: jax.lax.scan(step, s, None, length=SCAN)[0], donate_argnums=0)
+
+    def call():
+        state[0] = jax.block_until_ready(many(state[0]))
+
+    return call, SCAN
+
+
+def predict(net):
+    params = _init(net)
+    x = jnp.asarray(np.random.default_rng(0).random((1, NETS[net]["features"]), np.float32))
+    return _call(lambda x: jax.nn.softmax(_forward(net, params, x, None, False)), x)

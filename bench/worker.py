@@ -1,0 +1,74 @@
+"""Runs inside one process per framework: takes commands as JSON lines, answers with timings.
+
+{"prepare": {"kind": ..., "args": ...}} -> {"ready": bool}
+{"measure": seconds}                    -> {"seconds": per unit, "cpu": seconds of CPU used}
+{"peak": true}                          -> {"bytes": peak resident set size}
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+
+
+def main() -> None:
+    framework, threads = sys.argv[1], int(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # progress bars are drawn, into nowhere
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+    def answer(**values):
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
+    try:
+        module = importlib.import_module(f"bench.frameworks.{framework}")
+        module.set_threads(threads)
+    except ImportError as error:
+        answer(missing=str(error))
+        return
+    answer(ready=True)
+    call, units = None, 1
+    for line in sys.stdin:
+        command = json.loads(line)
+        if "prepare" in command:
+            wanted = command["prepare"]
+            setup = getattr(module, wanted["kind"], None)
+            made = setup(**wanted["args"]) if setup else None
+            if made is None:
+                answer(ready=False)
+                continue
+            call, units = made
+            for _ in range(3):
+                call()
+            answer(ready=True)
+        elif "measure" in command:
+            answer(**measure(call, units, command["measure"]))
+        elif "peak" in command:
+            answer(bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def measure(call, units, seconds) -> dict:
+    """Median seconds per unit over calls that fill `seconds` (at least 3 calls)."""
+    cpu = time.process_time()
+    start = time.perf_counter()
+    call()
+    once = time.perf_counter() - start
+    group = max(1, int(2e-4 / max(once, 1e-9)))  # calls per clock reading: the clock must not count
+    times = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        for _ in range(group):
+            call()
+        times.append((time.perf_counter() - start) / (group * units))
+    times.sort()
+    return {"seconds": times[len(times) // 2], "cpu": time.process_time() - cpu}
+
+
+if __name__ == "__main__":
+    main()
