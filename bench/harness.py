@@ -7,10 +7,14 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The checkout comes last on the path: the installed package is what is measured, not the source folder.
+_START = "import sys; sys.path.append(sys.argv[1]); from bench.worker import main; main(*sys.argv[2:])"
 
 
 class Worker:
@@ -23,11 +27,10 @@ class Worker:
                        "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
         for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # would slow NumPy's own BLAS down
             environment.pop(name, None)
-        path = [str(ROOT / "bench" / ".."), environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
         cores = sorted(os.sched_getaffinity(0))[:threads]
         self.process = subprocess.Popen(
-            [python, "-m", "bench.worker", framework, str(threads)], cwd=ROOT, env=environment, text=True,
+            [python, "-c", _START, str(ROOT), framework, str(threads)], cwd=tempfile.gettempdir(), env=environment,
+            text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, cores))
         self.missing = "ready" not in self._answer()
 
@@ -103,7 +106,8 @@ def import_seconds(module: str, python: str, repeats: int = 7) -> float | None:
     """Median wall time of a fresh process that imports `module`, minus that of one that imports nothing."""
     def once(code):
         start = time.perf_counter()
-        done = subprocess.run([python, "-c", code], capture_output=True, env={**os.environ, "KERAS_BACKEND": "jax"})
+        done = subprocess.run([python, "-c", code], capture_output=True, cwd=tempfile.gettempdir(),
+                              env={**os.environ, "KERAS_BACKEND": "jax"})
         return time.perf_counter() - start if done.returncode == 0 else None
 
     times = [(once(f"import {module}"), once("pass")) for _ in range(repeats)]
@@ -134,7 +138,8 @@ print(total if seen else 0)
 
 def installed_bytes(names: list[str], python: str) -> int:
     """Size of the installed distributions with all they depend on."""
-    done = subprocess.run([python, "-c", _SIZE, *names], capture_output=True, text=True)
+    done = subprocess.run([python, "-c", _SIZE, *names], capture_output=True, text=True,
+                          cwd=tempfile.gettempdir())
     return int(done.stdout or 0)
 
 

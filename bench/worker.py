@@ -15,8 +15,8 @@ import sys
 import time
 
 
-def main() -> None:
-    framework, threads = sys.argv[1], int(sys.argv[2])
+def main(framework: str, threads: str) -> None:
+    """Serves until standard input closes."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # progress bars are drawn, into nowhere
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -27,7 +27,7 @@ def main() -> None:
 
     try:
         module = importlib.import_module(f"bench.frameworks.{framework}")
-        module.set_threads(threads)
+        module.set_threads(int(threads))
     except ImportError as error:
         answer(missing=str(error))
         return
@@ -68,7 +68,3 @@ def measure(call, units, seconds) -> dict:
         times.append((time.perf_counter() - start) / (group * units))
     times.sort()
     return {"seconds": times[len(times) // 2], "cpu": time.process_time() - cpu}
-
-
-if __name__ == "__main__":
-    main()
