@@ -111,8 +111,24 @@ class ArrayData:
         return (self.x, self.y, self.sample_weight)
 
     def take(self, rows):
-        """The batch of these rows (slice or index array)."""
-        return tree.map_structure(lambda a: None if a is None else np.ascontiguousarray(a[rows]), self.structure)
+        """The batch of these rows (slice or index array), in the dtypes steps see."""
+
+        def part(name):
+            return tree.map_structure(
+                lambda a: None if a is None else np.ascontiguousarray(a[rows], batch_dtype(a, name)),
+                getattr(self, name))
+
+        return part("x"), part("y"), part("sample_weight")
+
+
+def batch_dtype(array, what: str):
+    """The dtype rows are converted to while a batch is gathered: bytes of `x` (images) to `floatx`, labels to int32.
+    The whole array is never converted."""
+    if array.dtype == np.uint8:
+        return np.dtype(config.floatx() if what == "x" else "int32")
+    if array.dtype == np.int64 and what == "y" and array.size and abs(array).max() < 2**31:
+        return np.dtype("int32")
+    return array.dtype
 
 
 class BatchData:

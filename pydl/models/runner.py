@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pydl import _core, config, ops, tree
+from pydl import _core, config, tree
 from pydl.data.adapters import ArrayData
+from pydl.ops.indexing import gather_rows_into
 from pydl.tensor import Tensor
 
 
@@ -20,7 +21,7 @@ class _Loop:
         before = _core.open_recording(self.gather)
         try:
             for source, buffer in zip(sources, capture.inputs):
-                ops.gather_rows_into(Tensor(source), Tensor(self.index), buffer)
+                gather_rows_into(Tensor(source), Tensor(self.index), buffer)
         finally:
             _core.open_recording(before)
         self.gather.seal()

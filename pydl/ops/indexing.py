@@ -452,3 +452,18 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
     y = empty(lead + (num_classes,), standardize_dtype(dtype))
     kernels.multi_hot(x.data, y.data, prod(lead), x.shape[-1] if x.ndim else 1, num_classes)
     return y if axis == -1 else ops.moveaxis(y, -1, axis)
+
+
+def gather_rows_into(source, index, out):
+    """Writes rows `index` of `source` into `out`, converted to its dtype: how a training loop fills its batch.
+
+    Args:
+        source: (rows, ...) of any dtype.
+        index: int32 (n,), in range.
+        out: (n, ...) of float32, float64, int32 or the dtype of `source`.
+    """
+    width = source.size // max(1, source.shape[0])
+    if out.dtype == source.dtype:
+        kernels.gather(source.data, index.data, out.data, 1, index.size, (source.shape[0],), width)
+    else:
+        getattr(kernels, f"gather_rows_{out.dtype}")(source.data, index.data, out.data, index.size, width)
