@@ -347,5 +347,5 @@ def _initial_value(initializer, shape, dtype) -> np.ndarray:
 
 
 def _assign(variable: Variable, value, how: str) -> None:
-    # Installed by ops.operators, which knows the kernels.
+    # Replaced by ops._operators, which knows the kernels.
     raise NotImplementedError("pydl.ops is not imported")

@@ -69,7 +69,11 @@ def test_variables_are_read_at_run_time():
 
 def test_variables_are_written_at_run_time():
     count = Variable(0.0, trainable=False)
-    f = pydl.function(lambda x: count.assign_add(ops.sum(x)) and x)
+    def step(x):
+        count.assign_add(ops.sum(x))
+        return x
+
+    f = pydl.function(step)
     for _ in range(3):
         f(np.ones(4, "float32"))
     assert float(count) == 12.0

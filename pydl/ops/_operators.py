@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pydl import ops
+from pydl import ops, tensor
+from pydl.ops.core import assign
 from pydl.symbolic import KerasTensor
 from pydl.tensor import Tensor
 
@@ -73,3 +74,4 @@ def install() -> None:
         cls.squeeze = lambda self, axis=None: ops.squeeze(self, axis)
         cls.astype = lambda self, dtype: ops.cast(self, dtype)
     Tensor.__iter__ = _iterate
+    tensor._assign = assign

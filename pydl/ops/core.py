@@ -1,0 +1,56 @@
+"""stop_gradient, and writing into variables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pydl import _core
+from pydl._core import kernels
+from pydl.ops._broadcast import broadcast_plan
+from pydl.ops._common import as_tensor
+from pydl.symbolic import op
+from pydl.tensor import Tensor, Variable
+
+__all__ = ["stop_gradient"]
+
+
+@op
+def stop_gradient(variable):
+    """The same values, through which no gradient flows."""
+    return Tensor(as_tensor(variable).data)
+
+
+def assign(variable: Variable, value, how: str) -> None:
+    """variable = value, variable += value or variable -= value, in the variable's memory.
+
+    Args:
+        variable: written in place; recorded programs see the new values.
+        value: tensor, array or number that broadcasts to the variable's shape.
+        how: "assign", "assign_add" or "assign_sub".
+
+    Raises:
+        ValueError: when the value does not fit; the variable is unchanged.
+    """
+    from pydl import ops
+
+    if isinstance(value, (bool, int, float)):
+        value = np.asarray(value, variable.dtype)
+    t = as_tensor(value)
+    try:
+        shape, *plan = broadcast_plan(variable.shape, t.shape)
+    except ValueError:
+        shape = None
+    if shape != variable.shape or (how == "assign" and t.size != variable.size and t.ndim > 0):
+        raise ValueError("The shape of the target variable and the shape of the target value in `variable.assign(value)`"
+                         f" must match. variable.shape={variable.shape}, Received: value.shape={t.shape}. Target"
+                         f" variable: {variable.path}")
+    if t.dtype != variable.dtype:
+        t = ops.cast(Tensor(t.data), variable.dtype)
+    if how == "assign":
+        if not _core.is_recording() and not _core.is_dry_run():
+            np.copyto(variable.data, t.data)
+        else:
+            kernels.strided_copy(t.data, variable.data, plan[0], plan[2], 0)
+    else:
+        kernel = kernels.add if how == "assign_add" else kernels.subtract
+        kernel(variable.data, t.data, variable.data, *plan)
