@@ -12,12 +12,27 @@ from pydl.tensor import RecordingError, Tensor, Variable, name_scope
 
 _operators.install()
 
-__all__ = ["GradientTape", "KerasTensor", "RecordedFunction", "RecordingError", "Tensor", "Variable", "__version__",
-           "autograd", "config", "function", "grad", "name_scope", "no_grad", "ops", "tree"]
+from pydl import (activations, backend, callbacks, constraints, initializers, layers, losses, metrics,  # noqa: E402
+                  models, optimizers, random, regularizers)
+from pydl.layers import Input, InputSpec, Layer  # noqa: E402
+from pydl.models import Functional, Model, Sequential  # noqa: E402
+
+__all__ = [
+    "Functional", "GradientTape", "Input", "InputSpec", "KerasTensor", "Layer", "Model", "RecordedFunction",
+    "RecordingError", "Sequential", "Tensor", "Variable", "__version__", "activations", "autograd", "backend",
+    "callbacks", "config", "constraints", "function", "grad", "initializers", "layers", "losses", "metrics", "models",
+    "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "tree",
+]
+
+_LATE = ("applications", "datasets", "preprocessing", "saving", "utils")
 
 
 def __getattr__(name):
     """Rooms that most programs do not need are imported at first use."""
-    if name in ("datasets", "random", "utils"):
+    if name in _LATE:
         return importlib.import_module(f"pydl.{name}")
     raise AttributeError(f"module 'pydl' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*__all__, *_LATE])

@@ -10,6 +10,9 @@ from pydl.registry import auto_name, builtin, deserialize_keras_object
 from pydl.symbolic import KerasTensor, SymbolicNode
 from pydl.tensor import standardize_dtype
 
+# Activations that the matrix product applies while its result is still in registers.
+_FUSED = {activations.relu: "relu", activations.sigmoid: "sigmoid", activations.tanh: "tanh"}
+
 __all__ = ["Activation", "Dense", "Embedding", "Identity", "Input", "InputLayer", "Lambda", "Masking", "Wrapper"]
 
 
@@ -117,7 +120,7 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs, training=None):
-        fused = activations.fusable(self.activation)
+        fused = _FUSED.get(self.activation)
         y = ops.dense(inputs, self.kernel, self.bias, activation=fused)
         return y if fused or self.activation is activations.linear else self.activation(y)
 
