@@ -1,5 +1,6 @@
 """The command `pydl`."""
 
+import re
 import subprocess
 import sys
 
@@ -30,3 +31,13 @@ def test_demo_refuses_no_epochs(capsys):
     with pytest.raises(SystemExit):
         cli.main(["demo", "--epochs", "0"])
     assert "received 0" in capsys.readouterr().err
+
+
+def test_demo_learns_and_reports(capsys):
+    assert cli.main(["demo", "--epochs", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "Epoch 3/3" in shown
+    pattern = r"test accuracy ([\d.]+)% after 3 epochs in [\d.]+ s: ([\d,]+) images/s"
+    accuracy, images = re.search(pattern, shown).groups()
+    assert float(accuracy) > 90
+    assert int(images.replace(",", "")) > 0
