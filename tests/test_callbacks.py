@@ -257,6 +257,24 @@ def test_lambda_callback_and_history():
     assert model.history.history == {"loss": [0.0, 0.0], "val_loss": [2.0, 1.0]}
 
 
+def test_swap_ema_weights():
+    import pydl
+
+    model = Model()
+    model.optimizer._trainable_variables = [pydl.Variable(np.ones(2, "float32"))]
+    model.optimizer._model_variables_moving_average = [pydl.Variable(np.zeros(2, "float32"), trainable=False)]
+    callback = callbacks.SwapEMAWeights()
+    callback.set_model(model)
+    weights = model.optimizer._trainable_variables[0]
+    callback.on_test_begin()
+    assert weights.numpy().tolist() == [0, 0]
+    callback.on_test_end()
+    assert weights.numpy().tolist() == [1, 1]
+    callback.set_model(Model())
+    with pytest.raises(ValueError, match="use_ema=True"):
+        callback.on_test_begin()
+
+
 class TestCallbackList:
     def test_who_needs_every_batch(self):
         class Old(callbacks.Callback):

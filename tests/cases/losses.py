@@ -229,6 +229,8 @@ LOSSES = [
     LossRow("Dice", "dice", PROBABLE),
     LossRow("Dice", "dice", PROBABLE, {"axis": (1,)}),
     LossRow("Tversky", "tversky", PROBABLE, {"alpha": 0.3, "beta": 0.8}),
+    LossRow("Circle", "circle", EMBEDDED, {"gamma": 2.0}),
+    LossRow("Circle", "circle", EMBEDDED, {"gamma": 2.0, "margin": 0.3, "remove_diagonal": False}),
 ]
 
 
