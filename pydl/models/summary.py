@@ -80,7 +80,8 @@ def summary(model, line_length=None, positions=None, print_fn=None, expand_neste
         add(layer, 0, graph)
 
     trainable, other = model.trainable_weights, model.non_trainable_weights
-    optimizer = list(getattr(model.optimizer, "variables", ()) or ()) if model.compiled else []
+    built = model.compiled and getattr(model.optimizer, "built", False)
+    optimizer = list(model.optimizer.variables) if built else []
     totals = [f" Total params: {count(trainable) + count(other) + count(optimizer):,}"
               f" ({memory(trainable + other + optimizer)})",
               f" Trainable params: {count(trainable):,} ({memory(trainable)})",
