@@ -26,13 +26,14 @@ class Node:
         leaf_of: the variable or watched tensor of a leaf.
     """
 
-    __slots__ = ("inputs", "vjp", "outputs", "many", "order", "leaf_of", "name", "__weakref__")
+    __slots__ = ("inputs", "vjp", "outputs", "many", "adds", "order", "leaf_of", "name", "__weakref__")
 
-    def __init__(self, inputs, vjp, outputs=1, many=False, leaf_of=None):
+    def __init__(self, inputs, vjp, outputs=1, many=False, leaf_of=None, adds=False):
         self.inputs = inputs
         self.vjp = vjp
         self.outputs = outputs
         self.many = many
+        self.adds = adds
         self.order = next(_order)
         self.leaf_of = leaf_of
 
@@ -70,15 +71,19 @@ class no_grad:
 # The slot of an op's result without a node: all its inputs were constants, so it is one. A kernel's bare result has
 # slot 0 and says nothing about itself.
 _CONSTANT = -1
+# The slot of a gradient in a buffer that nothing else refers to: a later gradient may be added in place.
+OWNED = -2
 
 
-def differentiable(outputs, inputs, vjp):
+def differentiable(outputs, inputs, vjp, adds=False):
     """Puts the node of an op on its outputs, when a gradient may be needed.
 
     Args:
         outputs: the tensor the op returns, or a tuple / list of tensors.
         inputs: tuple of the tensors the gradients of `vjp` belong to.
         vjp: see `Node.vjp`. It should skip the work for an input whose `.node` is None.
+        adds: whether `vjp` can add to gradients that are already there: it is then called with a list as second
+            argument, for each input the tensor to add to in place and return, or None.
 
     Returns:
         `outputs`.
@@ -88,11 +93,11 @@ def differentiable(outputs, inputs, vjp):
             if x.node is not None:
                 edges = tuple((x.node, x.slot) if x.node is not None else None for x in inputs)
                 if isinstance(outputs, (tuple, list)):
-                    node = Node(edges, vjp, len(outputs), True)
+                    node = Node(edges, vjp, len(outputs), True, adds=adds)
                     for slot, y in enumerate(outputs):
                         y.node, y.slot = node, slot
                 else:
-                    outputs.node, outputs.slot = Node(edges, vjp), 0
+                    outputs.node, outputs.slot = Node(edges, vjp, adds=adds), 0
                 break
         else:
             for y in outputs if isinstance(outputs, (tuple, list)) else (outputs,):
@@ -137,6 +142,11 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
             heapq.heappush(heap, node)
         grads[slot] = gradient if grads[slot] is None else grads[slot] + gradient
 
+    def there(node, slot):
+        """The gradient that waits for a slot, when it may be added to in place."""
+        found = pending[node][slot] if node in pending else None
+        return found if found is not None and found.slot == OWNED else None
+
     for target, seed in zip(targets, seeds):
         if target.node is not None:
             add(target.node, target.slot, seed)
@@ -151,13 +161,19 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
         vjp = node.vjp
         if free:
             node.vjp = _freed
-        input_grads = vjp(*grads) if node.many else vjp(grads[0])
-        for edge, gradient in zip(node.inputs, input_grads):
-            if edge is not None and gradient is not None:
+        into = [None] * len(node.inputs)
+        if node.adds:
+            if not second_order:
+                into = [there(*edge) if edge is not None else None for edge in node.inputs]
+            input_grads = vjp(*grads, into) if node.many else vjp(grads[0], into)
+        else:
+            input_grads = vjp(*grads) if node.many else vjp(grads[0])
+        for edge, gradient, old in zip(node.inputs, input_grads, into):
+            if edge is not None and gradient is not None and (old is None or gradient is not old):
                 if second_order and gradient.node is None and gradient.slot != _CONSTANT:
                     gradient = _poison(gradient, grads, node)
                 add(*edge, gradient)
-        del vjp, grads, input_grads
+        del vjp, grads, input_grads, into
     return result
 
 

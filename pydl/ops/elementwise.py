@@ -284,6 +284,8 @@ subtract = _binary("subtract", "x1 - x2.", lambda a, b, dy: dy, lambda a, b, dy:
 multiply = _binary("multiply", "x1 * x2.", lambda a, b, dy: dy * b, lambda a, b, dy: dy * a)
 divide = _binary("divide", "x1 / x2; integers become floats.",
                  lambda a, b, dy: dy / b, lambda a, b, dy: -(dy * a) / (b * b), floating=True)
+divide_no_nan = _binary("divide_no_nan", "x1 / x2, and 0 where x2 is 0.", lambda a, b, dy: divide_no_nan(dy, b),
+                        lambda a, b, dy: -divide_no_nan(dy * a, b * b), floating=True)
 maximum = _binary("maximum", "The larger of two; NaN where either is. Equal ones share the gradient.",
                   lambda a, b, dy: dy * _share(a, b), lambda a, b, dy: dy * _share(b, a))
 minimum = _binary("minimum", "The smaller of two; NaN where either is. Equal ones share the gradient.",
@@ -362,13 +364,6 @@ def where(condition, x1=None, x2=None):
 
 
 # -------------------------------------------------------------------------------------------- composed
-
-
-@op
-def divide_no_nan(x1, x2):
-    """x1 / x2, and 0 where x2 is 0."""
-    zero = equal(x2, 0)
-    return where(zero, 0.0, divide(x1, where(zero, 1, x2)))
 
 
 @op

@@ -6,7 +6,7 @@ import math
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable, state
+from pydl.autograd import OWNED, differentiable, state
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis, result_dtype
 from pydl.symbolic import op
 from pydl.tensor import Tensor, empty, is_float_dtype
@@ -130,7 +130,7 @@ def dense(x, kernel, bias=None, activation=None):
     kernels.matmul(x.data, kernel.data, None if bias is None else bias.data, y.data, 1, m, n, k, 0, 0, 0, 0, code)
     value = y.data
 
-    def vjp(dy):
+    def vjp(dy, into):
         if state.enabled:
             return _dense_vjp_composed(x, kernel, bias, activation, dy)
         dx = dkernel = dbias = None
@@ -144,12 +144,16 @@ def dense(x, kernel, bias=None, activation=None):
         if x.node is not None:
             dx = empty(x.shape, dtype)
             kernels.matmul(dz.data, kernel.data, None, dx.data, 1, m, k, n, 0, 1, 0, 0, 0)
-        if kernel.node is not None:
+        if kernel.node is not None and into[1] is not None:
+            dkernel = into[1]
+            kernels.matmul_accumulate(x.data, dz.data, dkernel.data, 1, k, n, m, 1, 0, 0, 0)
+        elif kernel.node is not None:
             dkernel = empty(kernel.shape, dtype)
+            dkernel.slot = OWNED
             kernels.matmul(x.data, dz.data, None, dkernel.data, 1, k, n, m, 1, 0, 0, 0, 0)
         return (dx, dkernel, dbias) if bias is not None else (dx, dkernel)
 
-    return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp)
+    return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp, adds=True)
 
 
 def _dense_vjp_composed(x, kernel, bias, activation, dy):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from pydl._core import kernels
-from pydl.autograd import differentiable
+from pydl.autograd import OWNED, differentiable
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tensor import Tensor, empty
@@ -174,6 +174,7 @@ def l1_l2_penalty(x, l1=0.0, l2=0.0):
     def vjp(dy):
         dx = empty(x.shape, x.dtype)
         kernels.penalty_grad([x.data], [x.size], dy.data, [dx.data], l1, l2)
+        dx.slot = OWNED  # a product that comes later adds itself, instead of one more pass over both
         return (dx,)
 
     return differentiable(y, (x,), vjp)
