@@ -79,3 +79,28 @@ class ArrayRunner:
 
         return _as_floats(tree.map_structure(lambda y: y.data if isinstance(y, Tensor) else y,
                                              self._last.capture.outputs))
+
+
+class Replay:
+    """One recorded program for one array of one shape: the short way of a prediction that is asked for again and
+    again, where looking up the signature would cost more than the network.
+
+    Args:
+        capture: of a function whose only array input is the array.
+    """
+
+    def __init__(self, capture):
+        self.capture = capture
+        self._input = capture.inputs[0].data
+        self._run = capture.program.run
+        self._output = capture.outputs.data
+
+    def fits(self, x) -> bool:
+        """Whether `x` is an array of this program's shape and dtype, and the program is up to date."""
+        return (type(x) is np.ndarray and x.shape == self._input.shape and x.dtype == self._input.dtype
+                and self.capture.structure == config.structure())
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        np.copyto(self._input, x)
+        self._run()
+        return self._output.copy()

@@ -12,7 +12,7 @@ from pydl.callbacks import CallbackList, History
 from pydl.data.adapters import (ArrayData, BatchData, class_weights_to_samples, make_data, split_validation, to_arrays,
                                 unpack)
 from pydl.models.compiled import CompileLoss, CompileMetrics
-from pydl.models.runner import ArrayRunner
+from pydl.models.runner import ArrayRunner, Replay
 from pydl.program import RecordedFunction
 from pydl.registry import deserialize_keras_object, serialize_keras_object
 from pydl.tensor import Tensor, from_numpy
@@ -47,6 +47,7 @@ class Trainer:
     def _forget_programs(self) -> None:
         self._functions = {}
         self._runners = {}
+        self._replay = None
 
     # ---- compile -----------------------------------------------------------------------------------------------
 
@@ -476,8 +477,14 @@ class Trainer:
 
     def predict_on_batch(self, x):
         """Outputs for one batch, as NumPy array(s)."""
-        x = x if type(x) is np.ndarray and x.dtype == np.float32 and x.flags.c_contiguous else to_arrays(x, "x")
-        return tree.map_structure(np.array, self._call_step("predict", (x, None, None)))
+        if self._replay is not None and self._replay.fits(x):
+            return self._replay(x)
+        x = to_arrays(x, "x")
+        result = tree.map_structure(np.array, self._call_step("predict", (x, None, None)))
+        function = self._function("predict")
+        if isinstance(x, np.ndarray) and isinstance(result, np.ndarray) and isinstance(function, RecordedFunction):
+            self._replay = Replay(function.captures[-1])
+        return result
 
 
 def _drop_missing(step):
