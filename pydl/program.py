@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 
 import numpy as np
@@ -57,10 +58,16 @@ class RecordedFunction:
     The signature is the shape and dtype of every tensor or array among the arguments, and the value of everything
     else. The results are fresh tensors. Python in the function runs at recording time only: side effects on Python
     objects happen once; values that must change from call to call live in tensors and variables.
+
+    Args:
+        fn: the function.
+        name: for messages.
+        guard: makes the context in which `fn` is recorded (and run for the first time), e.g. to undo a failure.
     """
 
-    def __init__(self, fn, name: str | None = None):
+    def __init__(self, fn, name: str | None = None, guard=contextlib.nullcontext):
         self.fn = fn
+        self.guard = guard
         self.__name__ = name or getattr(fn, "__name__", "function")
         self._captures: OrderedDict = OrderedDict()
 
@@ -77,7 +84,8 @@ class RecordedFunction:
                     if isinstance(x, (Tensor, np.ndarray)) else _hashable(x) for x in flat)
         capture = self._captures.get(key)
         if capture is None or capture.structure != config.structure():
-            self._captures[key] = capture = Capture(self.fn, args)
+            with self.guard():
+                self._captures[key] = capture = Capture(self.fn, args)
             while len(self._captures) > _MAX_PROGRAMS:
                 self._captures.popitem(last=False)
             return capture

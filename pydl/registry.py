@@ -113,6 +113,11 @@ def serialize_keras_object(obj):
         return tuple(items) if isinstance(obj, tuple) else items
     if isinstance(obj, dict):
         return {key: serialize_keras_object(value) for key, value in obj.items()}
+    if isinstance(obj, slice):
+        return {"class_name": "__slice__", "config": {k: serialize_keras_object(getattr(obj, k))
+                                                      for k in ("start", "stop", "step")}}
+    if obj is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(obj, bytes):
         return {"class_name": "__bytes__", "config": {"value": obj.decode("utf-8")}}
     if isinstance(obj, np.generic):
@@ -172,6 +177,10 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **kwar
         from pydl.tensor import from_numpy
 
         return from_numpy(np.array(inner["value"], dtype=inner["dtype"]))
+    if name == "__slice__":
+        return slice(*(deserialize_keras_object(inner[k]) for k in ("start", "stop", "step")))
+    if name == "__ellipsis__":
+        return Ellipsis
     if name == "__bytes__":
         return inner["value"].encode("utf-8")
     if name == "__lambda__":

@@ -143,6 +143,7 @@ class BatchData:
                                                               or hasattr(source, "num_batches"))
         self.is_generator = hasattr(source, "__next__")
         self.steps = steps
+        self._iterator = None
 
     def __len__(self):
         count = getattr(self.source, "num_batches", None)
@@ -167,6 +168,23 @@ class BatchData:
         for batch in iterator:
             x, y, w = unpack(batch)
             yield to_arrays(x, "x"), to_arrays(y, "y"), to_arrays(w, "sample_weight")
+
+    def epoch(self, steps=None, shuffle=False):
+        """The batches of one epoch. With `steps` the next epoch goes on where this one stops; a source that can be
+        read again is, once it has ended."""
+        if steps is None or self._iterator is None:
+            self._iterator = self.batches(shuffle)
+        fresh, done = False, 0
+        while steps is None or done < steps:
+            batch = next(self._iterator, None)
+            if batch is not None:
+                done += 1
+                yield batch
+            elif done == 0 and not fresh and not self.is_generator:
+                self._iterator, fresh = self.batches(shuffle), True
+            else:
+                self._iterator = None
+                return
 
     def on_epoch_end(self) -> None:
         if hasattr(self.source, "on_epoch_end"):

@@ -8,9 +8,10 @@ from pydl import ops, tree
 from pydl.layers.base import Layer
 from pydl.layers.core import InputLayer
 from pydl.models.graph import Graph
+from pydl.models.graph_config import graph_config, model_from_graph_config
 from pydl.models.trainer import Trainer
-from pydl.registry import (builtin, deserialize_keras_object, serialize_keras_object, to_snake_case)
-from pydl.symbolic import KerasTensor, OpCall
+from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
+from pydl.symbolic import KerasTensor
 from pydl.tensor import Tensor, from_numpy
 
 __all__ = ["Functional", "Model", "clone_model", "model_from_json"]
@@ -242,13 +243,13 @@ class Model(Trainer, Layer):
 
     def get_config(self) -> dict:
         if self._graph is not None and type(self) is Functional:
-            return _graph_config(self)
+            return graph_config(self)
         return Layer.get_config(self)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         if "layers" in config and "input_layers" in config:
-            return _from_graph_config(Functional if cls is Model else cls, config, custom_objects)
+            return model_from_graph_config(Functional if cls is Model else cls, config, custom_objects)
         return super().from_config(config)
 
 
@@ -261,161 +262,6 @@ class Functional(Model):
 
     def build_from_config(self, config) -> None:
         pass
-
-
-# ---- configuration of graphs, in Keras's form -----------------------------------------------------------------------
-
-
-def _node_key(node, kept: list) -> int:
-    """Position of `node` among the kept nodes of its operation."""
-    return [n for n in kept if n.operation is node.operation].index(node)
-
-
-def _graph_config(model: Functional) -> dict:
-    graph = model._graph
-    names = {id(op): op.name for op in graph.operations}
-
-    def reference(t):
-        return [names[id(t.node.operation)], _node_key(t.node, graph.nodes), t.index]
-
-    def plain(x):
-        if isinstance(x, KerasTensor):
-            return {"class_name": "__keras_tensor__",
-                    "config": {"shape": list(x.shape), "dtype": x.dtype, "keras_history": reference(x)}}
-        if isinstance(x, (list, tuple)):
-            return [plain(v) for v in x]
-        if isinstance(x, dict):
-            return {k: plain(v) for k, v in x.items()}
-        return serialize_keras_object(x)
-
-    layers = []
-    given = {id(t.node) for t in graph.input_tensors}
-    for op in graph.operations:
-        nodes = [n for n in graph.nodes if n.operation is op]
-        is_input = all(id(n) in given for n in nodes)
-        if is_input and not isinstance(op, InputLayer):
-            t = nodes[0].outputs
-            entry = serialize_keras_object(InputLayer(batch_shape=t.shape, dtype=t.dtype, name=op.name))
-        elif isinstance(op, OpCall):
-            entry = _op_entry(op, nodes[0])
-        else:
-            entry = serialize_keras_object(op)
-        entry["name"] = op.name
-        if isinstance(op, OpCall):
-            entry["inbound_nodes"] = [{"args": plain([a for a in n.args if _has_tensor(a)]),
-                                       "kwargs": plain({k: v for k, v in n.kwargs.items() if _has_tensor(v)})}
-                                      if not op.positional_numbers(n) else
-                                      {"args": plain(list(n.args)), "kwargs": plain(n.kwargs)} for n in nodes]
-        else:
-            entry["inbound_nodes"] = [] if is_input else [
-                {"args": plain(list(n.args)), "kwargs": plain(n.kwargs)} for n in nodes]
-        layers.append(entry)
-
-    def ends(structure):
-        if isinstance(structure, KerasTensor):
-            return reference(structure)
-        if isinstance(structure, dict):
-            return {k: ends(v) for k, v in structure.items()}
-        return [ends(t) for t in structure]
-
-    return {"name": model.name, "trainable": model.trainable, "layers": layers,
-            "input_layers": ends(graph.inputs), "output_layers": ends(graph.outputs)}
-
-
-def _has_tensor(x) -> bool:
-    return any(isinstance(t, KerasTensor) for t in tree.flatten(x))
-
-
-def _op_entry(op: OpCall, node) -> dict:
-    """An op in the graph, named as Keras names its Operation classes ("Add", "Reshape")."""
-    name = op.fn.__name__
-    config = {"name": op.name}
-    if not op.positional_numbers(node):
-        config.update(serialize_keras_object(op.static_arguments(node)))
-    cls = "".join(part.capitalize() for part in name.split("_"))
-    module = "keras.src.ops.nn" if name in _NN_OPS else "keras.src.ops.numpy"
-    return {"module": module, "class_name": cls, "config": config, "registered_name": cls}
-
-
-_NN_OPS = {"relu", "relu6", "sigmoid", "softmax", "log_softmax", "softplus", "softsign", "silu", "elu", "selu", "gelu",
-           "leaky_relu", "hard_sigmoid", "hard_silu", "one_hot", "celu", "glu"}
-
-
-def _from_graph_config(cls, config, custom_objects=None):
-    made: dict[str, object] = {}
-    nodes: dict[str, list] = {}
-
-    def fetch(history):
-        name, node_index, tensor_index = history[:3]
-        return tree.flatten(nodes[name][node_index])[tensor_index]
-
-    def revive(x):
-        if isinstance(x, dict) and x.get("class_name") == "__keras_tensor__":
-            return fetch(x["config"]["keras_history"])
-        if isinstance(x, list):
-            return [revive(v) for v in x]
-        if isinstance(x, dict) and "class_name" not in x:
-            return {k: revive(v) for k, v in x.items()}
-        return deserialize_keras_object(x, custom_objects)
-
-    def needed(x):
-        if isinstance(x, dict) and x.get("class_name") == "__keras_tensor__":
-            name, index = x["config"]["keras_history"][:2]
-            return name in nodes and index < len(nodes[name])
-        if isinstance(x, (list, tuple)):
-            return all(needed(v) for v in x)
-        return all(needed(v) for v in x.values()) if isinstance(x, dict) and "class_name" not in x else True
-
-    pending = []
-    for entry in config["layers"]:
-        name = entry.get("name") or entry["config"]["name"]
-        if (entry.get("module") or "").startswith("keras.src.ops"):
-            made[name] = _revive_op(entry)
-        else:
-            made[name] = deserialize_keras_object(entry, custom_objects)
-        nodes[name] = []
-        if isinstance(made[name], InputLayer):
-            nodes[name].append(made[name].output)
-        pending += [(name, node) for node in entry.get("inbound_nodes", ())]
-    while pending:
-        waiting = []
-        for name, node in pending:
-            if needed(node["args"]) and needed(node["kwargs"]):
-                args, kwargs = revive(node["args"]), revive(node["kwargs"])
-                nodes[name].append(made[name](*args, **kwargs))
-            else:
-                waiting.append((name, node))
-        if len(waiting) == len(pending):
-            raise ValueError(f"The graph of model '{config.get('name')}' cannot be rebuilt: the inputs of"
-                             f" {sorted({n for n, _ in waiting})} are missing.")
-        pending = waiting
-
-    def ends(structure):
-        if isinstance(structure, dict):
-            return {k: ends(v) for k, v in structure.items()}
-        if len(structure) >= 3 and isinstance(structure[0], str):
-            return fetch(structure)
-        return [ends(s) for s in structure]
-
-    model = cls(inputs=ends(config["input_layers"]), outputs=ends(config["output_layers"]), name=config.get("name"))
-    if not config.get("trainable", True):
-        model.trainable = False
-    return model
-
-
-def _revive_op(entry):
-    name = to_snake_case(entry["class_name"])
-    function = getattr(ops, name, None) if name in getattr(ops, "__dict__", {}) else None
-    if function is None:
-        raise ValueError(f"The model uses the op '{entry['class_name']}' ({entry.get('module')}), which pydl.ops does"
-                         " not have.")
-    static = {k: v for k, v in entry["config"].items() if k not in ("name", "dtype")}
-
-    def call(*args, **kwargs):
-        return function(*args, **kwargs, **static)
-
-    call.__name__ = name
-    return call
 
 
 def clone_model(model, input_tensors=None, clone_function=None, call_function=None, recursive=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from pydl import losses as losses_module
@@ -9,8 +11,15 @@ from pydl import metrics as metrics_module
 from pydl import optimizers, tree
 from pydl.autograd import gradients, no_grad
 from pydl.callbacks import CallbackList, History
-from pydl.data.adapters import (ArrayData, BatchData, class_weights_to_samples, make_data, split_validation, to_arrays,
-                                unpack)
+from pydl.data.adapters import (
+    ArrayData,
+    BatchData,
+    class_weights_to_samples,
+    make_data,
+    split_validation,
+    to_arrays,
+    unpack,
+)
 from pydl.models.compiled import CompileLoss, CompileMetrics
 from pydl.models.runner import ArrayRunner, Replay
 from pydl.program import RecordedFunction
@@ -221,8 +230,30 @@ class Trainer:
                     return batch(*data)
 
             run = batch if kind == "train" else graph_free
-            self._functions[kind] = run if self.run_eagerly else RecordedFunction(run, name=f"{kind}_step")
+            guard = self._all_or_nothing if kind == "train" else contextlib.nullcontext
+            if self.run_eagerly:
+                def guarded(*data):
+                    with guard():
+                        return run(*data)
+
+                self._functions[kind] = guarded
+            else:
+                self._functions[kind] = RecordedFunction(run, name=f"{kind}_step", guard=guard)
         return self._functions[kind]
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self):
+        """Context of a step that may fail half-way (wrong shapes, labels out of range, Ctrl-C): then all variables are
+        as before."""
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        before = [(v, v.data.copy()) for v in self.variables + getattr(self.optimizer, "variables", [])]
+        try:
+            yield
+        except BaseException:
+            for v, value in before:
+                np.copyto(v.data, value)
+            raise
 
     def _call_step(self, kind: str, data):
         """The result of one step on a batch of arrays, as NumPy."""
@@ -303,20 +334,22 @@ class Trainer:
         verbose = 1 if verbose == "auto" else verbose
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, model=self, epochs=epochs,
-                                     steps=steps, verbose=verbose)
+                                     steps=steps, verbose=verbose, validation=validation is not None)
         self.stop_training = False
         callbacks.on_train_begin()
-        logs = {}
-        batches = None
+        logs, order = {}, ()
         for epoch in range(initial_epoch, epochs):
             self.reset_metrics()
             callbacks.on_epoch_begin(epoch)
             if isinstance(data, ArrayData):
-                order = np.random.permutation(data.rows) if shuffle else np.arange(data.rows)
-                logs = self._run_arrays("train", data, batch_size, order, steps, callbacks)
+                if len(order) == 0:  # otherwise fewer steps than an epoch has: go on where the last one stopped
+                    order = np.random.permutation(data.rows) if shuffle else np.arange(data.rows)
+                rows, order = order[: steps * batch_size], order[steps * batch_size:]
+                if steps_per_epoch is not None and len(rows) <= (steps_per_epoch - 1) * batch_size:
+                    _warn_of_few(-(-len(rows) // batch_size), steps_per_epoch)
+                logs = self._run_arrays("train", data, batch_size, rows, -(-len(rows) // batch_size), callbacks)
             else:
-                if batches is None or steps_per_epoch is None:
-                    batches = data.batches(shuffle=bool(shuffle))
+                batches = data.epoch(steps_per_epoch, shuffle=bool(shuffle))
                 logs = self._run_batches("train", data, batches, steps, callbacks)
                 data.on_epoch_end()
             logs = {k: v for k, v in logs.items()}
@@ -360,14 +393,8 @@ class Trainer:
         while (steps is None or done < steps) and not (kind == "train" and self.stop_training):
             batch = next(batches, None)
             if batch is None:
-                if steps is not None and done < steps:
-                    if done == 0:
-                        raise ValueError("The data set is empty: the iterator yielded no batch.")
-                    import warnings
-
-                    warnings.warn(f"Your input ran out of data after {done} of {steps} steps; the epoch ends here. Make"
-                                  " sure that your dataset or generator can generate at least `steps_per_epoch *"
-                                  " epochs` batches.", stacklevel=3)
+                if steps is not None and 0 < done < steps:
+                    _warn_of_few(done, steps)
                 break
             if begin is not None:
                 begin(done)
@@ -485,6 +512,13 @@ class Trainer:
         if isinstance(x, np.ndarray) and isinstance(result, np.ndarray) and isinstance(function, RecordedFunction):
             self._replay = Replay(function.captures[-1])
         return result
+
+
+def _warn_of_few(done: int, steps: int) -> None:
+    import warnings
+
+    warnings.warn(f"Your input ran out of data after {done} of {steps} steps; the epoch ends here. Make sure that your"
+                  " dataset or generator can generate at least `steps_per_epoch * epochs` batches.", stacklevel=4)
 
 
 def _drop_missing(step):
