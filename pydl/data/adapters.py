@@ -223,7 +223,9 @@ def split_validation(arrays, fraction: float):
 
 def class_weights_to_samples(y, class_weight: dict, sample_weight=None):
     """One weight per row from `class_weight` (class -> weight; classes not named weigh 1)."""
-    if tree.is_nested(y):
+    if not isinstance(class_weight, dict):
+        raise ValueError(f"`class_weight` is a dict of class index -> weight. Received: class_weight={class_weight!r}")
+    if tree.is_nested(y) and not isinstance(to_arrays(y, "y"), np.ndarray):
         raise ValueError("`class_weight` is only supported for Models with a single output.")
     y = np.asarray(y)
     labels = y.argmax(-1) if y.ndim >= 2 and y.shape[-1] > 1 else y.reshape(y.shape[0], -1)[:, 0] if y.ndim > 1 else y

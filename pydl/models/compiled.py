@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pydl import losses as losses_module
 from pydl import metrics as metrics_module
 from pydl import ops, tree
@@ -90,6 +92,33 @@ class CompileLoss:
         self._slots = slots
         if len(self._built) > 1:
             self.trackers = [metrics_module.Mean(name=f"{name}_loss") for name, *_ in self._built]
+
+    def check_labels(self, y, outputs) -> None:
+        """Looks at the labels of all rows before the first step: none may lie outside the classes of its output.
+
+        Args:
+            y: targets of all rows.
+            outputs: structure of the model's symbolic outputs.
+
+        Raises:
+            ValueError: with the label, its row and the number of classes.
+        """
+        if self._built is None:
+            self.build(outputs)
+        for name, path, loss, _ in self._built:
+            labels, output = _at(y, path, name, self._slots, "y"), outputs
+            for step in path:
+                output = output[step]
+            output = tree.flatten(output)[0]
+            if (getattr(loss, "fn", None) is not losses_module.sparse_categorical_crossentropy
+                    or loss._fn_kwargs.get("ignore_class") is not None or not isinstance(labels, np.ndarray)):
+                continue
+            classes = output.shape[loss._fn_kwargs.get("axis", -1)]
+            if classes is not None and (labels.min() < 0 or labels.max() >= classes):
+                row = int(np.argwhere((labels < 0) | (labels >= classes))[0][0])
+                wrong = [v for v in labels[row].ravel() if not 0 <= v < classes][0]
+                raise ValueError(f'Target of output "{name}": label {wrong} in row {row} is out of range. The output has'
+                                 f" {classes} classes: expected labels from 0 to {classes - 1}.")
 
     def __call__(self, y, y_pred, sample_weight=None):
         if self._built is None:

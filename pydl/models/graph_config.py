@@ -38,7 +38,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
-# ---- to the plain form ------------------------------------------------------------------------------------------------
+# ---- to the plain form ----------------------------------------------------------------------------------------------
 
 
 def graph_config(model) -> dict:
@@ -123,7 +123,7 @@ def _has_tensor(x) -> bool:
     return any(isinstance(t, KerasTensor) for t in tree.flatten(x))
 
 
-# ---- from the plain form ----------------------------------------------------------------------------------------------
+# ---- from the plain form --------------------------------------------------------------------------------------------
 
 
 def model_from_graph_config(cls, config, custom_objects=None):

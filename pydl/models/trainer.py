@@ -315,6 +315,11 @@ class Trainer:
             History: `history` maps names to one value per epoch.
         """
         self._assert_compiled("fit")
+        for name, value, least in (("epochs", epochs, 0), ("steps_per_epoch", steps_per_epoch, 1),
+                                   ("validation_steps", validation_steps, 1), ("initial_epoch", initial_epoch, 0)):
+            _check_count(name, value, least)
+        if not isinstance(validation_freq, (list, tuple, set)):
+            _check_count("validation_freq", validation_freq, 1)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
         if class_weight is not None and sample_weight is None and y is not None or class_weight and y is not None:
@@ -322,6 +327,8 @@ class Trainer:
         data = make_data(x, y, sample_weight, steps_per_epoch)
         if isinstance(data, BatchData) and class_weight is not None:
             data = BatchData(_with_class_weights(data, class_weight), steps_per_epoch)
+        if isinstance(data, ArrayData) and self._compile_loss is not None and getattr(self, "_graph", None) is not None:
+            self._compile_loss.check_labels(data.y, self._graph.outputs)
         batch_size = _batch_size(batch_size)
         steps = _count_steps(data, batch_size, steps_per_epoch)
         validation = None
@@ -545,6 +552,11 @@ def _as_floats(logs) -> dict:
 def _as_list(logs: dict):
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
+
+
+def _check_count(name: str, value, least: int) -> None:
+    if value is not None and (not isinstance(value, (int, np.integer)) or value < least):
+        raise ValueError(f"{name}={value!r}: expected an integer of at least {least}.")
 
 
 def _batch_size(batch_size) -> int:
