@@ -2,7 +2,7 @@
 
 import importlib
 
-from pydl import _core, autograd, config, ops, tree
+from pydl import autograd, config, ops, tree
 from pydl.autograd import GradientTape, grad, no_grad
 from pydl.config import __version__
 from pydl.ops import _operators
@@ -12,8 +12,20 @@ from pydl.tensor import RecordingError, Tensor, Variable, name_scope
 
 _operators.install()
 
-from pydl import (activations, backend, callbacks, constraints, initializers, layers, losses, metrics,  # noqa: E402
-                  models, optimizers, random, regularizers)
+from pydl import (  # noqa: E402
+    activations,
+    backend,
+    callbacks,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    random,
+    regularizers,
+)
 from pydl.layers import Input, InputSpec, Layer  # noqa: E402
 from pydl.models import Functional, Model, Sequential  # noqa: E402
 

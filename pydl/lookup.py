@@ -1,4 +1,4 @@
-"""What `get()` of losses, metrics, initializers ... shares: from a name, a config, a class or a callable to an object."""
+"""What `get()` of losses, metrics, initializers ... shares: from name, config, class or callable to an object."""
 
 from __future__ import annotations
 

@@ -206,7 +206,8 @@ def test_a_metric_that_fails_in_the_first_step_changes_nothing():
         raise ValueError("no such luck")
 
     for build in (True, False):
-        model = keras.Sequential([*([keras.Input((4,))] if build else []), layers.Dense(3), layers.BatchNormalization()])
+        first = [keras.Input((4,))] if build else []
+        model = keras.Sequential([*first, layers.Dense(3), layers.BatchNormalization()])
         model.build((None, 4))
         model.compile("adam", "mse", metrics=[broken])
         before = model.get_weights()

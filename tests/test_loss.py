@@ -14,7 +14,8 @@ from pydl.tensor import from_numpy
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_bad_label_names_value_position_and_classes(labels, from_logits):
     with pytest.raises(ValueError, match=r"value (3|-1|nan|0\.5).* at position 1 .*classes=3"):
-        ops.sparse_categorical_crossentropy(from_numpy(labels), np.full((3, 3), 0.5, "float32"), from_logits=from_logits)
+        p = np.full((3, 3), 0.5, "float32")
+        ops.sparse_categorical_crossentropy(from_numpy(labels), p, from_logits=from_logits)
 
 
 def test_bad_label_stops_a_replay_before_later_steps():

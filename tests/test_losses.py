@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cases.losses import LOSSES
 
 import pydl
+from cases.losses import LOSSES
 from pydl import losses
 from pydl.tensor import from_numpy
 

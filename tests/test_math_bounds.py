@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from pydl._core import kernels
 
 import pydl
+from pydl._core import kernels
 
 LONG = np.longdouble
 needs_long_double = pytest.mark.skipif(

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cases.metrics import METRICS
 
 import pydl
+from cases.metrics import METRICS
 from pydl import losses, metrics
 from pydl.tensor import from_numpy
 

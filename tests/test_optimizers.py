@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cases.optimizers import ROWS
 
 import pydl
+from cases.optimizers import ROWS
 from pydl import constraints, optimizers, regularizers
 from pydl.ops import optimizer as launch
 from pydl.optimizers import schedules
@@ -92,7 +92,10 @@ def test_replay_equals_eager(row):
     weights, grads = draw(2)
     options = {"global_clipnorm": 3.0, "weight_decay": 0.01, "use_ema": True, "ema_overwrite_frequency": 3,
                "gradient_accumulation_steps": 2}
-    build = lambda: row.cls(learning_rate=RATE, **row.options, **options)
+
+    def build():
+        return row.cls(learning_rate=RATE, **row.options, **options)
+
     for a, b in zip(train(build(), weights, grads), train(build(), weights, grads, recorded=True)):
         for x, y in zip(a, b):
             np.testing.assert_array_equal(x, y)
@@ -194,7 +197,8 @@ def test_accumulators_are_zero_after_an_update():
 def test_loss_scale():
     weights, grads = draw(10)
     scaled = [[g * 64 for g in gs] for gs in grads]
-    for a, b in zip(train(make(ROWS[7], loss_scale_factor=64.0), weights, scaled), train(make(ROWS[7]), weights, grads)):
+    halves = train(make(ROWS[7], loss_scale_factor=64.0), weights, scaled), train(make(ROWS[7]), weights, grads)
+    for a, b in zip(*halves):
         for x, y in zip(a, b):
             np.testing.assert_array_equal(x, y)
 

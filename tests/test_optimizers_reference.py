@@ -5,10 +5,10 @@ import os
 
 import numpy as np
 import pytest
-from cases.optimizers import ROWS
 from test_optimizers import draw, schedule_rows
 
 import pydl
+from cases.optimizers import ROWS
 from pydl import constraints, optimizers, regularizers
 from pydl.optimizers import schedules
 from pydl.tensor import Variable, from_numpy

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from pydl._core import kernels
 
 import pydl
 from pydl import random
+from pydl._core import kernels
 from pydl.random import SeedGenerator
 
 N = 200_000

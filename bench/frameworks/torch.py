@@ -1,5 +1,5 @@
-"""PyTorch eager, as a user who cares for speed writes it: fused Adam, batches indexed from memory without a loader, inference
-mode for prediction."""
+"""PyTorch eager, as a user who cares for speed writes it: fused Adam, batches indexed from memory without a loader,
+inference mode for prediction."""
 
 from __future__ import annotations
 

@@ -48,16 +48,18 @@ std::vector<const char*> supported_isas() {
 const char* chosen_isa() {
     const auto levels = supported_isas();
     if (levels.empty())
-        throw std::runtime_error("this build of pydl has the ISA levels " + list(built) + "; this machine runs none of them");
+        throw std::runtime_error("this build of pydl has the ISA levels " + list(built) +
+                                 "; this machine runs none of them");
     const char* forced = std::getenv("PYDL_ISA");
     if (!forced || !*forced) return levels.back();
     for (const char* level : levels)
         if (!std::strcmp(level, forced)) return level;
     for (const char* level : built)
         if (!std::strcmp(level, forced))
-            throw std::runtime_error(std::string("PYDL_ISA=") + forced + ": this machine does not support it; expected one of " +
-                                     list(levels));
-    throw std::runtime_error(std::string("PYDL_ISA=") + forced + ": no such ISA level; expected one of " + list(levels));
+            throw std::runtime_error(std::string("PYDL_ISA=") + forced +
+                                     ": this machine does not support it; expected one of " + list(levels));
+    throw std::runtime_error(std::string("PYDL_ISA=") + forced + ": no such ISA level; expected one of " +
+                             list(levels));
 }
 
 }  // namespace pydl

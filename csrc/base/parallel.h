@@ -26,14 +26,13 @@ PYDL_INLINE void parallel_for(dim n, dim grain, F f) {
         F* f;
         dim n, grain;
     } context{&f, n, grain};
-    run_chunks(
-        (n + grain - 1) / grain,
-        [](void* p, dim i) {
-            const Context& c = *static_cast<Context*>(p);
-            const dim begin = i * c.grain, left = c.n - begin;
-            (*c.f)(begin, begin + (left < c.grain ? left : c.grain));
-        },
-        &context);
+    run_chunks((n + grain - 1) / grain,
+               [](void* p, dim i) {
+                   const Context& c = *static_cast<Context*>(p);
+                   const dim begin = i * c.grain, left = c.n - begin;
+                   (*c.f)(begin, begin + (left < c.grain ? left : c.grain));
+               },
+               &context);
 }
 
 }  // namespace pydl

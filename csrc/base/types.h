@@ -65,9 +65,7 @@ struct List {
     using value_type = typename Access::value_type;
     const word* head;
     PYDL_INLINE constexpr dim size() const { return static_cast<dim>(head[0]); }
-    PYDL_INLINE Access operator[](dim i) const {
-        return Access{reinterpret_cast<decltype(Access::ptr)>(head[1 + i])};
-    }
+    PYDL_INLINE Access operator[](dim i) const { return Access{reinterpret_cast<decltype(Access::ptr)>(head[1 + i])}; }
 };
 
 }  // namespace pydl

@@ -54,8 +54,6 @@ py::array empty(const py::tuple& shape, const py::object& type) {
 
 }  // namespace
 
-void bind_buffer(py::module_& m) {
-    m.def("empty", &empty, py::arg("shape"), py::arg("dtype"));
-}
+void bind_buffer(py::module_& m) { m.def("empty", &empty, py::arg("shape"), py::arg("dtype")); }
 
 }  // namespace pydl

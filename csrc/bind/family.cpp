@@ -9,9 +9,9 @@
 #define PYDL_EXPORT PYDL_JOIN(PYDL_FAMILY, _tables)
 #define PYDL_REGISTER PYDL_JOIN(register_, PYDL_FAMILY)
 
-#define PYDL_DECLARE(level)                        \
-    namespace level {                              \
-    extern const PYDL_TABLE::Tables PYDL_EXPORT;   \
+#define PYDL_DECLARE(level)                      \
+    namespace level {                            \
+    extern const PYDL_TABLE::Tables PYDL_EXPORT; \
     }
 namespace pydl {
 PYDL_FOR_EACH_ISA(PYDL_DECLARE)
@@ -24,7 +24,7 @@ namespace {
 [[maybe_unused]] constexpr const char* family = PYDL_TEXT(PYDL_FAMILY);
 
 const PYDL_TABLE::Tables& tables_of(const std::string& isa) {
-#define PYDL_MATCH(level) \
+#define PYDL_MATCH(level)                         \
     if (isa == #level) return level::PYDL_EXPORT;
     PYDL_FOR_EACH_ISA(PYDL_MATCH)
     throw std::runtime_error("this build has no kernels for ISA level " + isa);
@@ -32,28 +32,28 @@ const PYDL_TABLE::Tables& tables_of(const std::string& isa) {
 
 }  // namespace
 
-#define PYDL_ENTER(rows, name, params, check, type) \
+#define PYDL_ENTER(rows, name, params, check, type)                                \
     add_instance(family, #name, #params, check, type, make_instance(t.rows.name));
 void PYDL_REGISTER(const std::string& isa) {
     [[maybe_unused]] const auto& t = tables_of(isa);
-#define FLOAT(name, params)                                          \
-    PYDL_ENTER(float_f32, name, params, false, DType::float32)       \
+#define FLOAT(name, params)                                    \
+    PYDL_ENTER(float_f32, name, params, false, DType::float32) \
     PYDL_ENTER(float_f64, name, params, false, DType::float64)
-#define NUMBER(name, params)                                         \
-    PYDL_ENTER(number_f32, name, params, false, DType::float32)      \
-    PYDL_ENTER(number_f64, name, params, false, DType::float64)      \
-    PYDL_ENTER(number_i32, name, params, false, DType::int32)        \
+#define NUMBER(name, params)                                    \
+    PYDL_ENTER(number_f32, name, params, false, DType::float32) \
+    PYDL_ENTER(number_f64, name, params, false, DType::float64) \
+    PYDL_ENTER(number_i32, name, params, false, DType::int32)   \
     PYDL_ENTER(number_i64, name, params, false, DType::int64)
-#define DATA(name, params)                                           \
-    PYDL_ENTER(data_f32, name, params, false, DType::float32)        \
-    PYDL_ENTER(data_f64, name, params, false, DType::float64)        \
-    PYDL_ENTER(data_i32, name, params, false, DType::int32)          \
-    PYDL_ENTER(data_i64, name, params, false, DType::int64)          \
+#define DATA(name, params)                                    \
+    PYDL_ENTER(data_f32, name, params, false, DType::float32) \
+    PYDL_ENTER(data_f64, name, params, false, DType::float64) \
+    PYDL_ENTER(data_i32, name, params, false, DType::int32)   \
+    PYDL_ENTER(data_i64, name, params, false, DType::int64)   \
     PYDL_ENTER(data_u8, name, params, false, DType::uint8)
-#define CHECK(name, params)                                          \
-    PYDL_ENTER(check_f32, name, params, true, DType::float32)        \
-    PYDL_ENTER(check_f64, name, params, true, DType::float64)        \
-    PYDL_ENTER(check_i32, name, params, true, DType::int32)          \
+#define CHECK(name, params)                                   \
+    PYDL_ENTER(check_f32, name, params, true, DType::float32) \
+    PYDL_ENTER(check_f64, name, params, true, DType::float64) \
+    PYDL_ENTER(check_i32, name, params, true, DType::int32)   \
     PYDL_ENTER(check_i64, name, params, true, DType::int64)
 #include "kernels.def"
 }

@@ -71,9 +71,8 @@ const Instance& choose(const Kernel& k, const py::args& args) {
     for (const auto& i : k.instances)
         if (i) any = &*i;
     if (args.size() != any->params.size())
-        throw py::type_error("kernel " + k.name + k.signature + ": expected " +
-                             std::to_string(any->params.size()) + " arguments; received " +
-                             std::to_string(args.size()));
+        throw py::type_error("kernel " + k.name + k.signature + ": expected " + std::to_string(any->params.size()) +
+                             " arguments; received " + std::to_string(args.size()));
     for (std::size_t i = 0; i < args.size(); ++i) {
         const Param& p = any->params[i];
         if (!p.generic) continue;

@@ -20,8 +20,8 @@ struct PyProgram {
 thread_local PyProgram* open_program = nullptr;
 
 [[noreturn]] void raise(const Program& program, const Failure& f) {
-    const auto text = describe_failure(program.label(f.info->label), *f.info->kernel, *f.info->instance, f.words,
-                                       f.position);
+    const auto text =
+        describe_failure(program.label(f.info->label), *f.info->kernel, *f.info->instance, f.words, f.position);
     if (f.info->kernel->name == "check_index") throw py::index_error(text);
     throw py::value_error(text);
 }
@@ -73,34 +73,42 @@ void bind_program(py::module_& m) {
                  if (failure) raise(p.program, failure);
              })
         .def("seal", [](PyProgram& p) { p.program.seal(); })
-        .def("profile",
-             [](const PyProgram& p, int repeats) {
-                 const auto seconds = p.program.profile(repeats);
-                 py::list rows;
-                 for (std::size_t i = 0; i < seconds.size(); ++i) {
-                     const auto& info = p.program.infos()[i];
-                     rows.append(py::make_tuple(p.program.label(info.label), info.kernel->name, seconds[i]));
-                 }
-                 return rows;
-             },
-             py::arg("repeats") = 1)
+        .def(
+            "profile",
+            [](const PyProgram& p, int repeats) {
+                const auto seconds = p.program.profile(repeats);
+                py::list rows;
+                for (std::size_t i = 0; i < seconds.size(); ++i) {
+                    const auto& info = p.program.infos()[i];
+                    rows.append(py::make_tuple(p.program.label(info.label), info.kernel->name, seconds[i]));
+                }
+                return rows;
+            },
+            py::arg("repeats") = 1)
         .def("__len__", [](const PyProgram& p) { return p.program.steps().size(); })
         .def_property_readonly("arena_bytes", [](const PyProgram& p) { return p.program.arena()->peak_bytes(); });
 
     // The innermost recording of this thread; None pauses. Returns the one that was open before.
-    m.def("open_recording",
-          [](py::object program) -> py::object {
-              py::object before = open_program ? py::cast(open_program, py::return_value_policy::reference)
-                                               : py::object(py::none());
-              open(program.is_none() ? nullptr : program.cast<PyProgram*>());
-              return before;
-          },
-          py::arg("program").none(true));
+    m.def(
+        "open_recording",
+        [](py::object program) -> py::object {
+            py::object before =
+                open_program ? py::cast(open_program, py::return_value_policy::reference) : py::object(py::none());
+            open(program.is_none() ? nullptr : program.cast<PyProgram*>());
+            return before;
+        },
+        py::arg("program").none(true));
     m.def("is_recording", [] { return open_program != nullptr; });
     // Shapes only: kernels do not run. Returns what held before.
-    m.def("set_dry_run", [](bool dry) { std::swap(recorder().dry, dry); return dry; });
+    m.def("set_dry_run", [](bool dry) {
+        std::swap(recorder().dry, dry);
+        return dry;
+    });
     m.def("is_dry_run", [] { return recorder().dry; });
-    m.def("set_label", [](std::string label) { recorder().label.swap(label); return label; });
+    m.def("set_label", [](std::string label) {
+        recorder().label.swap(label);
+        return label;
+    });
     m.def("run_loop", &loop, py::arg("programs"), py::arg("index").noconvert(), py::arg("order"), py::arg("first"),
           py::arg("last"), py::arg("seconds"));
 }

@@ -79,33 +79,31 @@ PYDL_INLINE V gelu_tanh_slope(V x) {
 }
 
 // f(x) as `forward` over v; f'(x) dy as `backward` over v (x or y, see the row) and d.
-#define PYDL_ACTIVATION(name, cost, forward, backward)                                           \
-    template <class T>                                                                           \
-    void name(In<T> x, Out<T> y, dim n) {                                                        \
-        map<cost, T>(                                                                            \
-            n, PYDL_LAMBDA(vec<T> v) { return forward; }, y.ptr, x.ptr);                         \
-    }                                                                                            \
-    template <class T>                                                                           \
-    void name##_grad(In<T> saved, In<T> dy, Out<T> dx, dim n) {                                  \
-        map<cost, T>(                                                                            \
-            n, PYDL_LAMBDA(vec<T> v, vec<T> d) { return backward; }, dx.ptr, saved.ptr, dy.ptr); \
+#define PYDL_ACTIVATION(name, cost, forward, backward)                                                    \
+    template <class T>                                                                                    \
+    void name(In<T> x, Out<T> y, dim n) {                                                                 \
+        map<cost, T>(n, PYDL_LAMBDA(vec<T> v) { return forward; }, y.ptr, x.ptr);                         \
+    }                                                                                                     \
+    template <class T>                                                                                    \
+    void name##_grad(In<T> saved, In<T> dy, Out<T> dx, dim n) {                                           \
+        map<cost, T>(n, PYDL_LAMBDA(vec<T> v, vec<T> d) { return backward; }, dx.ptr, saved.ptr, dy.ptr); \
     }
 
 // From y.
 PYDL_ACTIVATION(relu, light, max_nan(v, vec<T>{}), select(v > 0, d, vec<T>{}))
-PYDL_ACTIVATION(tanh, heavy, tanh(v), d* fma(-v, v, splat(T(1))))
-PYDL_ACTIVATION(sigmoid, heavy, sigmoid(v), d*(v*(1 - v)))
-PYDL_ACTIVATION(softplus, heavy, softplus(v), -d* expm1(-v))
-PYDL_ACTIVATION(log_sigmoid, heavy, -softplus(-v), -d* expm1(v))
+PYDL_ACTIVATION(tanh, heavy, tanh(v), fma(-v, v, splat(T(1))) * d)
+PYDL_ACTIVATION(sigmoid, heavy, sigmoid(v), (v * (1 - v)) * d)
+PYDL_ACTIVATION(softplus, heavy, softplus(v), -expm1(-v) * d)
+PYDL_ACTIVATION(log_sigmoid, heavy, -softplus(-v), -expm1(v) * d)
 
 // From x.
 PYDL_ACTIVATION(softsign, light, v / (1 + abs(v)), softsign_slope(v) * d)
-PYDL_ACTIVATION(silu, heavy, v* sigmoid(v), silu_slope(v) * d)
+PYDL_ACTIVATION(silu, heavy, sigmoid(v) * v, silu_slope(v) * d)
 PYDL_ACTIVATION(mish, heavy, mish_value(v), mish_slope(v) * d)
 PYDL_ACTIVATION(gelu, heavy, gelu_value(v), gelu_slope(v) * d)
 PYDL_ACTIVATION(gelu_tanh, heavy, gelu_tanh_value(v), gelu_tanh_slope(v) * d)
 PYDL_ACTIVATION(hard_sigmoid, light, hard_sigmoid_value(v), select(abs(v) < 3, d / 6, vec<T>{}))
-PYDL_ACTIVATION(hard_silu, light, v* hard_sigmoid_value(v), hard_silu_slope(v) * d)
+PYDL_ACTIVATION(hard_silu, light, hard_sigmoid_value(v) * v, hard_silu_slope(v) * d)
 
 // max_value where x >= max_value, x from threshold on, negative_slope (x - threshold) below.
 template <class T>
@@ -127,14 +125,12 @@ void relu_general_grad(In<T> x, In<T> dy, Out<T> dx, real negative_slope, real m
 template <class T>
 void leaky_relu(In<T> x, Out<T> y, real slope, dim n) {
     const vec<T> s = splat(T(slope));
-    map<light, T>(
-        n, PYDL_LAMBDA(vec<T> v) { return select(v > 0, v, s * v); }, y.ptr, x.ptr);
+    map<light, T>(n, PYDL_LAMBDA(vec<T> v) { return select(v > 0, v, s * v); }, y.ptr, x.ptr);
 }
 template <class T>
 void leaky_relu_grad(In<T> x, In<T> dy, Out<T> dx, real slope, dim n) {
     const vec<T> s = splat(T(slope));
-    map<light, T>(
-        n, PYDL_LAMBDA(vec<T> v, vec<T> d) { return select(v > 0, d, s * d); }, dx.ptr, x.ptr, dy.ptr);
+    map<light, T>(n, PYDL_LAMBDA(vec<T> v, vec<T> d) { return select(v > 0, d, s * d); }, dx.ptr, x.ptr, dy.ptr);
 }
 
 // elu, selu, celu: scale x where positive, scale alpha (e^(rate x) - 1) elsewhere; scale, alpha > 0.
@@ -163,8 +159,7 @@ void soft_shrink(In<T> x, Out<T> y, real threshold, dim n) {
 template <class T>
 void hard_shrink(In<T> x, Out<T> y, real threshold, dim n) {
     const vec<T> t = splat(T(threshold));
-    map<light, T>(
-        n, PYDL_LAMBDA(vec<T> v) { return select(abs(v) > t, v, v * 0); }, y.ptr, x.ptr);
+    map<light, T>(n, PYDL_LAMBDA(vec<T> v) { return select(abs(v) > t, v, v * 0); }, y.ptr, x.ptr);
 }
 template <class T>
 void shrink_grad(In<T> x, In<T> dy, Out<T> dx, real threshold, dim n) {

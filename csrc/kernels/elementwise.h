@@ -11,17 +11,15 @@ namespace {
 
 // --------------------------------------------------------------------------------- one element each
 
-#define PYDL_MAP(name, cost, expression)                                    \
-    template <class T>                                                      \
-    void name(In<T> x, Out<T> y, dim n) {                                   \
-        map<cost, T>(                                                       \
-            n, PYDL_LAMBDA(vec<T> v) { return expression; }, y.ptr, x.ptr); \
+#define PYDL_MAP(name, cost, expression)                                             \
+    template <class T>                                                               \
+    void name(In<T> x, Out<T> y, dim n) {                                            \
+        map<cost, T>(n, PYDL_LAMBDA(vec<T> v) { return expression; }, y.ptr, x.ptr); \
     }
-#define PYDL_TEST(name, expression)                                                     \
-    template <class T>                                                                  \
-    void name(In<T> x, Out<std::uint8_t> y, dim n) {                                    \
-        map<light, T>(                                                                  \
-            n, PYDL_LAMBDA(vec<T> v) { return expression; }, BoolOut<T>{y.ptr}, x.ptr); \
+#define PYDL_TEST(name, expression)                                                               \
+    template <class T>                                                                            \
+    void name(In<T> x, Out<std::uint8_t> y, dim n) {                                              \
+        map<light, T>(n, PYDL_LAMBDA(vec<T> v) { return expression; }, BoolOut<T>{y.ptr}, x.ptr); \
     }
 
 PYDL_MAP(negative, light, -v)
@@ -66,8 +64,7 @@ PYDL_TEST(logical_not, v == 0)
 template <class T>
 void fill(real value, Out<T> y, dim n) {
     const vec<T> v = splat(static_cast<T>(value));
-    map<light, T>(
-        n, PYDL_LAMBDA() { return v; }, y.ptr);
+    map<light, T>(n, PYDL_LAMBDA() { return v; }, y.ptr);
 }
 
 // min(max(v, low), high); NaN passes.
@@ -75,14 +72,11 @@ template <class T>
 void clip(In<T> x, Out<T> y, real low, real high, dim n) {
     // Bounds beyond an integer type mean no bound.
     const auto bound = [](real b) {
-        if constexpr (is_floating<T>)
-            return static_cast<T>(b);
-        else
-            return saturate<T>(b);
+        if constexpr (is_floating<T>) return static_cast<T>(b);
+        else return saturate<T>(b);
     };
     const vec<T> vl = splat(bound(low)), vh = splat(bound(high));
-    map<light, T>(
-        n, PYDL_LAMBDA(vec<T> v) { return min(vh, max(vl, v)); }, y.ptr, x.ptr);
+    map<light, T>(n, PYDL_LAMBDA(vec<T> v) { return min(vh, max(vl, v)); }, y.ptr, x.ptr);
 }
 // dx = dy where low <= x <= high.
 template <class T>
@@ -123,8 +117,7 @@ void cast_to_uint8(In<T> x, Out<std::uint8_t> y, dim n) {
 }
 template <class T>
 void cast_to_bool(In<T> x, Out<std::uint8_t> y, dim n) {
-    map<light, T>(
-        n, PYDL_LAMBDA(vec<T> v) { return v != 0; }, BoolOut<T>{y.ptr}, x.ptr);
+    map<light, T>(n, PYDL_LAMBDA(vec<T> v) { return v != 0; }, BoolOut<T>{y.ptr}, x.ptr);
 }
 
 // ------------------------------------------------------------------------------------ two operands
@@ -135,12 +128,12 @@ void cast_to_bool(In<T> x, Out<std::uint8_t> y, dim n) {
         map_broadcast<cost, T>(                                                                                      \
             shape, PYDL_LAMBDA(vec<T> u, vec<T> v) { return expression; }, y.ptr, a.ptr, stride_a, b.ptr, stride_b); \
     }
-#define PYDL_COMPARE(name, expression)                                                                         \
-    template <class T>                                                                                         \
-    void name(In<T> a, In<T> b, Out<std::uint8_t> y, Dims shape, Dims stride_a, Dims stride_b) {               \
-        map_broadcast<light, T>(                                                                               \
-            shape, PYDL_LAMBDA(vec<T> u, vec<T> v) { return expression; }, BoolOut<T>{y.ptr}, a.ptr, stride_a, \
-            b.ptr, stride_b);                                                                                  \
+#define PYDL_COMPARE(name, expression)                                                                                \
+    template <class T>                                                                                                \
+    void name(In<T> a, In<T> b, Out<std::uint8_t> y, Dims shape, Dims stride_a, Dims stride_b) {                      \
+        map_broadcast<light, T>(                                                                                      \
+            shape, PYDL_LAMBDA(vec<T> u, vec<T> v) { return expression; }, BoolOut<T>{y.ptr}, a.ptr, stride_a, b.ptr, \
+            stride_b);                                                                                                \
     }
 
 PYDL_BINARY(add, light, u + v)

@@ -59,7 +59,8 @@ struct Ends {
 // One tile: c(R, V vectors, the last of `last` lanes) = start + sum over p of a(R, p) b(p, :).
 // a: element (i, p) at a[i * as + p], or a[i + p * as] with KMajor. b: row p at b + p * bs.
 template <class T, int R, int V, bool KMajor, bool Partial>
-[[gnu::noinline]] void tile(dim k, const T* a, dim as, const T* b, dim bs, T* c, dim cs, const Ends<T>& ends, dim last) {
+[[gnu::noinline]] void tile(dim k, const T* a, dim as, const T* b, dim bs, T* c, dim cs, const Ends<T>& ends,
+                            dim last) {
     constexpr dim L = lanes<T>;
     const auto get = [=](const T* p, int v) __attribute__((always_inline)) {
         return Partial && v == V - 1 ? load_partial(p + v * L, last) : load(p + v * L);
@@ -70,9 +71,7 @@ template <class T, int R, int V, bool KMajor, bool Partial>
             PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = get(start + i * ends.stride, v);
         }
     } else {
-        PYDL_UNROLL for (int i = 0; i < R; ++i) {
-            PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = vec<T>{};
-        }
+        PYDL_UNROLL for (int i = 0; i < R; ++i) { PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = vec<T>{}; }
     }
     // Rows of A in threes, at p, p + as, p + 2 as: one address register for three rows.
     constexpr int bases = KMajor ? 1 : (R + 2) / 3;
@@ -95,10 +94,8 @@ template <class T, int R, int V, bool KMajor, bool Partial>
     PYDL_UNROLL for (int i = 0; i < R; ++i) {
         PYDL_UNROLL for (int v = 0; v < V; ++v) {
             const vec<T> y = max(floor, acc[i][v]);
-            if (Partial && v == V - 1)
-                store_partial(c + i * cs + v * L, y, last);
-            else
-                store(c + i * cs + v * L, y);
+            if (Partial && v == V - 1) store_partial(c + i * cs + v * L, y, last);
+            else store(c + i * cs + v * L, y);
         }
     }
 }

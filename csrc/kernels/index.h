@@ -15,10 +15,8 @@ dim check_index(In<T> x, dim n, dim low, dim high) {
         const dim end = smaller(n, begin + block);
         int bad = 0;
         const auto outside = [=](T v) __attribute__((always_inline)) {
-            if constexpr (is_floating<T>)
-                return !(v >= static_cast<T>(low)) | !(v < static_cast<T>(high));
-            else
-                return (static_cast<dim>(v) < low) | (static_cast<dim>(v) >= high);
+            if constexpr (is_floating<T>) return !(v >= static_cast<T>(low)) | !(v < static_cast<T>(high));
+            else return (static_cast<dim>(v) < low) | (static_cast<dim>(v) >= high);
         };
         for (dim i = begin; i < end; ++i) bad |= outside(x[i]);
         if (!bad) continue;
@@ -48,10 +46,8 @@ void gather(In<T> x, In<std::int32_t> index, Out<T> y, dim outer, dim n, Dims sh
         dim o = begin / larger(1, n), i = begin % larger(1, n);
         for (dim unit = begin; unit < end; ++unit) {
             const T* from = x.ptr + (o * rows + row_of(index.ptr + i * rank, shape)) * width;
-            if (width == 1)
-                y[unit] = *from;
-            else
-                copy_run(y.ptr + unit * width, from, width);
+            if (width == 1) y[unit] = *from;
+            else copy_run(y.ptr + unit * width, from, width);
             if (++i == n) {
                 i = 0;
                 ++o;
@@ -91,10 +87,8 @@ template <class T>
 void scatter(OptIn<T> base, In<std::int32_t> index, In<T> updates, Out<T> y, dim outer, dim n, Dims shape, dim width,
              dim mode) {
     const dim rows = rows_in(shape), rank = shape.size();
-    if (base.ptr)
-        copy_all(y.ptr, base.ptr, outer * rows * width);
-    else
-        zero_all(y.ptr, outer * rows * width);
+    if (base.ptr) copy_all(y.ptr, base.ptr, outer * rows * width);
+    else zero_all(y.ptr, outer * rows * width);
     if (n * width == 0) return;
     constexpr dim columns = 64;
     const bool large = outer * n * width > kMoveGrain;
@@ -102,8 +96,8 @@ void scatter(OptIn<T> base, In<std::int32_t> index, In<T> updates, Out<T> y, dim
     const dim wanted = large ? smaller(8, outer * n * width / (kMoveGrain / 2)) : 1;
     const dim ranges = larger(1, wanted / (outer * column_blocks));  // each reads the whole index
     const dim units = outer * column_blocks * ranges;
-    parallel_for(units, large ? larger(1, kMoveGrain / 2 * ranges / (n * (width / column_blocks))) : units,
-                 [=](dim begin, dim end) {
+    const dim grain = large ? larger(1, kMoveGrain / 2 * ranges / (n * (width / column_blocks))) : units;
+    parallel_for(units, grain, [=](dim begin, dim end) {
         for (dim unit = begin; unit < end; ++unit) {
             const dim range = unit % ranges, block = unit / ranges % column_blocks;
             const dim o = unit / ranges / column_blocks;
@@ -137,7 +131,8 @@ void take_along(In<T> x, In<std::int32_t> index, Out<T> y, dim outer, dim n, dim
 template <class T>
 void take_along_grad(In<std::int32_t> index, In<T> dy, Out<T> dx, dim outer, dim n, dim m, dim inner) {
     parallel_for(outer, larger(1, kMoveGrain / 2 / larger(1, (n + m) * inner)), [=](dim begin, dim end) {
-        __builtin_memset(dx.ptr + begin * n * inner, 0, static_cast<std::size_t>((end - begin) * n * inner) * sizeof(T));
+        __builtin_memset(dx.ptr + begin * n * inner, 0,
+                         static_cast<std::size_t>((end - begin) * n * inner) * sizeof(T));
         for (dim o = begin; o < end; ++o)
             for (dim j = 0; j < m; ++j)
                 for (dim i = 0; i < inner; ++i) {

@@ -58,23 +58,23 @@ PYDL_INLINE void row_loss_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, dim rows, 
 PYDL_INLINE double mean_over(dim n) { return 1.0 / static_cast<double>(n); }
 
 // The kernel `name` and its gradient from Formula<T>{parameter}.
-#define PYDL_LOSS(name, Formula, scale)                                                                      \
-    template <class T>                                                                                       \
-    void name(In<T> t, In<T> p, Out<T> loss, dim rows, dim n) {                                              \
-        row_loss(t, p, loss, rows, n, scale, Formula<T>{});                                                  \
-    }                                                                                                        \
-    template <class T>                                                                                       \
-    void name##_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, dim rows, dim n) {                               \
-        row_loss_grad(t, p, dy, dp, rows, n, scale, Formula<T>{});                                           \
+#define PYDL_LOSS(name, Formula, scale)                                        \
+    template <class T>                                                         \
+    void name(In<T> t, In<T> p, Out<T> loss, dim rows, dim n) {                \
+        row_loss(t, p, loss, rows, n, scale, Formula<T>{});                    \
+    }                                                                          \
+    template <class T>                                                         \
+    void name##_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, dim rows, dim n) { \
+        row_loss_grad(t, p, dy, dp, rows, n, scale, Formula<T>{});             \
     }
-#define PYDL_LOSS_WITH(name, Formula, scale)                                                                 \
-    template <class T>                                                                                       \
-    void name(In<T> t, In<T> p, Out<T> loss, real parameter, dim rows, dim n) {                              \
-        row_loss(t, p, loss, rows, n, scale, Formula<T>{static_cast<T>(parameter)});                         \
-    }                                                                                                        \
-    template <class T>                                                                                       \
-    void name##_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, real parameter, dim rows, dim n) {               \
-        row_loss_grad(t, p, dy, dp, rows, n, scale, Formula<T>{static_cast<T>(parameter)});                  \
+#define PYDL_LOSS_WITH(name, Formula, scale)                                                   \
+    template <class T>                                                                         \
+    void name(In<T> t, In<T> p, Out<T> loss, real parameter, dim rows, dim n) {                \
+        row_loss(t, p, loss, rows, n, scale, Formula<T>{static_cast<T>(parameter)});           \
+    }                                                                                          \
+    template <class T>                                                                         \
+    void name##_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, real parameter, dim rows, dim n) { \
+        row_loss_grad(t, p, dy, dp, rows, n, scale, Formula<T>{static_cast<T>(parameter)});    \
     }
 
 // -1, 0, 1 as the sign of v.
@@ -187,9 +187,7 @@ struct Divergence {  // t log(t / p), both within [epsilon, 1]
     T epsilon;
     PYDL_INLINE V inside(V v) const { return max(splat(epsilon), min(splat(T(1)), v)); }
     PYDL_INLINE V value(V t, V p) const { return inside(t) * log(inside(t) / inside(p)); }
-    PYDL_INLINE V slope(V t, V p) const {
-        return select((p < splat(epsilon)) | (p > T(1)), V{}, -inside(t) / p);
-    }
+    PYDL_INLINE V slope(V t, V p) const { return select((p < splat(epsilon)) | (p > T(1)), V{}, -inside(t) / p); }
 };
 PYDL_LOSS_WITH(kl_divergence, Divergence, 1.0)
 
@@ -528,9 +526,8 @@ void weighted_mean(In<T> x, OptIn<T> w, Out<T> scale, Out<T> y, dim n, dim by_we
 template <class T>
 void weighted_mean_grad(OptIn<T> w, In<T> scale, In<T> dy, Out<T> dx, dim n) {
     const vec<T> d = splat(dy[0] * scale[0]);
-    spread(1, n, 1, dx.ptr, stream_task, [=](auto place) __attribute__((always_inline)) {
-        return w.ptr ? d * place.of(w.ptr) : d;
-    });
+    spread(1, n, 1, dx.ptr, stream_task,
+           [=](auto place) __attribute__((always_inline)) { return w.ptr ? d * place.of(w.ptr) : d; });
 }
 
 }  // namespace

@@ -109,16 +109,13 @@ PYDL_INLINE void map_broadcast(Dims shape, F f, Y y, const T* a, Dims stride_a, 
                 const vec<T> vb = splat(*pb);
                 if (repeat_a) {
                     const vec<T> va = splat(*pa);
-                    map_row<T>(
-                        n, PYDL_LAMBDA() { return f(va, vb); }, y + to);
+                    map_row<T>(n, PYDL_LAMBDA() { return f(va, vb); }, y + to);
                 } else {
-                    map_row<T>(
-                        n, PYDL_LAMBDA(vec<T> v) { return f(v, vb); }, y + to, pa);
+                    map_row<T>(n, PYDL_LAMBDA(vec<T> v) { return f(v, vb); }, y + to, pa);
                 }
             } else if (repeat_a) {
                 const vec<T> va = splat(*pa);
-                map_row<T>(
-                    n, PYDL_LAMBDA(vec<T> v) { return f(va, v); }, y + to, pb);
+                map_row<T>(n, PYDL_LAMBDA(vec<T> v) { return f(va, v); }, y + to, pb);
             } else {
                 map_row<T>(n, f, y + to, pa, pb);
             }

@@ -33,8 +33,11 @@ void finish_tanh(T* y, dim rows, dim columns, dim stride) {
 
 template <class T>
 PYDL_INLINE Result<T> result_of(T* c, dim n, const T* bias, bool accumulate, dim activation) {
-    return {c, n, bias, accumulate, activation == act_relu ? T(0) : minus_infinity<T>,
-            activation == act_sigmoid ? finish_sigmoid<T> : activation == act_tanh ? finish_tanh<T> : nullptr};
+    const T floor = activation == act_relu ? T(0) : minus_infinity<T>;
+    const auto finish = activation == act_sigmoid ? finish_sigmoid<T>
+                        : activation == act_tanh  ? finish_tanh<T>
+                                                  : nullptr;
+    return {c, n, bias, accumulate, floor, finish};
 }
 
 // ------------------------------------------------------------------------------- vector times matrix
@@ -85,10 +88,8 @@ void row_times_columns(dim j0, dim j1, dim k, const T* a, const T* b, dim ldb, c
         for (dim step = 1; step < L; step *= 2)
             PYDL_UNROLL for (dim x = 0; x + step < L; x += 2 * step) acc[x] = acc[x] + acc[x + step];
         vec<T> y = acc[0];
-        if (out.accumulate)
-            y = y + load_upto(out.c + j, left);
-        else if (out.bias)
-            y = y + load_upto(out.bias + j, left);
+        if (out.accumulate) y = y + load_upto(out.c + j, left);
+        else if (out.bias) y = y + load_upto(out.bias + j, left);
         store_upto(out.c + j, max(splat(out.floor), y), left);
     }
 }
@@ -145,10 +146,8 @@ void multiply(Product<T> s, const T* a, const T* b, Result<T> out) {
     in_parts<T>(m, n, k, [=](dim i0, dim i1, dim j0, dim j1) {
         const bool copy_a = worth_a_copy(m * k * sizeof(T), n), copy_b = worth_a_copy(k * n * sizeof(T), m);
         const auto with = [&](const auto& operand_a) {
-            if (trans_b)
-                gemm_part(i0, i1, j0, j1, k, operand_a, ColumnsOfB<T>{b, k}, out);
-            else
-                gemm_part(i0, i1, j0, j1, k, operand_a, RowsOfB<T>{b, n, copy_b}, out);
+            if (trans_b) gemm_part(i0, i1, j0, j1, k, operand_a, ColumnsOfB<T>{b, k}, out);
+            else gemm_part(i0, i1, j0, j1, k, operand_a, RowsOfB<T>{b, n, copy_b}, out);
         };
         trans_a ? with(ColumnsOfA<T>{a, m, copy_a}) : with(RowsOfA<T>{a, k, copy_a});
     });
@@ -172,10 +171,8 @@ PYDL_INLINE void multiply_batch(Product<T> s, const T* a, const T* b, dim batch,
             multiply(s, a + i * stride_a, b + i * stride_b, part);
         }
     };
-    if (work >= 2 * part_work)
-        some(0, batch);  // each product is cut into parts
-    else
-        parallel_for(batch, part_work / (work + 1) + 1, some);
+    if (work >= 2 * part_work) some(0, batch);  // each product is cut into parts
+    else parallel_for(batch, part_work / (work + 1) + 1, some);
 }
 
 // c(batch, m, n) = activation(op(a) op(b) + bias). op(a) is a(m, k), or a(k, m) transposed; op(b) is b(k, n), or

@@ -36,8 +36,7 @@ void accumulate_mean(In<T> values, OptIn<T> weight, InOut<T> total, InOut<T> cou
             sum = lane_sum<T>(rows, [=](dim r) { return v[r] * w[r]; });
         } else {
             sum = 0;
-            for (dim r = 0; r < rows; ++r)
-                sum += w[r] * lane_sum<T>(cols, [=](dim c) { return v[r * cols + c]; });
+            for (dim r = 0; r < rows; ++r) sum += w[r] * lane_sum<T>(cols, [=](dim c) { return v[r * cols + c]; });
         }
     }
     total[0] += cols == 0 ? sum : sum / static_cast<T>(cols * per_sample);

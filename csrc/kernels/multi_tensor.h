@@ -154,15 +154,16 @@ template <class T>
 void restore_unless_due(List<InOut<T>> values, List<In<T>> saved, Dims sizes, In<std::int64_t> iteration, dim every) {
     if (is_due(iteration, every)) return;
     each_piece(sizes, [=](dim i, dim begin, dim end) {
-        __builtin_memcpy(values[i].ptr + begin, saved[i].ptr + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
+        __builtin_memcpy(values[i].ptr + begin, saved[i].ptr + begin,
+                         static_cast<std::size_t>(end - begin) * sizeof(T));
     });
 }
 
 // average = momentum average + (1 - momentum) w, the first value being w itself; every `overwrite`-th step (0: never)
 // w = average.
 template <class T>
-void update_averages(List<InOut<T>> averages, List<InOut<T>> params, Dims sizes, In<std::int64_t> iteration,
-                     dim every, real momentum, dim overwrite) {
+void update_averages(List<InOut<T>> averages, List<InOut<T>> params, Dims sizes, In<std::int64_t> iteration, dim every,
+                     real momentum, dim overwrite) {
     const std::int64_t t = iteration[0] / every;
     const vec<T> keep = real_splat<T>(t == 0 ? 0 : momentum), share = real_splat<T>(t == 0 ? 1 : 1 - momentum);
     const bool write_back = overwrite > 0 && (t + 1) % overwrite == 0;

@@ -38,7 +38,8 @@ template <int count, class T, class F>
 double* column_sums(dim rows, dim channels, const F& f) {
     const ColumnPartition p(rows, channels);
     const dim width = count * channels;
-    auto* partial = static_cast<double*>(scratch(1, static_cast<std::size_t>(most(p.tasks, dim{1}) * width) * sizeof(double)));
+    auto* partial =
+        static_cast<double*>(scratch(1, static_cast<std::size_t>(most(p.tasks, dim{1}) * width) * sizeof(double)));
     if (p.tasks == 0)
         for (dim i = 0; i < width; ++i) partial[i] = 0;
     parallel_for(rows, p.task, [&](dim begin, dim end) {
@@ -68,12 +69,13 @@ template <class T>
 double column_moments(const T* x, const T* weight, dim rows, dim channels, double*& mean, double*& deviation) {
     const ColumnPartition p(rows, channels);
     const dim width = 2 * channels + 1;  // means, deviations, weight
-    auto* partial = static_cast<double*>(scratch(1, static_cast<std::size_t>(most(p.tasks, dim{1}) * width) * sizeof(double)));
+    auto* partial =
+        static_cast<double*>(scratch(1, static_cast<std::size_t>(most(p.tasks, dim{1}) * width) * sizeof(double)));
     mean = partial;
     deviation = partial + channels;
     for (dim i = 0; i < width; ++i) partial[i] = 0;
     // Joins a block's (n_b, mean_b, deviation_b) into a running triple (Chan, Golub, LeVeque 1983).
-    const auto join = [](double n, double nb, double& m, double& d, double mb, double db) __attribute__((always_inline)) {
+    const auto join = [](auto n, auto nb, auto& m, auto& d, auto mb, auto db) __attribute__((always_inline)) {
         if (nb <= 0) return;
         const double delta = mb - m, share = nb / (n + nb);
         m += delta * share;
@@ -181,8 +183,8 @@ void batch_norm(In<T> x, OptIn<T> weight, OptIn<T> gamma, OptIn<T> beta, InOut<T
 template <class T>
 void batch_norm_grad(In<T> x, OptIn<T> weight, OptIn<T> gamma, In<T> mean, In<T> rstd, In<T> dy, Out<T> dx,
                      Out<T> dgamma, Out<T> dbeta, dim rows, dim channels) {
-    const double* totals = column_sums<2, T>(
-        rows, channels, [&](dim r, dim c, dim live, vec<T>(&s)[2]) __attribute__((always_inline)) {
+    const double* totals =
+        column_sums<2, T>(rows, channels, [&](dim r, dim c, dim live, vec<T>(&s)[2]) __attribute__((always_inline)) {
             const vec<T> g = load_upto(dy + r * channels + c, live);
             s[0] += g;
             s[1] = fma(g, load_upto(x + r * channels + c, live) - load_upto(mean + c, live), s[1]);
@@ -225,8 +227,8 @@ void batch_norm_fixed(In<T> x, In<T> mean, In<T> variance, OptIn<T> gamma, OptIn
 template <class T>
 void batch_norm_fixed_grad(In<T> x, In<T> mean, In<T> variance, OptIn<T> gamma, In<T> dy, Out<T> dx, Out<T> dmean,
                            Out<T> dvariance, Out<T> dgamma, Out<T> dbeta, dim rows, dim channels, real epsilon) {
-    const double* totals = column_sums<2, T>(
-        rows, channels, [&](dim r, dim c, dim live, vec<T>(&s)[2]) __attribute__((always_inline)) {
+    const double* totals =
+        column_sums<2, T>(rows, channels, [&](dim r, dim c, dim live, vec<T>(&s)[2]) __attribute__((always_inline)) {
             const vec<T> g = load_upto(dy + r * channels + c, live);
             s[0] += g;
             s[1] = fma(g, load_upto(x + r * channels + c, live) - load_upto(mean + c, live), s[1]);
@@ -317,7 +319,8 @@ void layer_norm_grad(In<T> x, OptIn<T> gamma, In<T> mean, In<T> rstd, In<T> dy, 
                 s[0] += v;
                 s[1] = fma(v, (load_upto(in + c, live) - centre) * scale, s[1]);
             });
-            const auto a = splat(static_cast<T>(centred ? sums[0] * share : 0)), b = splat(static_cast<T>(sums[1] * share));
+            const auto a = splat(static_cast<T>(centred ? sums[0] * share : 0)),
+                       b = splat(static_cast<T>(sums[1] * share));
             for (dim c = 0; c < features; c += lanes<T>) {
                 const dim live = features - c;
                 const vec<T> xhat = (load_upto(in + c, live) - centre) * scale;
@@ -326,8 +329,8 @@ void layer_norm_grad(In<T> x, OptIn<T> gamma, In<T> mean, In<T> rstd, In<T> dy, 
         }
     });
     if (!dgamma && !dbeta) return;
-    const double* totals = column_sums<2, T>(
-        rows, features, [&](dim r, dim c, dim live, vec<T>(&s)[2]) __attribute__((always_inline)) {
+    const double* totals =
+        column_sums<2, T>(rows, features, [&](dim r, dim c, dim live, vec<T>(&s)[2]) __attribute__((always_inline)) {
             const vec<T> v = load_upto(dy + r * features + c, live);
             s[0] += v;
             s[1] = fma(v, (load_upto(x + r * features + c, live) - splat(mean[r])) * splat(rstd[r]), s[1]);

@@ -22,10 +22,7 @@ PYDL_INLINE To saturate(From x) {
     } else if constexpr (is_floating<From>) {
         // The ends as From: exact, or one above the largest.
         constexpr From low = static_cast<From>(smallest_integer<To>), high = static_cast<From>(largest_integer<To>);
-        return x >= high  ? largest_integer<To>
-               : x >= low ? static_cast<To>(x)
-               : x < low  ? smallest_integer<To>
-                          : To{0};
+        return x >= high ? largest_integer<To> : x >= low ? static_cast<To>(x) : x < low ? smallest_integer<To> : To{0};
     } else {
         constexpr auto low = static_cast<std::int64_t>(smallest_integer<To>);
         constexpr auto high = static_cast<std::int64_t>(largest_integer<To>);
@@ -64,10 +61,8 @@ PYDL_INLINE T integer_power(T a, T b) {
 
 template <class V>
 PYDL_INLINE V power_of(V a, V b) {
-    if constexpr (is_floating<lane_of<V>>)
-        return pow(a, b);
-    else
-        return lane_by_lane([](auto u, auto v) { return integer_power(u, v); }, a, b);
+    if constexpr (is_floating<lane_of<V>>) return pow(a, b);
+    else return lane_by_lane([](auto u, auto v) { return integer_power(u, v); }, a, b);
 }
 
 PYDL_INLINE float remainder_toward_zero(float a, float b) { return __builtin_fmodf(a, b); }

@@ -177,9 +177,9 @@ void nadam_product(InOut<T> product, In<std::int64_t> iteration, dim every, real
 // m, v as Adam; m^ = u_{t+1} m / (1 - product u_{t+1}) + (1 - u_t) g / (1 - product), v^ = v / (1 - beta_2^t);
 // w -= lr m^ / (sqrt(v^) + epsilon).
 template <class T>
-void nadam(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> momentums, List<InOut<T>> velocities,
-           In<T> product, Dims sizes, Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every,
-           OptIn<T> scales, real clip, real decay, real beta_1, real beta_2, real epsilon) {
+void nadam(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> momentums, List<InOut<T>> velocities, In<T> product,
+           Dims sizes, Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every, OptIn<T> scales,
+           real clip, real decay, real beta_1, real beta_2, real epsilon) {
     if (!is_due(iteration, every)) return;
     const std::int64_t t = iteration[0] / every + 1;
     const double now = nadam_momentum(beta_1, t), then = nadam_momentum(beta_1, t + 1);

@@ -104,27 +104,25 @@ void each_pair(State state, dim n, dim task, const F& f) {
     const dim groups = ceil_div(n, group_size<T>);
     parallel_for(groups, task / group_size<T>, [&](dim begin, dim end) {
         for (dim g = begin; g < end; ++g)
-            random_group<T>(counter + static_cast<u64>(g * group_blocks), seed, [&](dim at, auto a, auto b)
-                __attribute__((always_inline)) {
-                const dim i = g * group_size<T> + at;
-                f(i, n - i, i + second<T>, n - i - second<T>, a, b);
-            });
+            random_group<T>(counter + static_cast<u64>(g * group_blocks), seed,
+                            [&](dim at, auto a, auto b) __attribute__((always_inline)) {
+                                const dim i = g * group_size<T> + at;
+                                f(i, n - i, i + second<T>, n - i - second<T>, a, b);
+                            });
     });
     state[1] = static_cast<std::int64_t>(counter + static_cast<u64>(groups * group_blocks));
 }
 template <class T, class F>
 void each_register(State state, dim n, dim task, const F& f) {
-    each_pair<T>(state, n, task, [&](dim at, dim live, dim at_b, dim live_b, auto a, auto b)
-        __attribute__((always_inline)) {
-        if (live > 0) f(at, live, a);
-        if (live_b > 0) f(at_b, live_b, b);
-    });
+    each_pair<T>(state, n, task,
+                 [&](dim at, dim live, dim at_b, dim live_b, auto a, auto b) __attribute__((always_inline)) {
+                     if (live > 0) f(at, live, a);
+                     if (live_b > 0) f(at_b, live_b, b);
+                 });
 }
 
 // In [0, 1): as many of the upper bits as T has digits.
-PYDL_INLINE vec<float> unit(vec<u32> bits) {
-    return convert<float>((vec<std::int32_t>)(bits >> 8)) * 0x1p-24f;
-}
+PYDL_INLINE vec<float> unit(vec<u32> bits) { return convert<float>((vec<std::int32_t>)(bits >> 8)) * 0x1p-24f; }
 PYDL_INLINE vec<double> unit(vec<u64> bits) {  // as digits behind 1.: no level but AVX-512 converts 64-bit integers
     return bits_as<double>((bits >> 12) | splat(u64{0x3ff0000000000000})) - 1;
 }
@@ -174,15 +172,15 @@ PYDL_INLINE void sin_cos_turns(V u, V& s, V& c) {
 template <class T>
 void random_normal(State state, Out<T> y, dim n, real mean, real stddev) {
     const auto m = splat(static_cast<T>(mean)), d = splat(static_cast<T>(stddev));
-    each_pair<T>(state, n, exp_task, [&](dim at, dim live, dim at_b, dim live_b, auto a, auto b)
-        __attribute__((always_inline)) {
-        if (live <= 0) return;
-        const vec<T> radius = sqrt(log(unit(a) + unit_step<T>) * T(-2)) * d;
-        vec<T> s, c;
-        sin_cos_turns(unit(b), s, c);
-        store_upto(y + at, fma(radius, c, m), live);
-        if (live_b > 0) store_upto(y + at_b, fma(radius, s, m), live_b);
-    });
+    each_pair<T>(state, n, exp_task,
+                 [&](dim at, dim live, dim at_b, dim live_b, auto a, auto b) __attribute__((always_inline)) {
+                     if (live <= 0) return;
+                     const vec<T> radius = sqrt(log(unit(a) + unit_step<T>) * T(-2)) * d;
+                     vec<T> s, c;
+                     sin_cos_turns(unit(b), s, c);
+                     store_upto(y + at, fma(radius, c, m), live);
+                     if (live_b > 0) store_upto(y + at_b, fma(radius, s, m), live_b);
+                 });
 }
 
 // y (n), normal within two standard deviations of the mean: the inverse of the distribution function. Between the
@@ -290,10 +288,8 @@ void random_categorical(State state, In<T> logits, Out<std::int32_t> y, dim rows
                 dim low = 0, high = classes - 1;  // the first class whose sum exceeds u
                 while (low < high) {
                     const dim middle = (low + high) / 2;
-                    if (sums[middle] > u)
-                        high = middle;
-                    else
-                        low = middle + 1;
+                    if (sums[middle] > u) high = middle;
+                    else low = middle + 1;
                 }
                 y[r * samples + s] = static_cast<std::int32_t>(low);
             }

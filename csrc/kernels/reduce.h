@@ -67,11 +67,11 @@ struct Product {
 };
 
 template <class T>
-constexpr T lowest = is_floating<T> ? static_cast<T>(-__builtin_huge_val())
-                                    : static_cast<T>(sizeof(T) == 4 ? INT32_MIN : INT64_MIN);
+constexpr T lowest =
+    is_floating<T> ? static_cast<T>(-__builtin_huge_val()) : static_cast<T>(sizeof(T) == 4 ? INT32_MIN : INT64_MIN);
 template <class T>
-constexpr T highest = is_floating<T> ? static_cast<T>(__builtin_huge_val())
-                                     : static_cast<T>(sizeof(T) == 4 ? INT32_MAX : INT64_MAX);
+constexpr T highest =
+    is_floating<T> ? static_cast<T>(__builtin_huge_val()) : static_cast<T>(sizeof(T) == 4 ? INT32_MAX : INT64_MAX);
 
 // NaN wins over everything, as in NumPy.
 template <class T>
@@ -130,8 +130,7 @@ template <class F, class T>
 typename F::total fold_run(const T* x, dim n, T centre) {
     typename F::total total = F::first;
     for (dim k = 0; k < n; k += run_block)
-        total = F::join(total, static_cast<typename F::total>(
-                                   fold_block<F>(x + k, least(run_block, n - k), centre)));
+        total = F::join(total, static_cast<typename F::total>(fold_block<F>(x + k, least(run_block, n - k), centre)));
     return total;
 }
 
@@ -168,8 +167,7 @@ constexpr dim column_block = 256;  // rows summed in T before the sums go to the
 // x (n, stride), columns j0 .. j1 of it (at most a strip; stride >= lanes) -> total (j1 - j0).
 // Where fewer than a register's columns are left, the register reaches back over columns already done.
 template <class F, class T>
-void fold_columns(const T* x, dim n, dim stride, dim j0, dim j1, const T* centre,
-                              typename F::total* total) {
+void fold_columns(const T* x, dim n, dim stride, dim j0, dim j1, const T* centre, typename F::total* total) {
     constexpr dim L = lanes<T>;
     alignas(PYDL_VECTOR_BYTES) T out[strip<T>];
     for (dim j = 0; j < j1 - j0; ++j) total[j] = F::first;
@@ -178,8 +176,7 @@ void fold_columns(const T* x, dim n, dim stride, dim j0, dim j1, const T* centre
         const dim count = least(column_block, n - k);
         if (j1 - j0 == strip<T>) {
             fold_strip<F, strip_registers>(rows + j0, count, stride, centre + j0, out);
-            for (dim j = 0; j < strip<T>; ++j)
-                total[j] = F::join(total[j], static_cast<typename F::total>(out[j]));
+            for (dim j = 0; j < strip<T>; ++j) total[j] = F::join(total[j], static_cast<typename F::total>(out[j]));
             continue;
         }
         for (dim j = j0; j < j1; j += L) {
@@ -218,10 +215,8 @@ void reduce(const T* x, const T* centre, Y* y, dim outer, dim n, dim inner, cons
     using total = typename F::total;
     if (outer * inner == 0) return;
     const auto centre_of = [&](dim g) __attribute__((always_inline)) {
-        if constexpr (F::centred)
-            return centre[g];
-        else
-            return T{};
+        if constexpr (F::centred) return centre[g];
+        else return T{};
     };
     const auto scalar = [&](dim o, dim i) __attribute__((always_inline)) {
         T t = F::first;
@@ -272,10 +267,8 @@ void reduce(const T* x, const T* centre, Y* y, dim outer, dim n, dim inner, cons
             T wide_centre[2 * lanes<T>] = {};
             if constexpr (F::centred)
                 for (dim j = 0; j < width; ++j) wide_centre[j] = centre[o * inner + j % inner];
-            if (tall)
-                fold_tall<F>(xo, wide_rows, width, wide_centre, [&](dim j, total t) { sums[j] = t; });
-            else
-                fold_columns<F>(xo, wide_rows, width, 0, width, wide_centre, sums);
+            if (tall) fold_tall<F>(xo, wide_rows, width, wide_centre, [&](dim j, total t) { sums[j] = t; });
+            else fold_columns<F>(xo, wide_rows, width, 0, width, wide_centre, sums);
             for (dim i = 0; i < inner; ++i) {
                 T rest = F::first;
                 for (dim k = wide_rows * R; k < n; ++k)
@@ -342,7 +335,8 @@ void reduce_mean(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
 template <class T>
 void reduce_sum_grad(In<T> dy, Out<T> dx, real scale, dim outer, dim n, dim inner) {
     const vec<T> s = splat(static_cast<T>(scale));
-    spread(outer, n, inner, dx.ptr, stream_task, [=](auto p) __attribute__((always_inline)) { return s * p.of_group(dy); });
+    spread(outer, n, inner, dx.ptr, stream_task,
+           [=](auto p) __attribute__((always_inline)) { return s * p.of_group(dy); });
 }
 
 // x (outer, n, inner) -> y (outer, inner) = sum of x^2.
@@ -515,8 +509,7 @@ void position(const T* x, std::int32_t* y, dim outer, dim n, dim inner) {
             at[0] = 0;
             parallel_for(pieces, 1, [&](dim begin, dim end) {
                 for (dim p = begin; p < end; ++p)
-                    at[p] = p * piece +
-                            position_in_run<F>(x + o * n + p * piece, least(piece, n - p * piece), best[p]);
+                    at[p] = p * piece + position_in_run<F>(x + o * n + p * piece, least(piece, n - p * piece), best[p]);
             });
             dim winner = 0;
             for (dim p = 1; p < pieces; ++p)

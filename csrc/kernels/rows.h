@@ -221,10 +221,8 @@ struct Place {
     dim k;            // of n, in the first lane
     PYDL_INLINE vec<T> of(const T* x) const { return load_upto(x + at, live); }
     PYDL_INLINE vec<T> of_group(const T* g) const {
-        if constexpr (one_group)
-            return splat(g[group]);
-        else
-            return load_upto(g + group, left);
+        if constexpr (one_group) return splat(g[group]);
+        else return load_upto(g + group, left);
     }
     // Where the value is number label[group] of its n.
     PYDL_INLINE mask<T> is(const std::int32_t* label) const {

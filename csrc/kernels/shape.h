@@ -24,10 +24,8 @@ void strided_copy(In<T> x, Out<T> y, Dims shape, Dims strides, dim offset) {
 // No two points of `shape` may fall on one place. Gradient of strided_copy without repetition, and slice_update.
 template <class T>
 void strided_scatter(OptIn<T> base, In<T> x, Out<T> y, dim n, Dims shape, Dims strides, dim offset) {
-    if (base.ptr)
-        copy_all(y.ptr, base.ptr, n);
-    else
-        zero_all(y.ptr, n);
+    if (base.ptr) copy_all(y.ptr, base.ptr, n);
+    else zero_all(y.ptr, n);
     Layout l;
     dim x_stride = 1;
     for (dim d = 0; d < shape.size(); ++d) x_stride *= shape[d];

@@ -65,9 +65,8 @@ struct Normalise {
             store_upto(totals + group, m + log(s), groups);
         } else if constexpr (what == Normal::probabilities) {
             const vec<T> r = T(1) / s;
-            w.each([&](dim at, dim live) __attribute__((always_inline)) {
-                store_upto(y + at, load_upto(y + at, live) * r, live);
-            });
+            w.each([&](dim at, dim live)
+                       __attribute__((always_inline)) { store_upto(y + at, load_upto(y + at, live) * r, live); });
         } else {
             const vec<T> log_s = log(s);
             w.each([&](dim at, dim live) __attribute__((always_inline)) {
@@ -78,14 +77,12 @@ struct Normalise {
 
     PYDL_INLINE void run(dim n, const T* const* in, T* y, dim group, bool whole) const {
         const T* x = in[0];
-        T m = over_run<T>(n, whole, [&](dim b, dim e) { return plain_max(x + b, e - b); },
-                          [](T a, T b) { return most(a, b); });
+        T m = over_run<T>(
+            n, whole, [&](dim b, dim e) { return plain_max(x + b, e - b); }, [](T a, T b) { return most(a, b); });
         if constexpr (what == Normal::total) m = m - m == 0 ? m : T(0);
         const double s = over_run<double>(
             n, whole,
-            [&](dim b, dim e) {
-                return exp_sum<what == Normal::probabilities>(x + b, y ? y + b : y, e - b, m);
-            },
+            [&](dim b, dim e) { return exp_sum<what == Normal::probabilities>(x + b, y ? y + b : y, e - b, m); },
             [](double a, double b) { return a + b; });
         if constexpr (what == Normal::total) {
             totals[group] = m + log(splat(static_cast<T>(s)))[0];
@@ -97,10 +94,8 @@ struct Normalise {
             [&](dim b, dim e) {
                 Run<T>{e - b}.each([&](dim at, dim live) __attribute__((always_inline)) {
                     T* p = y + b + at;
-                    if constexpr (what == Normal::probabilities)
-                        store_upto(p, load_upto(p, live) * r, live);
-                    else
-                        store_upto(p, (load_upto(x + b + at, live) - shift) - log_s, live);
+                    if constexpr (what == Normal::probabilities) store_upto(p, load_upto(p, live) * r, live);
+                    else store_upto(p, (load_upto(x + b + at, live) - shift) - log_s, live);
                 });
                 return dim{0};
             },
@@ -122,10 +117,8 @@ template <bool of_logarithms, class T>
 struct NormaliseGrad {
     PYDL_INLINE static vec<T> weigh(vec<T> y, vec<T> dy) { return of_logarithms ? dy : y * dy; }
     PYDL_INLINE static vec<T> combine(vec<T> y, vec<T> dy, vec<T> s) {
-        if constexpr (of_logarithms)
-            return fma(-exp(y), s, dy);
-        else
-            return y * (dy - s);
+        if constexpr (of_logarithms) return fma(-exp(y), s, dy);
+        else return y * (dy - s);
     }
     PYDL_INLINE void column(Column<T> w, const T* const* in, T* dx, dim, dim) const {
         const T *y = in[0], *dy = in[1];
@@ -155,7 +148,8 @@ struct NormaliseGrad {
             n, whole,
             [&](dim b, dim e) {
                 Run<T>{e - b}.each([&](dim at, dim live) __attribute__((always_inline)) {
-                    store_upto(dx + b + at, combine(load_upto(y + b + at, live), load_upto(dy + b + at, live), s), live);
+                    store_upto(dx + b + at, combine(load_upto(y + b + at, live), load_upto(dy + b + at, live), s),
+                               live);
                 });
                 return dim{0};
             },
@@ -202,9 +196,8 @@ void logsumexp(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
 // dx = dy * exp(x - y); y, dy (outer, inner).
 template <class T>
 void logsumexp_grad(In<T> x, In<T> y, In<T> dy, Out<T> dx, dim outer, dim n, dim inner) {
-    spread(outer, n, inner, dx.ptr, exp_task, [=](auto p) __attribute__((always_inline)) {
-        return p.of_group(dy) * exp(p.of(x) - p.of_group(y));
-    });
+    spread(outer, n, inner, dx.ptr, exp_task,
+           [=](auto p) __attribute__((always_inline)) { return p.of_group(dy) * exp(p.of(x) - p.of_group(y)); });
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-constexpr dim kMaxRank = 64;        // NumPy's own limit
-constexpr dim kMoveGrain = 32768;   // elements per chunk: 10-20 us of copying
+constexpr dim kMaxRank = 64;       // NumPy's own limit
+constexpr dim kMoveGrain = 32768;  // elements per chunk: 10-20 us of copying
 
 PYDL_INLINE dim ceil_div(dim a, dim b) { return (a + b - 1) / b; }
 PYDL_INLINE dim smaller(dim a, dim b) { return a < b ? a : b; }
@@ -192,14 +192,10 @@ PYDL_INLINE void every_second(const T* x, T* y, dim n) {
 
 template <class T>
 PYDL_INLINE void move_run(const T* x, dim xs, T* y, dim ys, dim n) {
-    if (xs == 1 && ys == 1)
-        copy_run(y, x, n);
-    else if (xs == 0 && ys == 1)
-        fill_run(y, x[0], n);
-    else if (xs == -1 && ys == 1)
-        reverse_run(x, y, n);
-    else if (xs == 2 && ys == 1)
-        every_second(x, y, n);
+    if (xs == 1 && ys == 1) copy_run(y, x, n);
+    else if (xs == 0 && ys == 1) fill_run(y, x[0], n);
+    else if (xs == -1 && ys == 1) reverse_run(x, y, n);
+    else if (xs == 2 && ys == 1) every_second(x, y, n);
     else if (ys == 1)
         for (dim i = 0; i < n; ++i) y[i] = x[i * xs];
     else
@@ -226,10 +222,8 @@ PYDL_INLINE void move(const T* x, T* y, Layout& l) {
             const dim other = gathers ? l.ys[k] : l.xs[k];
             l.remove(last);
             l.remove(k);
-            if (gathers)
-                transpose_planes(x, y, l, m, other, n, xs);
-            else
-                transpose_planes(x, y, l, n, ys, m, other);
+            if (gathers) transpose_planes(x, y, l, m, other, n, xs);
+            else transpose_planes(x, y, l, n, ys, m, other);
             return;
         }
     }

@@ -3,7 +3,9 @@
 
 #define PYDL_TEXT_(x) #x
 #define PYDL_TEXT(x) PYDL_TEXT_(x)
+// clang-format off: it would put spaces into the path
 #include PYDL_TEXT(kernels/PYDL_FAMILY.h)
+// clang-format on
 
 namespace pydl::PYDL_ISA {
 
@@ -57,11 +59,10 @@ constexpr PYDL_TABLE::CheckRows<T> check_rows = {
 #define PYDL_EXPORT PYDL_JOIN(PYDL_FAMILY, _tables)
 extern const PYDL_TABLE::Tables PYDL_EXPORT;
 constinit const PYDL_TABLE::Tables PYDL_EXPORT = {
-    float_rows<float>,       float_rows<double>,        number_rows<float>,
-    number_rows<double>,     number_rows<std::int32_t>, number_rows<std::int64_t>,
-    data_rows<float>,        data_rows<double>,         data_rows<std::int32_t>,
-    data_rows<std::int64_t>, data_rows<std::uint8_t>,   check_rows<float>,
-    check_rows<double>,      check_rows<std::int32_t>,  check_rows<std::int64_t>,
+    float_rows<float>,         float_rows<double>,        number_rows<float>,       number_rows<double>,
+    number_rows<std::int32_t>, number_rows<std::int64_t>, data_rows<float>,         data_rows<double>,
+    data_rows<std::int32_t>,   data_rows<std::int64_t>,   data_rows<std::uint8_t>,  check_rows<float>,
+    check_rows<double>,        check_rows<std::int32_t>,  check_rows<std::int64_t>,
 };
 
 }  // namespace pydl::PYDL_ISA

@@ -35,8 +35,7 @@ void add_instance(const char* family, const char* name, const char* signature, b
 namespace {
 
 // "(In<T> x, Dims shape)" -> {"x", "shape"}, {"In<T>", "Dims"}.
-void split_signature(const std::string& text, std::vector<std::string>& names,
-                     std::vector<std::string>& types) {
+void split_signature(const std::string& text, std::vector<std::string>& names, std::vector<std::string>& types) {
     std::string inner = text.substr(1, text.size() - 2);
     std::size_t start = 0;
     int depth = 0;

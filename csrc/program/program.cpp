@@ -16,9 +16,7 @@ void relocate(const Instance& instance, word* words, const word* items) {
         if (is_list(instance.params[i])) words[i] = reinterpret_cast<word>(items + words[i]);
 }
 
-double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 

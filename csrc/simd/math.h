@@ -45,10 +45,8 @@ struct format<double> {
 // c0 + c1 x + c2 x^2 + ...: Horner, one fma a coefficient.
 template <class V, class... C>
 PYDL_INLINE V poly(V x, lane_of<V> c0, C... rest) {
-    if constexpr (sizeof...(rest) == 0)
-        return splat(c0);
-    else
-        return fma(poly(x, rest...), x, splat(c0));
+    if constexpr (sizeof...(rest) == 0) return splat(c0);
+    else return fma(poly(x, rest...), x, splat(c0));
 }
 
 // f on the halves of a float register, in double.
@@ -78,10 +76,8 @@ PYDL_INLINE V power_of_two(V n_shifted) {
 template <class V>
 PYDL_INLINE V scale(V v, V n) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return _mm512_maskz_scalef_ps(all16, v, n);
-    else
-        return _mm512_maskz_scalef_pd(all8, v, n);
+    if constexpr (sizeof(lane_of<V>) == 4) return _mm512_maskz_scalef_ps(all16, v, n);
+    else return _mm512_maskz_scalef_pd(all8, v, n);
 #else
     constexpr auto shift = format<lane_of<V>>::shift;
     const V half = n * 0.5 + shift;
@@ -275,8 +271,7 @@ PYDL_INLINE vec<float> tanh(vec<float> x) {
     const vec<float> c = copysign(min(splat(9.02f), abs(x)), x);
     const vec<float> z = c * c;
     const vec<float> p = c * poly(z, 1.0e+00f, 1.3785365e-01f, 4.008511e-03f, 3.1589112e-05f, 5.0762406e-08f);
-    const vec<float> q =
-        poly(z, 1.0e+00f, 4.71187e-01f, 2.773752e-02f, 4.2074115e-04f, 1.6174894e-06f, 7.3744727e-10f);
+    const vec<float> q = poly(z, 1.0e+00f, 4.71187e-01f, 2.773752e-02f, 4.2074115e-04f, 1.6174894e-06f, 7.3744727e-10f);
     return min(splat(1.0f), max(splat(-1.0f), p / q));
 }
 PYDL_INLINE vec<double> tanh(vec<double> x) {
@@ -329,8 +324,8 @@ PYDL_INLINE vec<float> erf(vec<float> x) {
     const vec<float> z = c * c;
     const vec<float> p =
         c * poly(z, 1.1283792e+00f, 1.924579e-01f, 5.5581246e-02f, 4.1943574e-03f, 4.05693e-04f, 6.5867935e-06f);
-    const vec<float> q = poly(z, 1.0e+00f, 5.038948e-01f, 1.1722196e-01f, 1.6212652e-02f, 1.4074354e-03f,
-                              7.109807e-05f, 2.4889698e-07f);
+    const vec<float> q =
+        poly(z, 1.0e+00f, 5.038948e-01f, 1.1722196e-01f, 1.6212652e-02f, 1.4074354e-03f, 7.109807e-05f, 2.4889698e-07f);
     return min(splat(1.0f), max(splat(-1.0f), p / q));
 }
 PYDL_INLINE vec<double> erf(vec<double> x) {
@@ -348,17 +343,15 @@ PYDL_INLINE vec<double> pow_of_floats(vec<double> x, vec<double> y) {
     return select((y == zero) | (x == one), one, r);
 }
 PYDL_INLINE vec<float> pow(vec<float> x, vec<float> y) {
-    return through_double(
-        [](auto a, auto b) __attribute__((always_inline)) { return pow_of_floats(a, b); }, x, y);
+    return through_double([](auto a, auto b) __attribute__((always_inline)) { return pow_of_floats(a, b); }, x, y);
 }
 PYDL_INLINE vec<double> pow(vec<double> x, vec<double> y) {
     return lane_by_lane([](double a, double b) { return __builtin_pow(a, b); }, x, y);
 }
 
-#define PYDL_THROUGH_DOUBLE(f)                                                     \
-    PYDL_INLINE vec<float> f(vec<float> x) {                                       \
-        return through_double(                                                     \
-            [](vec<double> a) __attribute__((always_inline)) { return f(a); }, x); \
+#define PYDL_THROUGH_DOUBLE(f)                                                                       \
+    PYDL_INLINE vec<float> f(vec<float> x) {                                                         \
+        return through_double([](vec<double> a) __attribute__((always_inline)) { return f(a); }, x); \
     }
 PYDL_THROUGH_DOUBLE(log2)
 PYDL_THROUGH_DOUBLE(log10)

@@ -36,9 +36,9 @@ PYDL_INLINE vec<double> sin_reduced(vec<double> r) {
                         -2.5050734389296655e-08, 1.5895433293280395e-10),
                    r);
     else
-        return fma(
-            z * r,
-            poly(z, -0.16666666640776154, 0.008333329302410269, -0.00019839311483649824, 2.7181141039225755e-06), r);
+        return fma(z * r,
+                   poly(z, -0.16666666640776154, 0.008333329302410269, -0.00019839311483649824, 2.7181141039225755e-06),
+                   r);
 }
 template <int Precise>
 PYDL_INLINE vec<double> cos_reduced(vec<double> r) {
@@ -74,18 +74,17 @@ PYDL_INLINE vec<double> tangent(vec<double> x) {
 }
 
 // The fast text where every angle is small, the C library for the rest.
-#define PYDL_ANGLE_FUNCTION(name, text)                                                         \
-    template <int Precise>                                                                      \
-    PYDL_INLINE vec<double> name##_at(vec<double> x) {                                          \
-        const vec<double> y = text;                                                             \
-        const auto small = abs(x) < splat(largest_angle);                                       \
-        if (all(small)) return y;                                                               \
-        return select(small, y, lane_by_lane([](double a) { return __builtin_##name(a); }, x)); \
-    }                                                                                           \
-    PYDL_INLINE vec<double> name(vec<double> x) { return name##_at<1>(x); }                     \
-    PYDL_INLINE vec<float> name(vec<float> x) {                                                 \
-        return through_double(                                                                  \
-            [](vec<double> a) __attribute__((always_inline)) { return name##_at<0>(a); }, x);   \
+#define PYDL_ANGLE_FUNCTION(name, text)                                                                         \
+    template <int Precise>                                                                                      \
+    PYDL_INLINE vec<double> name##_at(vec<double> x) {                                                          \
+        const vec<double> y = text;                                                                             \
+        const auto small = abs(x) < splat(largest_angle);                                                       \
+        if (all(small)) return y;                                                                               \
+        return select(small, y, lane_by_lane([](double a) { return __builtin_##name(a); }, x));                 \
+    }                                                                                                           \
+    PYDL_INLINE vec<double> name(vec<double> x) { return name##_at<1>(x); }                                     \
+    PYDL_INLINE vec<float> name(vec<float> x) {                                                                 \
+        return through_double([](vec<double> a) __attribute__((always_inline)) { return name##_at<0>(a); }, x); \
     }
 PYDL_ANGLE_FUNCTION(sin, (sine<Precise, 0>(x)))
 PYDL_ANGLE_FUNCTION(cos, (sine<Precise, 1>(x)))
@@ -95,13 +94,11 @@ PYDL_ANGLE_FUNCTION(tan, (tangent<Precise>(x)))
 PYDL_INLINE vec<double> atan(vec<double> x) {
     const vec<double> a = abs(x), one = splat(1.0), zero = {};
     const auto large = a > 2.414213562373095, middle = a > 0.41421356237309503;
-    const vec<double> t =
-        select(large, -one, select(middle, a - 1, a)) / select(large, a, select(middle, a + 1, one));
+    const vec<double> t = select(large, -one, select(middle, a - 1, a)) / select(large, a, select(middle, a + 1, one));
     const vec<double> z = t * t;
     const vec<double> low =
         select(large, splat(6.123233995736766e-17), select(middle, splat(3.061616997868383e-17), zero));
-    const vec<double> high =
-        select(large, splat(1.5707963267948966), select(middle, splat(0.7853981633974483), zero));
+    const vec<double> high = select(large, splat(1.5707963267948966), select(middle, splat(0.7853981633974483), zero));
     const vec<double> y =
         fma(t * z,
             poly(z, -0.33333333333333326, 0.19999999999997098, -0.14285714285317078, 0.1111111108380562,
@@ -125,8 +122,7 @@ PYDL_THROUGH_DOUBLE(atan)
 PYDL_THROUGH_DOUBLE(asin)
 PYDL_THROUGH_DOUBLE(acos)
 PYDL_INLINE vec<float> atan2(vec<float> y, vec<float> x) {
-    return through_double(
-        [](auto a, auto b) __attribute__((always_inline)) { return atan2(a, b); }, y, x);
+    return through_double([](auto a, auto b) __attribute__((always_inline)) { return atan2(a, b); }, y, x);
 }
 
 }  // namespace

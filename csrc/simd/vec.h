@@ -129,9 +129,9 @@ PYDL_INLINE vec<T> splat(T x) {
 // 0, 1, 2, ...
 template <class T>
 PYDL_INLINE vec<T> iota() {
-    return []<std::size_t... I>(std::index_sequence<I...>) __attribute__((always_inline)) {
-        return vec<T>{T(I)...};
-    }(std::make_index_sequence<lanes<T>>{});
+    const auto fill = []<std::size_t... I>(std::index_sequence<I...>)
+                          __attribute__((always_inline)) { return vec<T>{T(I)...}; };
+    return fill(std::make_index_sequence<lanes<T>>{});
 }
 
 // All bits set in the first n lanes.
@@ -196,10 +196,8 @@ PYDL_INLINE vec<T> load_upto(const T* p, dim left) {
 }
 template <class T>
 PYDL_INLINE void store_upto(T* p, vec<T> v, dim left) {
-    if (left >= lanes<T>)
-        store(p, v);
-    else
-        store_partial(p, v, left);
+    if (left >= lanes<T>) store(p, v);
+    else store_partial(p, v, left);
 }
 
 // A hint to bring the cache line of p near, for reading.
@@ -278,8 +276,7 @@ PYDL_INLINE mask<T> load_bool(const std::uint8_t* p) {
 #elif defined(__AVX2__)
     if constexpr (sizeof(T) == 4)
         return (mask<T>)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))) != 0;
-    else if constexpr (sizeof(T) == 8)
-        return (mask<T>)_mm256_cvtepu8_epi64(_mm_loadu_si32(p)) != 0;
+    else if constexpr (sizeof(T) == 8) return (mask<T>)_mm256_cvtepu8_epi64(_mm_loadu_si32(p)) != 0;
 #else
     using bytes = short_vec_of<std::uint8_t, lanes<T>>;
     const typename bytes::type b = *reinterpret_cast<const typename bytes::loose*>(p);
@@ -296,10 +293,8 @@ PYDL_INLINE void store_bool(std::uint8_t* p, mask<T> m) {
     __m128i m32;  // the mask in lanes of 4 bytes
     if constexpr (PYDL_VECTOR_BYTES == 32) {
         const __m128i low = (__m128i)low_half(m), high = (__m128i)high_half(m);
-        if constexpr (sizeof(T) == 4)
-            m32 = _mm_packs_epi32(low, high);
-        else
-            m32 = (__m128i)_mm_shuffle_ps((__m128)low, (__m128)high, _MM_SHUFFLE(2, 0, 2, 0));
+        if constexpr (sizeof(T) == 4) m32 = _mm_packs_epi32(low, high);
+        else m32 = (__m128i)_mm_shuffle_ps((__m128)low, (__m128)high, _MM_SHUFFLE(2, 0, 2, 0));
     } else {
         m32 = (__m128i)m;
         if constexpr (sizeof(T) == 8) m32 = _mm_shuffle_epi32(m32, _MM_SHUFFLE(2, 0, 2, 0));
@@ -385,8 +380,7 @@ PYDL_INLINE V min(V a, V b) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(lane_of<V>) == 4 && is_floating<lane_of<V>>)
         return (V)_mm512_maskz_min_ps(all16, (__m512)a, (__m512)b);
-    else if constexpr (is_floating<lane_of<V>>)
-        return (V)_mm512_maskz_min_pd(all8, (__m512d)a, (__m512d)b);
+    else if constexpr (is_floating<lane_of<V>>) return (V)_mm512_maskz_min_pd(all8, (__m512d)a, (__m512d)b);
     else
 #endif
         return a < b ? a : b;
@@ -396,8 +390,7 @@ PYDL_INLINE V max(V a, V b) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(lane_of<V>) == 4 && is_floating<lane_of<V>>)
         return (V)_mm512_maskz_max_ps(all16, (__m512)a, (__m512)b);
-    else if constexpr (is_floating<lane_of<V>>)
-        return (V)_mm512_maskz_max_pd(all8, (__m512d)a, (__m512d)b);
+    else if constexpr (is_floating<lane_of<V>>) return (V)_mm512_maskz_max_pd(all8, (__m512d)a, (__m512d)b);
     else
 #endif
         return a > b ? a : b;
@@ -405,17 +398,13 @@ PYDL_INLINE V max(V a, V b) {
 // NaN where either operand is NaN, as NumPy's minimum and maximum.
 template <class V>
 PYDL_INLINE V min_nan(V a, V b) {
-    if constexpr (is_floating<lane_of<V>>)
-        return a != a ? a : min(a, b);
-    else
-        return min(a, b);
+    if constexpr (is_floating<lane_of<V>>) return a != a ? a : min(a, b);
+    else return min(a, b);
 }
 template <class V>
 PYDL_INLINE V max_nan(V a, V b) {
-    if constexpr (is_floating<lane_of<V>>)
-        return a != a ? a : max(a, b);
-    else
-        return max(a, b);
+    if constexpr (is_floating<lane_of<V>>) return a != a ? a : max(a, b);
+    else return max(a, b);
 }
 
 template <class T>
@@ -427,8 +416,7 @@ PYDL_INLINE V abs(V v) {
     using T = lane_of<V>;
     if constexpr (is_floating<T>)
         return bits_as<T>(bits_as<uint_of<T>>(v) & splat(static_cast<uint_of<T>>(~sign_bit<T>)));
-    else
-        return v < 0 ? -v : v;
+    else return v < 0 ? -v : v;
 }
 // The magnitude of a with the sign of b (floating lanes).
 template <class V>
@@ -449,20 +437,14 @@ PYDL_INLINE V round_magnitude(V magnitude) {
 template <class V>
 PYDL_INLINE V round(V v) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_NEAREST_INT);
-    else
-        return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_NEAREST_INT);
+    if constexpr (sizeof(lane_of<V>) == 4) return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_NEAREST_INT);
+    else return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_NEAREST_INT);
 #elif defined(__AVX2__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    else
-        return _mm256_round_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    if constexpr (sizeof(lane_of<V>) == 4) return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    else return _mm256_round_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #elif defined(__aarch64__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return vrndnq_f32(v);
-    else
-        return vrndnq_f64(v);
+    if constexpr (sizeof(lane_of<V>) == 4) return vrndnq_f32(v);
+    else return vrndnq_f64(v);
 #else
     return copysign(round_magnitude(abs(v)), v);
 #endif
@@ -470,20 +452,14 @@ PYDL_INLINE V round(V v) {
 template <class V>
 PYDL_INLINE V trunc(V v) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_ZERO);
-    else
-        return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_ZERO);
+    if constexpr (sizeof(lane_of<V>) == 4) return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_ZERO);
+    else return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_ZERO);
 #elif defined(__AVX2__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return _mm256_round_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-    else
-        return _mm256_round_pd(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    if constexpr (sizeof(lane_of<V>) == 4) return _mm256_round_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    else return _mm256_round_pd(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
 #elif defined(__aarch64__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return vrndq_f32(v);
-    else
-        return vrndq_f64(v);
+    if constexpr (sizeof(lane_of<V>) == 4) return vrndq_f32(v);
+    else return vrndq_f64(v);
 #else
     const V nearest = round_magnitude(abs(v));
     return copysign(nearest > abs(v) ? nearest - 1 : nearest, v);
@@ -492,20 +468,14 @@ PYDL_INLINE V trunc(V v) {
 template <class V>
 PYDL_INLINE V floor(V v) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_NEG_INF);
-    else
-        return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_NEG_INF);
+    if constexpr (sizeof(lane_of<V>) == 4) return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_NEG_INF);
+    else return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_NEG_INF);
 #elif defined(__AVX2__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return _mm256_round_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    else
-        return _mm256_round_pd(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    if constexpr (sizeof(lane_of<V>) == 4) return _mm256_round_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    else return _mm256_round_pd(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 #elif defined(__aarch64__)
-    if constexpr (sizeof(lane_of<V>) == 4)
-        return vrndmq_f32(v);
-    else
-        return vrndmq_f64(v);
+    if constexpr (sizeof(lane_of<V>) == 4) return vrndmq_f32(v);
+    else return vrndmq_f64(v);
 #else
     const V nearest = round(v);
     return copysign(nearest > v ? nearest - 1 : nearest, v);
@@ -535,12 +505,10 @@ PYDL_INLINE vec<std::uint64_t> mul_even_u32(vec<std::uint32_t> a, vec<std::uint3
 // Two registers of 8 lanes added, then folded, give the bits of one register of 16 folded.
 template <class V, class F>
 PYDL_INLINE auto fold(V v, F f) {
-    if constexpr (sizeof(V) == sizeof(v[0]))
-        return v[0];
+    if constexpr (sizeof(V) == sizeof(v[0])) return v[0];
     else if constexpr (sizeof(V) == 2 * sizeof(v[0]))
         return f(short_vec<lane_of<V>, 1>{v[0]}, short_vec<lane_of<V>, 1>{v[1]})[0];
-    else
-        return fold(f(low_half(v), high_half(v)), f);
+    else return fold(f(low_half(v), high_half(v)), f);
 }
 template <class V>
 PYDL_INLINE auto horizontal_sum(V v) {

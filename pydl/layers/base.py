@@ -137,7 +137,8 @@ class Layer:
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
         if name is not None and (not isinstance(name, str) or "/" in name):
-            raise ValueError(f"Argument `name` must be a string and cannot contain character `/`. Received: name={name}")
+            raise ValueError("Argument `name` must be a string and cannot contain character `/`."
+                             f" Received: name={name}")
         self.name = name or auto_name(to_snake_case(type(self).__name__))
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._trainable = bool(trainable)
@@ -417,7 +418,8 @@ class Layer:
             return self._convert(from_numpy(value))
         if isinstance(value, (list, tuple, dict)) and any(_is_tensor(x) for x in tree.flatten(value)):
             return tree.map_structure(self._convert, value)
-        if isinstance(value, list) and value and not any(callable(x) or isinstance(x, str) for x in tree.flatten(value)):
+        if isinstance(value, list) and value and not any(callable(x) or isinstance(x, str)
+                                                         for x in tree.flatten(value)):
             return self._convert(from_numpy(np.asarray(value)))  # a nested list of numbers
         return value
 
@@ -557,7 +559,8 @@ class Layer:
             if not all(_is_plain(v) for v in given.values()):
                 raise NotImplementedError(
                     f"Object {type(self).__name__} was created by passing non-serializable argument values in"
-                    f" `__init__()`, and therefore the object must override `get_config()` in order to be serializable.")
+                    f" `__init__()`, and therefore the object must override `get_config()` in order to be"
+                    " serializable.")
             return {**base, **given}
         if self.activity_regularizer is not None:
             base["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
@@ -570,7 +573,8 @@ class Layer:
         try:
             return cls(**config)
         except TypeError as error:
-            raise TypeError(f"Error when deserializing class '{cls.__name__}' using config={config}.\n\n{error}") from error
+            raise TypeError(f"Error when deserializing class '{cls.__name__}' using config={config}.\n\n"
+                            f"{error}") from error
 
     def get_build_config(self) -> dict | None:
         return self._build_shapes

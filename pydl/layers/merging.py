@@ -178,7 +178,8 @@ class Dot(Layer):
 
     def build(self, input_shape):
         if len(input_shape) != 2 or not all(isinstance(s, (list, tuple)) for s in input_shape):
-            raise ValueError(f"A `Dot` layer should be called on a list of 2 inputs. Received: input_shape={input_shape}")
+            raise ValueError("A `Dot` layer should be called on a list of 2 inputs."
+                             f" Received: input_shape={input_shape}")
         a, b = input_shape
         i, j = self._axes_of(len(a), len(b))
         if a[i] is not None and b[j] is not None and a[i] != b[j]:

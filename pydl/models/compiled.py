@@ -117,8 +117,8 @@ class CompileLoss:
             if classes is not None and (labels.min() < 0 or labels.max() >= classes):
                 row = int(np.argwhere((labels < 0) | (labels >= classes))[0][0])
                 wrong = [v for v in labels[row].ravel() if not 0 <= v < classes][0]
-                raise ValueError(f'Target of output "{name}": label {wrong} in row {row} is out of range. The output has'
-                                 f" {classes} classes: expected labels from 0 to {classes - 1}.")
+                raise ValueError(f'Target of output "{name}": label {wrong} in row {row} is out of range. The output'
+                                 f" has {classes} classes: expected labels from 0 to {classes - 1}.")
 
     def __call__(self, y, y_pred, sample_weight=None):
         if self._built is None:

@@ -479,8 +479,8 @@ class Trainer:
             if rows is not None:  # straight into the result
                 if result is None:
                     result = tree.map_structure(lambda a: np.empty((rows, *a.shape[1:]), a.dtype), y)
-                start = done * batch_size
-                tree.map_structure(lambda out, a: np.copyto(out[start:start + a.shape[0]], a), result, y)
+                at = done * batch_size
+                tree.map_structure(lambda out, a, at=at: np.copyto(out[at:at + a.shape[0]], a), result, y)
             else:
                 parts.append(tree.map_structure(np.array, y))
             done += 1

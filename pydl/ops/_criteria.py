@@ -179,7 +179,7 @@ def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, 
 @op
 def binary_focal_crossentropy(y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False,
                               label_smoothing=0.0, axis=-1):
-    """Binary cross-entropy times (1 - p_t)^gamma, p_t the probability of the true class (Lin et al., 2017, eq. 4, 5)."""
+    """Binary cross-entropy times (1 - p_t)^gamma, p_t the probability of the true class (Lin et al., 2017, eq. 4-5)."""
     y_true, y_pred = align(y_true, y_pred, "binary_focal_crossentropy")
     y_true = _smooth(y_true, label_smoothing, 2)
     if from_logits:

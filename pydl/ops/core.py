@@ -41,9 +41,9 @@ def assign(variable: Variable, value, how: str) -> None:
     except ValueError:
         shape = None
     if shape != variable.shape or (how == "assign" and t.size != variable.size and t.ndim > 0):
-        raise ValueError("The shape of the target variable and the shape of the target value in `variable.assign(value)`"
-                         f" must match. variable.shape={variable.shape}, Received: value.shape={t.shape}. Target"
-                         f" variable: {variable.path}")
+        raise ValueError("The shape of the target variable and the shape of the target value in"
+                         f" `variable.assign(value)` must match. variable.shape={variable.shape}, Received:"
+                         f" value.shape={t.shape}. Target variable: {variable.path}")
     if t.dtype != variable.dtype:
         t = ops.cast(Tensor(t.data), variable.dtype)
     if how == "assign":

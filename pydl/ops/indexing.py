@@ -265,7 +265,7 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
 
 @op
 def segment_max(data, segment_ids, num_segments=None, sorted=False):
-    """Row s is the maximum over the rows of `data` whose segment id is s; -inf (lowest int) without any. No gradient."""
+    """Row s is the maximum over the rows of `data` whose segment id is s; -inf (lowest int) if none. No gradient."""
     data, index, count = _segments(data, segment_ids, num_segments, "segment_max")
     lowest = -np.inf if data.data.dtype.kind == "f" else np.iinfo(data.data.dtype).min
     base = ops.full((count,) + data.shape[1:], lowest, data.dtype)

@@ -203,7 +203,7 @@ def tensordot(x1, x2, axes=2):
         first, second = tuple(a % x1.ndim for a in first), tuple(a % x2.ndim for a in second)
     sizes = [x1.shape[a] for a in first]
     if sizes != [x2.shape[a] for a in second]:
-        raise ValueError(f"tensordot: axes {first} of shape {x1.shape} and {second} of shape {x2.shape} differ in size.")
+        raise ValueError(f"tensordot: axes {first} of shape {x1.shape} and {second} of {x2.shape} differ in size.")
     free1 = tuple(a for a in range(x1.ndim) if a not in first)
     free2 = tuple(a for a in range(x2.ndim) if a not in second)
     shape = tuple(x1.shape[a] for a in free1) + tuple(x2.shape[a] for a in free2)

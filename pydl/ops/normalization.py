@@ -22,7 +22,7 @@ def _like(x: Tensor, value, shape: tuple, name: str, what: str) -> Tensor | None
     value = ops.cast(as_float(value), x.dtype)
     if value.shape != shape:
         if value.size != math.prod(shape):
-            raise ValueError(f"{name}: expected {what} of shape {shape} for an input of shape {x.shape}; received shape "
+            raise ValueError(f"{name}: expected {what} of shape {shape} for an input of shape {x.shape}; received "
                              f"{value.shape}.")
         value = ops.reshape(value, shape)
     return value
@@ -104,7 +104,8 @@ def batch_normalization_training(x, moving_mean, moving_variance, axis=-1, offse
         x = ops.cast(x, moving_mean.dtype)
     axis = normalize_axis(axis, x.ndim)
     shape = (x.shape[axis],)
-    gamma, beta = (_like(x, v, shape, "batch_normalization", what) for v, what in ((scale, "scale"), (offset, "offset")))
+    gamma, beta = (_like(x, v, shape, "batch_normalization", what)
+                   for v, what in ((scale, "scale"), (offset, "offset")))
     for value in (moving_mean, moving_variance):
         if value.shape != shape:
             raise ValueError(f"batch_normalization: expected moving statistics of shape {shape} for an input of shape "
@@ -166,7 +167,7 @@ def _normalize_rows(name, x, gamma, beta, axis, epsilon, centred):
 
 @op
 def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None):
-    """Mean 0 and variance 1 over `axis` (int or several), times `gamma` plus `beta` (both of these axes' sizes or None).
+    """Mean 0, variance 1 over `axis` (int or several), times `gamma` plus `beta` (both of these axes' sizes or None).
 
     Source: Ba, Kiros and Hinton 2016.
     """

@@ -10,7 +10,8 @@ __all__ = ["Adam"]
 
 @registry.builtin("keras.optimizers")
 class Adam(FusedOptimizer):
-    """m += (1 - beta_1)(g - m); v += (1 - beta_2)(g^2 - v); w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + eps).
+    """m += (1 - beta_1)(g - m); v += (1 - beta_2)(g^2 - v);
+    w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
 
     Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, section 2 (the form before section 2.1, where
     epsilon is added to the uncorrected root). AMSGrad: Reddi et al., 2018.

@@ -320,7 +320,7 @@ class Optimizer:
                                    self.ema_momentum, self.ema_overwrite_frequency or 0)
 
     def _prepare(self, grads, variables, rate, factor, every) -> launch.Update:
-        """The shared arguments of a rule, for variables of one dtype; the gradients are to be multiplied by `factor`."""
+        """The shared arguments of a rule, for variables of one dtype; the gradients will be multiplied by `factor`."""
         if rate.dtype != variables[0].dtype:
             rate = ops.cast(rate, variables[0].dtype)
         decays = [int(self._use_weight_decay(v)) for v in variables] if self.weight_decay else None

@@ -13,7 +13,8 @@ __all__ = ["Nadam"]
 @registry.builtin("keras.optimizers")
 class Nadam(FusedOptimizer):
     """With u_t = beta_1 (1 - 0.96^t / 2) and P_t = u_1 ... u_t:
-    m^ = u_{t+1} m / (1 - P_{t+1}) + (1 - u_t) g / (1 - P_t); v^ = v / (1 - beta_2^t); w -= lr m^ / (sqrt(v^) + epsilon).
+    m^ = u_{t+1} m / (1 - P_{t+1}) + (1 - u_t) g / (1 - P_t); v^ = v / (1 - beta_2^t);
+    w -= lr m^ / (sqrt(v^) + epsilon).
 
     Dozat, "Incorporating Nesterov Momentum into Adam", 2016, algorithm 8.
 

@@ -12,7 +12,7 @@ __all__ = ["RMSprop"]
 class RMSprop(FusedOptimizer):
     """v = rho v + (1 - rho) g^2; w -= lr g / sqrt(v + epsilon); centered: the mean of g, squared, is taken off v.
 
-    Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012; Graves, arXiv:1308.0850 (centered).
+    Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012; centered: Graves, arXiv:1308.0850.
 
     Args:
         learning_rate: see `Optimizer`.

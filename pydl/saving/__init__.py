@@ -14,9 +14,16 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from pydl.registry import (CustomObjectScope, custom_object_scope, deserialize_keras_object, get_custom_objects,
-                           get_registered_name, get_registered_object, register_keras_serializable,
-                           serialize_keras_object)
+from pydl.registry import (
+    CustomObjectScope,
+    custom_object_scope,
+    deserialize_keras_object,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
 from pydl.saving.state import load_state, save_state
 
 __all__ = ["CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from harness import Case, normal, uniform
 
 ERF = np.vectorize(math.erf, otypes=[float])

@@ -1,9 +1,9 @@
 """Constants, ranges, conversion. Constants take no input: the rows check values, dtype and that a replay has them."""
 
 import numpy as np
-from harness import Case, integers, normal
 
 import pydl
+from harness import Case, integers, normal
 from pydl import ops
 
 

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from harness import Case, integers, normal, uniform
 
 import pydl
+from harness import Case, integers, normal, uniform
 
 ERF = np.vectorize(math.erf, otypes=[float])
 EDGES = np.array(

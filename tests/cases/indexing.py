@@ -1,8 +1,8 @@
 """Gather, scatter, slices, `x[...]`, embedding, one-hot."""
 
 import numpy as np
-from harness import Case, integers, normal
 
+from harness import Case, integers, normal
 from pydl import ops
 
 
@@ -76,8 +76,10 @@ CASES = [
     Case("embedding", lambda table, ids: table[ids], (normal(11, 130), integers(40, 9, high=11)), tag="wide"),
     Case("embedding", lambda table, ids: table[ids], (normal(50, 8), integers(90, 99, high=50)), tag="long",
          rtol_eps=64),
-    Case("embedding", lambda table, ids: table[ids], (normal(7, 3), integers(4, 5, high=7, dtype="int64")), tag="int64"),
-    Case("embedding", lambda table, ids: table[ids.astype(int)], (normal(7, 3), lambda rng: rng.integers(0, 7, 9) + 0.5),
+    Case("embedding", lambda table, ids: table[ids], (normal(7, 3), integers(4, 5, high=7, dtype="int64")),
+         tag="int64"),
+    Case("embedding", lambda table, ids: table[ids.astype(int)],
+         (normal(7, 3), lambda rng: rng.integers(0, 7, 9) + 0.5),
          grad=(0,), tag="float ids"),
     Case("embedding", lambda table, ids: table[ids], (normal(7, 3), integers(0, 5, high=7)), tag="empty"),
     Case("take_along_axis", np.take_along_axis, (normal(4, 6, 3), integers(4, 2, 3, low=-6, high=6)), {"axis": 1}),

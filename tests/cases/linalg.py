@@ -1,11 +1,11 @@
 """Matrix products in all layouts and sizes, the fused dense layer, contractions."""
 
 import numpy as np
-from harness import Case, integers, normal
-from pydl._core import kernels
 
 import pydl
+from harness import Case, integers, normal
 from pydl import ops
+from pydl._core import kernels
 from pydl.ops.linalg import _product
 from pydl.tensor import empty
 
@@ -30,7 +30,8 @@ def accumulate(c, a, b, trans_a=0, trans_b=0):
     """c + op(a) op(b) by the accumulating kernel."""
     y = empty(c.shape, c.dtype)
     m, n = c.shape
-    kernels.matmul(ops.ones((m, 0), c.dtype).data, ops.ones((0, n), c.dtype).data, None, y.data, 1, m, n, 0, 0, 0, 0, 0, 0)
+    left, right = ops.ones((m, 0), c.dtype), ops.ones((0, n), c.dtype)
+    kernels.matmul(left.data, right.data, None, y.data, 1, m, n, 0, 0, 0, 0, 0, 0)
     y = ops.add(y, c)
     kernels.matmul_accumulate(a.data, b.data, y.data, 1, m, n, a.size // m, trans_a, trans_b, 0, 0)
     return y
@@ -67,7 +68,7 @@ def cross(*shapes, tag=None, **kwargs):
 
 
 def gradient_of(fn):
-    """The gradient of sum(fn(...)^2) with respect to all arguments, so that a row's gradient check is of second order."""
+    """The gradient of sum(fn(...)^2) with respect to all arguments: a row's gradient check is of second order."""
     def gradient(*args):
         args = [ops.multiply(x, 1.0) for x in args]  # tensors of this call only
         with pydl.GradientTape() as tape:
@@ -103,14 +104,16 @@ CASES = [
     product("matmul", (1, 3, 4), (5, 4, 2), k=4),
     product("matmul", (0, 3, 4), (4, 2), k=4),
     Case("matmul", np.matmul, (integers(3, 4), integers(4, 2)), tag="integers"),
-    *(product("matmul", (m, n), *(((k, m) if ta else (m, k)), ((n, k) if tb else (k, n))), k=k, tag=f"accumulate {m}x{n}x{k} {ta}{tb}",
+    *(product("matmul", (m, n), *(((k, m) if ta else (m, k)), ((n, k) if tb else (k, n))), k=k,
+               tag=f"accumulate {m}x{n}x{k} {ta}{tb}",
               fn=lambda c, a, b, ta=ta, tb=tb: accumulate(c, a, b, ta, tb), grad=(), symbolic=False,  # the kernel alone
               reference=lambda c, a, b, ta=ta, tb=tb: c + (a.T if ta else a) @ (b.T if tb else b))
       for ta in (0, 1) for tb in (0, 1) for m, n, k in ((17, 35, 9), (1, 20, 30), (20, 1, 30), (40, 50, 800))),
     *(dense(x, units, activation) for activation in (None, "linear", "relu", "sigmoid", "tanh") for x, units in (
         ((32, 2), 16), ((5, 16), 1), ((7,), 3), ((70, 20), 40))),
     dense((2, 3, 5), 4, "relu"), dense((2, 3, 5), 4, "tanh", bias=False), dense((5, 4), 3, None, bias=False),
-    dense((0, 4), 3, "relu"), dense((150, 300), 200, "sigmoid"), dense((1, 300), 1500, "relu"), dense((200, 40), 1, "tanh"),
+    dense((0, 4), 3, "relu"), dense((150, 300), 200, "sigmoid"), dense((1, 300), 1500, "relu"),
+    dense((200, 40), 1, "tanh"),
     product("tensordot", (2, 3, 4), (3, 4, 5), k=12),
     product("tensordot", (2, 3, 4), (5, 4, 3), k=12, kwargs={"axes": ((1, 2), (2, 1))}, tag="lists"),
     product("tensordot", (2, 3), (4,), k=1, kwargs={"axes": 0}, tag="outer"),
@@ -130,7 +133,8 @@ CASES = [
     einsum("bhqd,bhkd->bhqk", (2, 3, 4, 5), (2, 3, 6, 5)), einsum("ii", (4, 4)), einsum("iij->ij", (3, 3, 2)),
     einsum("ij->ji", (3, 4)), einsum("ij->", (3, 4)), einsum("ij->j", (3, 4)), einsum("i,j->ij", (3,), (4,)),
     einsum("i,i->i", (3,), (3,)), einsum("ij,kl->il", (3, 4), (2, 5)), einsum("ij,jk,kl->il", (3, 4), (4, 2), (2, 5)),
-    einsum("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)), einsum("...i->i...", (2, 3, 4)), einsum("...,...", (2, 3), (3,)),
+    einsum("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)), einsum("...i->i...", (2, 3, 4)),
+    einsum("...,...", (2, 3), (3,)),
     einsum("ij,ij->", (3, 4), (3, 4)), einsum("bi,bj,bk->bijk", (2, 3), (2, 4), (2, 5)),
     einsum("ab,cb,ad->cd", (3, 4), (5, 4), (3, 2)), einsum("ij,jk->ik", (3, 0), (0, 2)),
 ]

@@ -1,9 +1,9 @@
 """Per-sample losses against NumPy in float64, with Keras's conventions."""
 
 import numpy as np
-from harness import Case, integers, normal, uniform
 
 from cases.reduction import np_log_softmax
+from harness import Case, integers, normal, uniform
 from pydl.ops import loss
 
 EPSILON = 1e-7
@@ -86,7 +86,8 @@ def np_weighted_mean(x, w=None, by_weight=False):
 ROW_LOSSES = {
     "mean_squared_error": (lambda t, p: mean((t - p) ** 2), normal, normal),
     "mean_absolute_error": (lambda t, p: mean(np.abs(t - p)), normal, normal),
-    "mean_absolute_percentage_error": (lambda t, p: 100 * mean(np.abs(t - p) / np.maximum(np.abs(t), EPSILON)), positive, normal),
+    "mean_absolute_percentage_error": (lambda t, p: 100 * mean(np.abs(t - p) / np.maximum(np.abs(t), EPSILON)),
+                                       positive, normal),
     "mean_squared_logarithmic_error": (
         lambda t, p: mean((np.log1p(np.maximum(t, EPSILON)) - np.log1p(np.maximum(p, EPSILON))) ** 2), normal, normal),
     "huber": (np_huber, normal, normal),
@@ -151,16 +152,19 @@ CASES = [
     Case("categorical_crossentropy", np_categorical, (one_hot(6, 4), one_hot(6, 4)), grad=(), scale=1.0,
          tag="saturated", dtypes=("float64",)),
     *[Case("sparse_categorical_crossentropy", np_sparse, (integers(*shape[:-1], high=shape[-1]), pred(*shape)),
-           {"from_logits": logits}, scale=4.0, rtol_eps=64, tag=f"{'logits' if logits else 'probabilities'}-{size_tag(shape)}")
+           {"from_logits": logits}, scale=4.0, rtol_eps=64,
+            tag=f"{'logits' if logits else 'probabilities'}-{size_tag(shape)}")
       for shape in SHAPES for logits, pred in ((True, normal), (False, positive)) if shape[-1] > 1],
     Case("sparse_categorical_crossentropy", np_sparse, (integers(33, 1, high=5, dtype="int64"), normal(33, 5)),
          {"from_logits": True}, scale=4.0, tag="column-of-int64"),
-    Case("sparse_categorical_crossentropy", np_sparse, (lambda rng: rng.integers(0, 5, 33).astype("float64"), normal(33, 5)),
+    Case("sparse_categorical_crossentropy", np_sparse,
+         (lambda rng: rng.integers(0, 5, 33).astype("float64"), normal(33, 5)),
          {"from_logits": True}, scale=4.0, grad=(1,), tag="float-labels"),
     Case("sparse_categorical_crossentropy", np_sparse, (integers(3, 20, high=5), normal(3, 5, 20)),
          {"from_logits": True, "axis": 1}, scale=4.0, tag="axis1"),
     *[Case("sparse_categorical_crossentropy", np_sparse, (integers(33, low=-1, high=5), positive(33, 5)),
-           {"from_logits": logits, "ignore_class": -1}, scale=4.0, tag=f"ignored-{logits}") for logits in (False, True)],
+           {"from_logits": logits, "ignore_class": -1}, scale=4.0, tag=f"ignored-{logits}")
+       for logits in (False, True)],
     Case("sparse_categorical_crossentropy", np_sparse, (integers(33, high=5), normal(33, 5, scale=1e4)),
          {"from_logits": True}, grad=(), scale=1e4, tag="saturated"),
     row("weighted_mean", np_weighted_mean, (normal(33),), grad="all"),

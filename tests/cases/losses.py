@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from harness import Case, integers, normal, uniform
 
+from harness import Case, integers, normal, uniform
 from pydl import losses
 
 EPS = 1e-7

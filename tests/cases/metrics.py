@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from harness import Case, integers, normal, uniform
 
 from cases import losses as ref
+from harness import Case, integers, normal, uniform
 from pydl.ops._metric import accumulate_mean, confusion_counts
 from pydl.tensor import Variable
 

@@ -1,6 +1,6 @@
 import numpy as np
-from harness import Case, normal, uniform
 
+from harness import Case, normal, uniform
 from pydl import ops
 from pydl.tensor import Variable
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from harness import Case, normal
 
+from harness import Case, normal
 from pydl import optimizers
 from pydl.ops import ewma as pydl_ewma
 

@@ -3,8 +3,8 @@
 import functools
 
 import numpy as np
-from harness import Case, normal, uniform
 
+from harness import Case, normal, uniform
 from pydl import random
 
 
@@ -24,11 +24,13 @@ CASES = [
          tag="mask"),
     Case("random.dropout", drop, (normal(9, 5, 3),), {"rate": 0.5, "noise_shape": (9, 1, 3)},
          fn=seeded(random.dropout), dtypes=("float64",), tag="noise_shape"),
-    Case("random.dropout", lambda x, rate: x * 0, (normal(9, 33),), {"rate": 1.0}, fn=seeded(random.dropout), tag="all"),
+    Case("random.dropout", lambda x, rate: x * 0, (normal(9, 33),), {"rate": 1.0}, fn=seeded(random.dropout),
+         tag="all"),
     Case("random.alpha_dropout", None, (normal(9, 33),), {"rate": 0.3}, fn=seeded(random.alpha_dropout)),
     Case("random.alpha_dropout", None, (normal(9, 3, 3),), {"rate": 0.3, "noise_shape": (9, 1, 3)},
          fn=seeded(random.alpha_dropout), tag="noise_shape"),
     Case("random.shuffle", None, (normal(50, 2),), fn=seeded(random.shuffle)),
     Case("random.categorical", None, (uniform(6, 10),), {"num_samples": 5}, fn=seeded(random.categorical), grad=()),
-    Case("random.dropout", None, (normal(200001),), {"rate": 0.3}, fn=seeded(random.dropout), tag="long", symbolic=False),
+    Case("random.dropout", None, (normal(200001),), {"rate": 0.3}, fn=seeded(random.dropout), tag="long",
+         symbolic=False),
 ]

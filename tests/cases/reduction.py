@@ -1,9 +1,9 @@
 """Reductions, softmax and log-sum-exp against NumPy in float64."""
 
 import numpy as np
-from harness import Case, integers, normal, uniform
 
 import pydl
+from harness import Case, integers, normal, uniform
 
 # Every layout of the kernels: runs, short rows, columns (narrower and wider than a register), several groups,
 # several pieces, sizes one off a register, size 1, empty.
@@ -74,7 +74,8 @@ def with_values(shape, *values):
     return draw
 
 
-SOFTMAX = [((7, 5), -1), ((7, 5), 0), ((7, 1), -1), ((33, 257), 1), ((3, 40, 17), 1), ((2, 600, 3), 1), ((1, 70000), -1),
+SOFTMAX = [((7, 5), -1), ((7, 5), 0), ((7, 1), -1), ((33, 257), 1), ((3, 40, 17), 1), ((2, 600, 3), 1),
+            ((1, 70000), -1),
            ((3, 4, 5), (0, 2)), ((2, 3, 4), None), ((40, 32), -1), ((16, 10), -1), ((1700, 10), -1), ((0, 4), -1)]
 
 CASES = [
@@ -101,7 +102,8 @@ CASES = [
     Case("sum", np.sum, (normal(3, 0),), {"axis": 0}, tag="empty-result"),
     Case("sum", np.sum, (integers(9, 40, low=-100, high=100),), {"axis": 1}, tag="int32"),
     Case("sum", lambda x: np.sum(x, dtype="int32"), (booleans(9, 40),), tag="bool"),
-    Case("sum", lambda x: np.sum(x, axis=(0, 2), dtype="int32"), (booleans(9, 4, 3),), fn=lambda x: pydl.ops.sum(x, (0, 2)),
+    Case("sum", lambda x: np.sum(x, axis=(0, 2), dtype="int32"), (booleans(9, 4, 3),),
+         fn=lambda x: pydl.ops.sum(x, (0, 2)),
          tag="bool-groups"),
     Case("mean", np.mean, (integers(9, 40),), {"axis": 0}, tag="int32"),
     Case("mean", lambda x: np.array(np.nan), (normal(0,),), tag="empty"),
@@ -129,18 +131,22 @@ CASES = [
     Case("count_nonzero", np.count_nonzero, (with_values((5, 6), 0.0, np.nan),), grad=(), tag="floats"),
     Case("average", np.average, (normal(5, 6),), {"axis": 0}),
     Case("average", lambda x, w, axis: np.average(x, axis=axis, weights=w),
-         (normal(5, 6), uniform(5, 6, low=0.5, high=2.0)), {"axis": 1}, fn=lambda x, w, axis: pydl.ops.average(x, axis, w),
+         (normal(5, 6), uniform(5, 6, low=0.5, high=2.0)), {"axis": 1},
+          fn=lambda x, w, axis: pydl.ops.average(x, axis, w),
          scale=1.0, tag="weights"),
     Case("average", lambda x, w, axis: np.average(x, axis=axis, weights=w),
          (normal(5, 6), uniform(6, low=0.5, high=2.0)), {"axis": 1}, fn=lambda x, w, axis: pydl.ops.average(x, axis, w),
          scale=1.0, tag="weights-1d"),
     Case("moments", np_moments, (normal(6, 50, loc=3.0),), {"axes": 1}, rtol_eps=64),
-    Case("moments", np_moments, (normal(4, 5, 6, loc=3.0),), {"axes": (0, 2), "keepdims": True}, rtol_eps=64, tag="groups"),
+    Case("moments", np_moments, (normal(4, 5, 6, loc=3.0),), {"axes": (0, 2), "keepdims": True}, rtol_eps=64,
+         tag="groups"),
     Case("var", np.var, (normal(9, 300, loc=1000.0),), {"axis": 1}, grad=(), rtol_eps=4096, tag="far-from-zero"),
     Case("std", np.std, (normal(4, 5, 6),), {"axis": (0, 2)}, rtol_eps=64, tag="groups"),
     Case("logsumexp", np_logsumexp, (with_values((7, 60), -np.inf, 500.0),), {"axis": 1}, grad=(), tag="extremes"),
-    Case("logsumexp", np_logsumexp, (normal(3, 4, 5, scale=100.0),), {"axis": (0, 2), "keepdims": True}, tag="keepdims"),
-    *[Case("norm", lambda x, ord, axis: np.linalg.norm(x, ord, axis), (normal(5, 6),), {"ord": o, "axis": 1}, tag=f"ord{o}")
+    Case("logsumexp", np_logsumexp, (normal(3, 4, 5, scale=100.0),), {"axis": (0, 2), "keepdims": True},
+         tag="keepdims"),
+    *[Case("norm", lambda x, ord, axis: np.linalg.norm(x, ord, axis), (normal(5, 6),), {"ord": o, "axis": 1},
+            tag=f"ord{o}")
       for o in (1, 2, np.inf, -np.inf, 3, 0.5)],
     Case("norm", lambda x, ord, axis: np.linalg.norm(x, ord, axis), (with_values((5, 6), 0.0),), {"ord": 0, "axis": 1},
          grad=(), tag="ord0"),
@@ -158,5 +164,6 @@ CASES = [
     Case("log_softmax", np_log_softmax, (normal(6, 5, scale=1000.0),), tag="saturated", rtol_eps=64),
     Case("masked_softmax", np_masked_softmax, (normal(6, 5), booleans(6, 5)), rtol_eps=64),
     Case("masked_softmax", np_masked_softmax, (normal(4, 3, 50), booleans(4, 1, 50)), rtol_eps=64, tag="broadcast"),
-    Case("masked_softmax", np_masked_softmax, (normal(4, 5), np.zeros((4, 5), bool)), grad=(), rtol_eps=64, tag="nothing-left"),
+    Case("masked_softmax", np_masked_softmax, (normal(4, 5), np.zeros((4, 5), bool)), grad=(), rtol_eps=64,
+         tag="nothing-left"),
 ]

@@ -1,6 +1,7 @@
 """Reshaping, transposition, joining, splitting, padding, repetition."""
 
 import numpy as np
+
 from harness import Case, integers, normal
 
 

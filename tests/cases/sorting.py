@@ -1,8 +1,8 @@
 """Sorting, searching, counting, cumulative sums and products."""
 
 import numpy as np
-from harness import Case, integers, normal
 
+from harness import Case, integers, normal
 from pydl import ops
 
 

@@ -1,8 +1,8 @@
 """Rows for regularizers and constraints."""
 
 import numpy as np
-from harness import Case, normal
 
+from harness import Case, normal
 from pydl import constraints, regularizers
 
 
