@@ -262,7 +262,7 @@ def test_swap_ema_weights():
 
     model = Model()
     model.optimizer._trainable_variables = [pydl.Variable(np.ones(2, "float32"))]
-    model.optimizer._model_variables_moving_average = [pydl.Variable(np.zeros(2, "float32"), trainable=False)]
+    model.optimizer._averages = [pydl.Variable(np.zeros(2, "float32"), trainable=False)]
     callback = callbacks.SwapEMAWeights()
     callback.set_model(model)
     weights = model.optimizer._trainable_variables[0]

@@ -215,11 +215,11 @@ class SwapEMAWeights(Callback):
 
     def _pairs(self):
         optimizer = self.model.optimizer
-        averages = getattr(optimizer, "_model_variables_moving_average", None)
+        averages = getattr(optimizer, "_averages", None)
         if not averages:
             raise ValueError("SwapEMAWeights must be used when `use_ema=True` is set on the optimizer. "
                              f"Received: use_ema={getattr(optimizer, 'use_ema', None)}")
-        return zip(optimizer._trainable_variables, averages)
+        return [(v, a) for v, a in zip(optimizer._trainable_variables, averages) if a is not None]
 
     def _swap(self, to_averages: bool) -> None:
         if self._swapped != to_averages:

@@ -343,7 +343,9 @@ class Trainer:
             callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, model=self, epochs=epochs,
                                      steps=steps, verbose=verbose, validation=validation is not None)
         self.stop_training = False
-        callbacks.on_train_begin()
+        self._initial_epoch = None
+        callbacks.on_train_begin()  # BackupAndRestore may set `_initial_epoch`
+        initial_epoch = self._initial_epoch or initial_epoch
         logs, order = {}, ()
         for epoch in range(initial_epoch, epochs):
             self.reset_metrics()

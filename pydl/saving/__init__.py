@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from pydl.registry import (
@@ -115,19 +116,40 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
                          " file.")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{filepath} is not a `.keras` file (a zip archive with config.json and model.weights.h5).")
-    with zipfile.ZipFile(path) as archive:
-        missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
-        if missing:
-            raise ValueError(f"{filepath} is not a complete `.keras` file: it lacks {', '.join(sorted(missing))}.")
-        config = json.loads(archive.read("config.json"))
-        weights = archive.read("model.weights.h5")
+    parts = _read_parts(path, ("config.json", "model.weights.h5"))
+    try:
+        config = json.loads(parts["config.json"])
+    except ValueError as error:
+        raise ValueError(f"{filepath} is damaged: config.json is not JSON: {error}") from error
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise ValueError(f"{filepath} is damaged: config.json describes no model.")
     if not compile:
         config.pop("compile_config", None)
     with CustomObjectScope(custom_objects):
         model = deserialize_keras_object(config, custom_objects)
-    with _h5py().File(io.BytesIO(weights), "r") as file:
+    with _open_weights(io.BytesIO(parts["model.weights.h5"]), f"{filepath}: model.weights.h5") as file:
         load_state(model, file)
     return model
+
+
+def _read_parts(path, names) -> dict[str, bytes]:
+    """Contents of members of a zip archive. Raises ValueError when one is missing or damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            missing = set(names) - set(archive.namelist())
+            if missing:
+                raise ValueError(f"{path} is not a complete `.keras` file: it lacks {', '.join(sorted(missing))}.")
+            return {name: archive.read(name) for name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _open_weights(source, what):
+    """An open HDF5 file. Raises ValueError when it is none."""
+    try:
+        return _h5py().File(source, "r")
+    except OSError as error:
+        raise ValueError(f"{what} is not an HDF5 file: {error}") from error
 
 
 def save_weights(model, filepath, overwrite=True) -> None:
@@ -153,13 +175,8 @@ def load_weights(model, filepath, skip_mismatch=False, by_name=False) -> None:
     if by_name:
         raise ValueError("by_name=True is only supported by the legacy HDF5 format of Keras 2.")
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            source = io.BytesIO(archive.read("model.weights.h5"))
+        source = io.BytesIO(_read_parts(path, ("model.weights.h5",))["model.weights.h5"])
     else:
         source = path
-    try:
-        file = _h5py().File(source, "r")
-    except OSError as error:
-        raise ValueError(f"{filepath} is not an HDF5 file: {error}") from error
-    with file:
+    with _open_weights(source, filepath) as file:
         load_state(model, file, skip_mismatch=skip_mismatch)

@@ -92,6 +92,11 @@ def load_state(obj, file, skip_mismatch=False, root="") -> None:
                     raise ValueError(f"The weights file does not fit at '{path or type(obj).__name__}'"
                                      f" ({type(item).__name__}): {error}") from error
                 warnings.warn(f"Could not load weights at '{path}', skipped: {error}", stacklevel=3)
+        unknown = [name for name in file.get(f"{root}/layers" if root else "layers", ())
+                   if (full := "/".join(p for p in (root, "layers", name, "vars") if p)) not in known
+                   and len(file.get(full, ()))]
+        if unknown and not skip_mismatch:
+            raise ValueError(f"The weights file holds weights of {', '.join(unknown)}, for which the model has no layer.")
     except Exception:
         for variable, value in before:
             variable.assign(value)
