@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 import pydl
-from pydl import tree
+from pydl import layers, tree
 from pydl.tensor import Tensor, from_numpy
 
 
@@ -193,3 +195,286 @@ def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 2e-6) -> N
         size = max(abs(numeric), abs(analytic), float(np.sum(np.abs(gradient.data * direction))) * 1e-2, 1e-3)
         assert abs(numeric - analytic) <= tolerance * size * 10, (
             f"{case}: gradient of input {i}: tape {analytic!r}, central difference {numeric!r}")
+
+
+# ---- layers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """One row of a layer; `check_layer` asserts everything below for it.
+
+    Args:
+        name: class in `pydl.layers`.
+        reference: NumPy function `(weights, *inputs) -> output` of float64 arrays, at inference.
+        inputs: as in `Case`, batch axis first; several make a list input.
+        args: of the constructor, plain values (plus a seed, where there is randomness).
+        training: like `reference` for training=True; None when it is the same; for layers that draw, a function
+            `(weights, y, *inputs)` that asserts what holds for every draw.
+        draws: whether `training` is such an assertion.
+        mask: `inputs mask (batch, ...) -> expected output mask`, for layers that carry or make one.
+        grad: whether there is a gradient for the inputs.
+        rtol_eps: float32 error allowed, in units of eps.
+        tag: tells rows of one layer apart.
+        prepare: function of the layer, called before it is built, e.g. `adapt`.
+    """
+
+    name: str
+    reference: Callable
+    inputs: tuple
+    args: dict = field(default_factory=dict)
+    training: Callable | None = None
+    draws: bool = False
+    mask: Callable | None = None
+    grad: bool = True
+    rtol_eps: float = 16.0
+    tag: str = ""
+    prepare: Callable | None = None
+
+    def __str__(self):
+        return f"{self.name}-{self.tag}" if self.tag else self.name
+
+    def make(self, dtype="float32", **kwargs):
+        layer = getattr(layers, self.name)(**self.args, dtype=dtype, **kwargs)
+        if self.prepare is not None:
+            self.prepare(layer)
+        return layer
+
+    def draw(self, seed: int, dtype: str, batch: int | None = None) -> list[np.ndarray]:
+        """Inputs; with `batch`, rows repeated or cut to that many."""
+        drawn = Case.draw(self, seed, dtype)
+        return drawn if batch is None else [x[np.arange(batch) % len(x)] for x in drawn]
+
+    def built(self, dtype="float32", seed=0, **kwargs):
+        """A layer with random positive weights (a variance must be)."""
+        layer = self.make(dtype, **kwargs)
+        call_layer(layer, self.draw(seed, dtype))
+        rng = np.random.default_rng(seed)
+        layer.set_weights([rng.uniform(0.5, 1.5, w.shape).astype(w.dtype) for w in layer.weights])
+        return layer
+
+
+def call_layer(layer, inputs, **kwargs):
+    inputs = [x if isinstance(x, Tensor) else from_numpy(x) for x in inputs]
+    return layer(inputs[0] if len(inputs) == 1 else inputs, **kwargs)
+
+
+def state_of(layer) -> list[np.ndarray]:
+    """Values of all variables, random generators' included."""
+    return [v.numpy() for v in layer.variables]
+
+
+def restore(layer, state) -> None:
+    for v, value in zip(layer.variables, state):
+        v.assign(value)
+
+
+def check_layer(case: LayerCase, folder) -> None:
+    """Asserts what the tests called below say, each for inference and training; `folder` is for files."""
+    for dtype in ("float32", "float64"):
+        check_layer_oracle(case, dtype)
+        check_layer_replay(case, dtype)
+    check_layer_threads(case)
+    check_layer_shapes(case)
+    check_layer_gradient(case)
+    check_layer_config(case)
+    check_layer_files(case, folder)
+    check_layer_trainable(case)
+    if case.mask is not None:
+        check_layer_mask(case)
+
+
+def check_layer_oracle(case, dtype: str) -> None:
+    """Output against NumPy in float64, for the row's inputs and for a batch of one; nothing is stored in it."""
+    layer = case.built(dtype)
+    for batch in (None, 1):
+        inputs = case.draw(1, dtype, batch)
+        kept = [x.copy() for x in inputs]
+        for training in (False, True):
+            weights = [w.numpy().astype("float64") if w.dtype == dtype else w.numpy() for w in layer.weights]
+            wide = [x.astype("float64") if x.dtype.kind == "f" else x for x in inputs]
+            y = outputs_of(call_layer(layer, inputs, training=training))[0]
+            what = f"{case} {dtype} training={training} batch={batch}"
+            if training and case.draws:
+                case.training(weights, y.astype("float64"), *wide)
+                again = call_layer(layer, inputs, training=True).data
+                assert not np.array_equal(again, y), f"{what}: two calls draw the same numbers"
+                continue
+            want = np.asarray((case.training if training and case.training else case.reference)(weights, *wide))
+            assert y.shape == want.shape, f"{what}: shape {y.shape}, expected {want.shape}"
+            assert y.dtype == dtype or want.dtype.kind != "f", f"{what}: dtype {y.dtype}"
+            eps = np.finfo(dtype).eps * case.rtol_eps
+            np.testing.assert_allclose(y, want, rtol=eps, atol=eps * float(np.abs(want).max(initial=0)), err_msg=what)
+        for x, before in zip(inputs, kept):
+            np.testing.assert_array_equal(x, before, err_msg=f"{case}: the layer changed its input")
+
+
+def check_layer_replay(case, dtype: str) -> None:
+    """A recorded layer gives the bits of an eager twin, and leaves the same state, on data it was not recorded on."""
+    for training in (False, True):
+        eager, replayed = case.built(dtype), case.built(dtype)
+        restore(replayed, state_of(eager))
+        recorded = pydl.function(lambda *xs: call_layer(replayed, xs, training=training))
+        for seed in (2, 3, 4):
+            inputs = case.draw(seed, dtype)
+            want, got = call_layer(eager, inputs, training=training), recorded(*inputs)
+            np.testing.assert_array_equal(got.data, want.data, err_msg=f"{case} training={training}: replay {seed}")
+            for v, w in zip(replayed.variables, eager.variables):
+                np.testing.assert_array_equal(v.numpy(), w.numpy(), err_msg=f"{case}: {v.path} after replay {seed}")
+        assert len(recorded.captures) == 1
+
+
+def layer_gradients(layer, inputs, seeds=None, training=False):
+    """Output and gradients of <seeds, output> (the sum, without seeds) wrt float inputs and trainable weights."""
+    tensors = [Tensor(np.array(x)) for x in inputs]
+    sources = [t for t in tensors if t.data.dtype.kind == "f"]
+    for t in sources:
+        pydl.autograd.watch(t)
+    y = call_layer(layer, tensors, training=training)
+    wanted = sources + layer.trainable_weights
+    if y.data.dtype.kind != "f" or not wanted:
+        return y, []
+    seeds = np.ones(y.shape, y.dtype) if seeds is None else seeds
+    return y, pydl.autograd.gradients([y], wanted, [seeds])
+
+
+def check_layer_threads(case) -> None:
+    """Output and gradients have the same bits on 1 and 2 threads, for inputs large enough to be shared."""
+    layer = case.built()
+    small = case.draw(5, "float32")
+    inputs = case.draw(5, "float32", 120_000 // max(x[0].size for x in small))
+    state, before, results = state_of(layer), pydl.config.threads(), []
+    try:
+        for threads in (1, 2):
+            restore(layer, state)
+            pydl.config.set_threads(threads)
+            y, grads = layer_gradients(layer, inputs, training=True)
+            results.append([np.array(t.data) for t in (y, *grads) if t is not None])
+    finally:
+        pydl.config.set_threads(before)
+    for one, two in zip(*results):
+        np.testing.assert_array_equal(one, two, err_msg=f"{case}: bits differ between 1 and 2 threads")
+
+
+def check_layer_shapes(case) -> None:
+    """A symbolic call, compute_output_shape and compute_output_spec tell the real shape, None for the batch."""
+    inputs = case.draw(6, "float32")
+    real = call_layer(case.built(), inputs)
+    symbolic = [pydl.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
+    shapes = [(None, *x.shape[1:]) for x in inputs]
+    one = len(inputs) == 1
+    want = (None, *real.shape[1:])
+    y = case.make()(symbolic[0] if one else symbolic)
+    assert y.shape == want and y.dtype == real.dtype, f"{case}: inferred {y.shape} {y.dtype}, real {want} {real.dtype}"
+    layer = case.built()
+    assert layer.compute_output_shape(shapes[0] if one else shapes) == want, f"{case}: compute_output_shape"
+    spec = layer.compute_output_spec(symbolic[0] if one else symbolic)
+    assert spec.shape == want and spec.dtype == real.dtype, f"{case}: compute_output_spec"
+
+
+def check_layer_gradient(case, step: float = 1e-6, tolerance: float = 2e-5) -> None:
+    """Random projection in float64 as in `check_gradient`, for the inputs and every trainable weight."""
+    for training in (False, True):
+        layer = case.built("float64")
+        inputs = case.draw(7, "float64")
+        state = state_of(layer)
+        rng = np.random.default_rng(8)
+        y = call_layer(layer, inputs, training=training)
+        if y.data.dtype.kind != "f":
+            return
+        seeds = rng.normal(size=y.shape)
+        restore(layer, state)
+        grads = layer_gradients(layer, inputs, seeds, training)[1]
+        floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
+        points = [("input", i) for i in floats] + [("weight", w) for w in layer.trainable_weights]
+        for (kind, which), gradient in zip(points, grads):
+            if kind == "input" and not case.grad:
+                continue
+            value = inputs[which] if kind == "input" else which.numpy()
+            direction = rng.normal(size=value.shape)
+            assert gradient is not None, f"{case} training={training}: no gradient for {kind} {which}"
+            projected = []
+            for sign in (1, -1):
+                restore(layer, state)
+                moved = list(inputs)
+                if kind == "input":
+                    moved[which] = value + sign * step * direction
+                else:
+                    which.assign(value + sign * step * direction)
+                projected.append(float(np.sum(seeds * call_layer(layer, moved, training=training).data)))
+            restore(layer, state)
+            numeric = (projected[0] - projected[1]) / (2 * step)
+            analytic = float(np.sum(gradient.data * direction))
+            size = max(abs(numeric), abs(analytic), float(np.sum(np.abs(gradient.data * direction))) * 1e-2, 1e-3)
+            assert abs(numeric - analytic) <= tolerance * size, (
+                f"{case} training={training}: gradient of {kind} {which}: tape {analytic!r}, difference {numeric!r}")
+
+
+# Arguments that Keras's configs leave out: values that weights hold, features that pydl refuses.
+_NOT_IN_CONFIG = {"kwargs", "weights", "activity_regularizer", "renorm", "renorm_clipping", "renorm_momentum",
+                  "lora_rank", "lora_alpha", "quantization_config"}
+
+
+def check_layer_config(case) -> None:
+    """from_config(get_config()) and JSON through serialize / deserialize give a layer that computes the same."""
+    layer = case.built(trainable=False, name="named")
+    inputs = case.draw(9, "float32")
+    want = call_layer(layer, inputs).data
+    lost = set(inspect.signature(type(layer)).parameters) - set(layer.get_config()) - _NOT_IN_CONFIG
+    assert not lost, f"{case}: get_config leaves out {sorted(lost)}"
+    text = json.dumps(layers.serialize(layer))
+    for twin in (type(layer).from_config(layer.get_config()), layers.deserialize(json.loads(text))):
+        assert (twin.name, twin.trainable, twin.dtype) == ("named", False, "float32")
+        call_layer(twin, inputs)
+        twin.set_weights(layer.get_weights())
+        np.testing.assert_array_equal(call_layer(twin, inputs).data, want, err_msg=f"{case}: after a config round trip")
+        again = json.dumps(layers.serialize(twin))
+        assert again == text, f"{case}: the config changed in a round trip:\n{text}\n{again}"
+
+
+def check_layer_files(case, folder) -> None:
+    """Weights and whole models survive .weights.h5 and .keras files."""
+    inputs = case.draw(10, "float32")
+
+    def model_of(layer):
+        symbolic = [pydl.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
+        return pydl.Model(symbolic, layer(symbolic[0] if len(symbolic) == 1 else symbolic))
+
+    model = model_of(case.built())
+    want = model(inputs).data
+    model.save_weights(folder / "m.weights.h5")
+    model.save(folder / "m.keras")
+    fresh = model_of(case.make())
+    fresh.load_weights(folder / "m.weights.h5")
+    np.testing.assert_array_equal(fresh(inputs).data, want, err_msg=f"{case}: after load_weights")
+    loaded = pydl.models.load_model(folder / "m.keras")
+    np.testing.assert_array_equal(loaded(inputs).data, want, err_msg=f"{case}: after load_model")
+
+
+def check_layer_trainable(case) -> None:
+    """A frozen layer has no trainable weights, keeps all of them, and a training call leaves their values alone."""
+    layer = case.built()
+    count, total = len(layer.trainable_weights), len(layer.weights)
+    layer.trainable = False
+    before = layer.get_weights()
+    call_layer(layer, case.draw(11, "float32"), training=True)
+    assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == total
+    for a, b in zip(before, layer.get_weights()):
+        np.testing.assert_array_equal(a, b, err_msg=f"{case}: a frozen layer changed its weights")
+    layer.trainable = True
+    assert len(layer.trainable_weights) == count and len(layer.weights) == total
+    assert case.make(trainable=False).trainable_weights == [] == case.built(trainable=False).trainable_weights
+
+
+def check_layer_mask(case) -> None:
+    """The mask of the inputs (or what the layer makes of their values) goes on as the row says."""
+    rng = np.random.default_rng(12)
+    inputs = [from_numpy(x) for x in case.draw(12, "float32")]
+    masks = [rng.random(x.shape[:2]) < 0.5 for x in inputs]
+    for x, m in zip(inputs, masks):
+        x._keras_mask = from_numpy(m)
+    got = getattr(call_layer(case.built(), inputs), "_keras_mask", None)
+    want = case.mask(*masks, *(x.data for x in inputs))
+    assert (got is None) == (want is None), f"{case}: mask {got}, expected {want}"
+    if want is not None:
+        np.testing.assert_array_equal(got.data, want, err_msg=f"{case}: mask")

@@ -3,8 +3,28 @@
 import importlib
 import pkgutil
 
+from pydl.registry import deserialize_keras_object as _deserialize
+from pydl.registry import serialize_keras_object as _serialize
+
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         _loaded = importlib.import_module(f"{__name__}.{_module.name}")
         for _name in getattr(_loaded, "__all__", ()):
             globals()[_name] = getattr(_loaded, _name)
+
+
+def serialize(layer) -> dict:
+    """The plain form of a layer: class name and config, as in a `.keras` file."""
+    return _serialize(layer)
+
+
+def deserialize(config, custom_objects=None):
+    """The layer that `serialize` described.
+
+    Raises:
+        ValueError: for an unknown class, or a config of something that is no layer.
+    """
+    layer = _deserialize(config, custom_objects)
+    if not isinstance(layer, Layer):  # noqa: F821  gathered above
+        raise ValueError(f"layers.deserialize: expected the config of a layer; received {config!r}.")
+    return layer

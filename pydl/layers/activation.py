@@ -31,6 +31,8 @@ class PReLU(Layer):
     def build(self, input_shape):
         shape = list(input_shape[1:])
         for axis in self.shared_axes or ():
+            if not 1 <= axis < len(input_shape):
+                raise ValueError(f"expected shared_axes in 1 .. {len(input_shape) - 1}; received {self.shared_axes}.")
             shape[axis - 1] = 1
         self.alpha = self.add_weight(name="alpha", shape=shape, initializer=self.alpha_initializer,
                                      regularizer=self.alpha_regularizer, constraint=self.alpha_constraint)

@@ -374,7 +374,11 @@ class Layer:
         self._check_input(args, kwargs)
         with _Path(self.name) as path:
             if not self.built:
-                self._maybe_build(path.full, args, kwargs)
+                try:
+                    self._maybe_build(path.full, args, kwargs)
+                except (TypeError, ValueError) as error:
+                    _name_the_layer(error, self, args)
+                    raise
             label = _core.set_label(self._path or path.full)
             context = _context
             outer_training = context.training
@@ -391,6 +395,9 @@ class Layer:
                 if self.activity_regularizer is not None:
                     for y in tree.flatten(outputs):
                         self.add_loss(self.activity_regularizer(y) / y.shape[0])
+            except (TypeError, ValueError) as error:
+                _name_the_layer(error, self, args)
+                raise
             finally:
                 context.depth -= 1
                 context.training = outer_training
@@ -638,6 +645,25 @@ class _Path(name_scope):
         super().__enter__()
         self.full = current_path()
         return self
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """`axis` counted from the front, for an input of that rank."""
+    if not -rank <= axis < rank:
+        raise ValueError(f"axis={axis} is out of range for an input of rank {rank}.")
+    return axis % rank
+
+
+def _name_the_layer(error, layer, args) -> None:
+    """Puts the layer and its input shapes into the message of an error from `build` or `call`; the innermost layer
+    does it."""
+    if getattr(error, "_names_layer", False) or len(error.args) != 1 or not isinstance(error.args[0], str):
+        return
+    error._names_layer = True
+    message = error.args[0]
+    if not any(f"{quote}{layer.name}{quote}" in message for quote in "\"'"):
+        shapes = ", ".join(str(_shape_of(a)) for a in args if any(_is_tensor(x) for x in tree.flatten(a)))
+        error.args = (f'{type(layer).__name__} "{layer.name}": {message} Received input shape {shapes or "()"}.',)
 
 
 def _takes_any(layer) -> bool:

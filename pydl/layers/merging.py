@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 from pydl import ops
-from pydl.layers.base import Layer
+from pydl.layers.base import Layer, axis_of
 from pydl.registry import builtin
 
 __all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract", "add", "average",
@@ -128,7 +128,7 @@ class Concatenate(Layer):
             raise ValueError(f"A `Concatenate` layer should be called on a list of at least 1 input. Received:"
                              f" input_shape={input_shape}")
         ranks = {len(s) for s in input_shape}
-        rest = [[d for i, d in enumerate(s) if i != self.axis % len(s)] for s in input_shape]
+        rest = [[d for i, d in enumerate(s) if i != axis_of(self.axis, len(s))] for s in input_shape]
         agree = len(ranks) == 1 and all(
             len({d for d in sizes if d is not None}) <= 1 for sizes in zip(*rest))
         if not agree:
@@ -174,7 +174,7 @@ class Dot(Layer):
 
     def _axes_of(self, a_rank, b_rank):
         axes = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
-        return axes[0] % a_rank, axes[1] % b_rank
+        return axis_of(axes[0], a_rank), axis_of(axes[1], b_rank)
 
     def build(self, input_shape):
         if len(input_shape) != 2 or not all(isinstance(s, (list, tuple)) for s in input_shape):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pydl import constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import InputSpec, Layer, axis_of
 from pydl.registry import builtin
 
 __all__ = ["BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization"]
+
+
+def _sizes(axes, input_shape) -> InputSpec:
+    """What an input must have after the build: these axes at these sizes, in a rank that has them all."""
+    return InputSpec(min_ndim=max(a + 1 if a >= 0 else -a for a in axes), axes={a: input_shape[a] for a in axes})
 
 
 class _Scaled(Layer):
@@ -77,7 +82,7 @@ class BatchNormalization(_Scaled):
         self.synchronized = synchronized
 
     def build(self, input_shape):
-        axis = self.axis % len(input_shape)
+        axis = axis_of(self.axis, len(input_shape))
         channels = input_shape[axis]
         if channels is None:
             raise ValueError(f'BatchNormalization "{self.name}": axis {self.axis} of the input must be known; received'
@@ -132,11 +137,12 @@ class LayerNormalization(_Scaled):
 
     def build(self, input_shape):
         axes = [self.axis] if isinstance(self.axis, int) else self.axis
-        shape = tuple(input_shape[a] for a in sorted(a % len(input_shape) for a in axes))
+        shape = tuple(input_shape[a] for a in sorted(axis_of(a, len(input_shape)) for a in axes))
         if None in shape:
             raise ValueError(f'LayerNormalization "{self.name}": the normalised axes must be known; axis={self.axis},'
                              f" input shape {tuple(input_shape)}.")
         self._add_scale_and_offset(shape)
+        self.input_spec = _sizes(axes, input_shape)
 
     def call(self, inputs):
         return ops.layer_normalization(inputs, self.gamma, self.beta, axis=self.axis, epsilon=self.epsilon)
@@ -157,7 +163,9 @@ class RMSNormalization(Layer):
 
     def build(self, input_shape):
         axes = [self.axis] if isinstance(self.axis, int) else self.axis
-        self.scale = self.add_weight(name="scale", shape=tuple(input_shape[a] for a in axes), initializer="ones")
+        shape = tuple(input_shape[axis_of(a, len(input_shape))] for a in axes)
+        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
+        self.input_spec = _sizes(axes, input_shape)
 
     def call(self, inputs):
         return ops.rms_normalization(inputs, scale=self.scale, axis=self.axis, epsilon=self.epsilon)
@@ -186,7 +194,8 @@ class GroupNormalization(_Scaled):
         self.epsilon = epsilon
 
     def build(self, input_shape):
-        channels = input_shape[self.axis]
+        axis = axis_of(self.axis, len(input_shape))
+        channels = input_shape[axis]
         if channels is None:
             raise ValueError(f"Axis {self.axis} of input tensor should have a defined dimension but the layer received"
                              f" an input with shape {tuple(input_shape)}.")
@@ -195,6 +204,7 @@ class GroupNormalization(_Scaled):
             raise ValueError(f"Number of groups ({groups}) must be a divisor of the number of channels ({channels}).")
         self._groups = groups
         self._add_scale_and_offset((channels,))
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: channels})
 
     def call(self, inputs):
         return ops.group_normalization(inputs, self._groups, self.gamma, self.beta, axis=self.axis,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from pydl import ops
-from pydl.layers.base import Layer
+from pydl.layers.base import InputSpec, Layer, axis_of
 from pydl.registry import builtin
 from pydl.tensor import Tensor
 
@@ -63,7 +63,7 @@ class Normalization(Layer):
 
     def build(self, input_shape):
         rank = len(input_shape)
-        self._keep_axis = tuple(sorted(a % rank for a in self.axis))
+        self._keep_axis = tuple(sorted(axis_of(a, rank) for a in self.axis))
         for a in self._keep_axis:
             if input_shape[a] is None:
                 raise ValueError(f"All `axis` values to be kept must have a known shape. Received axis={self.axis},"
@@ -71,6 +71,11 @@ class Normalization(Layer):
         self._reduce_axis = tuple(a for a in range(rank) if a not in self._keep_axis)
         self._kept_shape = tuple(input_shape[a] for a in self._keep_axis)
         self._broadcast_shape = tuple(input_shape[a] if a in self._keep_axis else 1 for a in range(rank))
+        self.input_spec = InputSpec(ndim=rank, axes={a: input_shape[a] for a in self._keep_axis})
+        for name, value in (("mean", self.input_mean), ("variance", self.input_variance)):
+            if value is not None and np.shape(value) not in ((), (1,), self._kept_shape):
+                raise ValueError(f"expected `{name}` of shape () or {self._kept_shape}; received"
+                                 f" {np.shape(value)}.")
         if self.input_mean is None:
             self.adapt_mean = self.add_weight(name="mean", shape=self._kept_shape, initializer="zeros",
                                               trainable=False)

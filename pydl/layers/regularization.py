@@ -10,15 +10,15 @@ __all__ = ["ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout
 
 
 class _Noise(Layer):
-    """Common to the layers below: a rate in [0, 1], a seed, nothing at prediction."""
+    """Common to the layers below: a rate in [0, 1] or [0, 1), a seed, nothing at prediction."""
 
-    _rate_limit = 1.0  # largest rate allowed
+    _one_allowed = False  # whether the formula has a value at rate 1
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(rate, (int, float)) or not 0 <= rate <= self._rate_limit:
-            raise ValueError(f"Invalid value received for argument `rate`. Expected a float value between 0 and 1."
-                             f" Received: rate={rate}")
+        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1 or rate == 1 and not self._one_allowed:
+            raise ValueError("Invalid value received for argument `rate`. Expected a float value between 0 and 1"
+                             f"{'' if self._one_allowed else ' (1 excluded)'}. Received: rate={rate}")
         self.rate = rate
         self.seed = seed
         self.seed_generator = random.SeedGenerator(seed)
@@ -37,6 +37,8 @@ class Dropout(_Noise):
         noise_shape: shape of the mask, broadcast to the input: 1 where the same decision holds along an axis.
         seed: int or None.
     """
+
+    _one_allowed = True
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(rate, seed, **kwargs)
