@@ -26,7 +26,8 @@ from pydl import (  # noqa: E402
     random,
     regularizers,
 )
-from pydl.layers import Input, InputSpec, Layer  # noqa: E402
+from pydl.layers.base import InputSpec, Layer  # noqa: E402
+from pydl.layers.core import Input  # noqa: E402
 from pydl.models import Functional, Model, Sequential  # noqa: E402
 
 __all__ = [

@@ -172,7 +172,8 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
             if edge is not None and gradient is not None and (old is None or gradient is not old):
                 if second_order and gradient.node is None and gradient.slot != _CONSTANT:
                     gradient = _poison(gradient, grads, node)
-                add(*edge, gradient)
+                source, slot = edge
+                add(source, slot, gradient)
         del vjp, grads, input_grads, into
     return result
 

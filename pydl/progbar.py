@@ -98,8 +98,8 @@ def _number(entry) -> str:
     value = np.asarray(entry[0] if len(entry) == 1 else entry[0] / entry[1])
     if value.dtype.kind not in "fiub":
         return str(value)
-    value = float(value.mean()) if value.size else float("nan")
-    return f"{value:.4f}" if abs(value) > 1e-3 or value == 0 else f"{value:.4e}"
+    mean = float(value.mean()) if value.size else float("nan")
+    return f"{mean:.4f}" if abs(mean) > 1e-3 or mean == 0 else f"{mean:.4e}"
 
 
 def _duration(seconds: float) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from pydl import _core, tree
 from pydl.autograd import no_grad
+from pydl.operators import Operators
 from pydl.registry import auto_name
 from pydl.tensor import Tensor, empty, standardize_dtype
 
 _count = itertools.count()
 
 
-class KerasTensor:
+class KerasTensor(Operators["KerasTensor"]):
     """A tensor without values.
 
     Attributes:
@@ -114,7 +117,7 @@ def is_symbolic(*args, **kwargs) -> bool:
     return is_symbolic(*kwargs.values()) if kwargs else False
 
 
-def op(fn):
+def op(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Marks a function of `pydl.ops`: on symbolic arguments it adds a node to the graph instead of computing."""
 
     @functools.wraps(fn)
@@ -126,7 +129,7 @@ def op(fn):
             return apply_symbolic(OpCall(call), args, kwargs)
         return fn(*args, **kwargs)
 
-    call.eager = fn
+    call.eager = fn  # type: ignore[attr-defined]  # functions have attributes
     return call
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pydl import _core, config
 from pydl.autograd import Node
+from pydl.operators import Operators
 
 _DTYPE_NAMES = {np.dtype(name): name for name in (
     "float32", "float64", "int32", "int64", "uint8", "bool", "int8", "int16", "uint16", "uint32", "uint64", "float16")}
@@ -47,7 +48,7 @@ def is_float_dtype(dtype: str) -> bool:
     return dtype.startswith("float")
 
 
-class Tensor:
+class Tensor(Operators["Tensor"]):
     """One C-contiguous array on the CPU.
 
     Attributes:
@@ -59,6 +60,8 @@ class Tensor:
 
     __slots__ = ("data", "node", "slot", "grad", "_keras_mask", "__weakref__")
     __array_priority__ = 100  # NumPy leaves `array * tensor` to us
+
+    _keras_mask: Tensor
 
     def __init__(self, data: np.ndarray, node: Node | None = None, slot: int = 0):
         self.data = data
@@ -126,6 +129,11 @@ class Tensor:
             raise TypeError("len() of a tensor of rank 0")
         return self.data.shape[0]
 
+    def __iter__(self):
+        if self.data.ndim == 0:
+            raise TypeError("iteration over a tensor of rank 0")
+        return (self[i] for i in range(self.data.shape[0]))
+
     def __hash__(self):
         return id(self)
 
@@ -149,7 +157,7 @@ def _refuse_host_read(what: str) -> None:
         raise RecordingError(
             f"The value of a tensor is not known here: {what} while {state}, at {_user_line()}. A recorded step runs"
             " many times without Python, so a value read now would be stale later. Express the decision with ops"
-            " (ops.where, ops.cond ...), or compile the model with run_eagerly=True."
+            " (ops.where), or compile the model with run_eagerly=True."
         )
 
 

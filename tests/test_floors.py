@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"_core"},
     {"config", "progbar", "tree"},
-    {"autograd", "lookup", "registry", "symbolic", "tensor"},
+    {"autograd", "lookup", "operators", "registry", "symbolic", "tensor"},
     {"ops", "program"},
     {"random"},
     {"activations", "backend", "constraints", "initializers", "regularizers"},

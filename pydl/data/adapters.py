@@ -70,7 +70,7 @@ def to_arrays(structure, what: str):
 
 def check_rows(structure, parts) -> int:
     """The common number of rows. Raises ValueError naming the sizes when they differ or are 0."""
-    sizes = {}
+    sizes: dict[str, list[int]] = {}
     for name, part in zip(parts, structure):
         for a in tree.flatten(part):
             if a is not None:

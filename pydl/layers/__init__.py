@@ -2,6 +2,12 @@
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the names are gathered at run time, where a type checker does not see them
+
+    def __getattr__(name: str) -> Any: ...
+
 
 from pydl.registry import deserialize_keras_object as _deserialize
 from pydl.registry import serialize_keras_object as _serialize

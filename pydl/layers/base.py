@@ -117,7 +117,16 @@ class Layer:
         name: unique in a model; made from the class name by default.
     """
 
-    _quiet = frozenset(("built",))  # attributes that no recorded program depends on
+    _quiet: frozenset[str] = frozenset(("built",))  # attributes that no recorded program depends on
+
+    # Set by __new__, so that a subclass may assign attributes before it calls super().__init__().
+    built: bool
+    _init_arguments: tuple[tuple, dict]
+    _variables: list[Variable]
+    _losses: list
+    _inbound_nodes: list[SymbolicNode]
+    _path: str | None
+    _build_shapes: dict | None
 
     def __new__(cls, *args, **kwargs):
         layer = super().__new__(cls)
@@ -678,8 +687,7 @@ def _keep_mask(source, target):
 
 
 def _unique(items) -> list:
-    seen: set[int] = set()
-    return [x for x in items if not (id(x) in seen or seen.add(id(x)))]
+    return list({id(x): x for x in items}.values())
 
 
 def _as_shape(value):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydl import tree
 from pydl.symbolic import KerasTensor, SymbolicNode
 
@@ -39,7 +41,7 @@ class Graph:
         met: dict[int, int] = {}
         done: set[int] = set()
         for output in self.output_tensors:
-            stack = [(output, None)]
+            stack: list[tuple[KerasTensor, Iterator[KerasTensor] | None]] = [(output, None)]
             while stack:
                 tensor, parents = stack.pop()
                 node = tensor.node
@@ -58,6 +60,7 @@ class Graph:
                     done.add(id(node))
                 following = next(parents, None)
                 if following is None:
+                    assert node is not None  # whose parents these are
                     self.nodes.append(node)
                 else:
                     stack.append((tensor, parents))

@@ -39,7 +39,7 @@ class ArrayRunner:
         self.function = function
         self.data = data
         self._loops: dict[int, _Loop] = {}
-        self._last = None
+        self._last: _Loop | None = None
 
     def reads(self, data: ArrayData) -> bool:
         """Whether this runner already gathers from the very arrays of `data`."""
@@ -77,6 +77,7 @@ class ArrayRunner:
         """The result of the last batch that ran, as floats."""
         from pydl.models.trainer import _as_floats
 
+        assert self._last is not None, "logs() before advance()"
         return _as_floats(tree.map_structure(lambda y: y.data if isinstance(y, Tensor) else y,
                                              self._last.capture.outputs))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,12 +32,19 @@ __all__ = ["Trainer"]
 _TICK = 0.1  # seconds between returns to Python when no callback asks for every batch
 
 
-class Trainer:
+if TYPE_CHECKING:
+    from pydl.layers.base import Layer as _Layer  # what Trainer is mixed into
+else:
+    _Layer = object
+
+
+class Trainer(_Layer):
     """The part of Model that learns. A step (`train_step`, `test_step`, `predict_step`) is described in Python once
     per input signature and replayed in C++; with `run_eagerly=True` it runs in Python every time."""
 
-    _quiet = frozenset(("built", "stop_training", "history", "optimizer", "loss", "run_eagerly", "jit_compile",
-                        "steps_per_execution", "compiled", "train_function", "test_function", "predict_function"))
+    _quiet: frozenset[str] = frozenset((
+        "built", "stop_training", "history", "optimizer", "loss", "run_eagerly", "jit_compile", "steps_per_execution",
+        "compiled", "train_function", "test_function", "predict_function"))
 
     def __init__(self):
         self.compiled = False
@@ -54,8 +62,8 @@ class Trainer:
         self._forget_programs()
 
     def _forget_programs(self) -> None:
-        self._functions = {}
-        self._runners = {}
+        self._functions: dict = {}
+        self._runners: dict = {}
         self._replay = None
 
     # ---- compile -----------------------------------------------------------------------------------------------

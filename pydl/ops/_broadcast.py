@@ -33,16 +33,16 @@ def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
         return shape, (size,), *((1,) for _ in shapes)
     rank = max(len(s) for s in shapes)
     padded = [(1,) * (rank - len(s)) + s for s in shapes]
-    shape = []
+    joint: list[int] = []
     for sizes in zip(*padded):
         size = next((d for d in sizes if d != 1), 1)
         if any(d not in (1, size) for d in sizes):
             names = " and ".join(map(str, shapes))
             raise ValueError(f"Shapes {names} do not broadcast: sizes {sizes} of an axis are neither equal nor 1.")
-        shape.append(size)
+        joint.append(size)
     strides = [_strides(s) for s in padded]
     axes: list[list] = []  # [size, stride of each operand]
-    for size, *step in zip(shape, *strides):
+    for size, *step in zip(joint, *strides):
         if size == 1:
             continue
         if axes and all(outer == inner * size for outer, inner in zip(axes[-1][1], step)):
@@ -51,12 +51,12 @@ def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
             axes.append([size, step])
     if not axes:
         axes = [[1, [1] * len(shapes)]]
-    if 0 in shape:
+    if 0 in joint:
         axes = [[0, [1] * len(shapes)]]
     if len(axes) > MAX_RANK:
         raise ValueError(f"Broadcasting needs {len(axes)} axes for {shapes}; at most {MAX_RANK}.")
     steps = (tuple(a[1][k] for a in axes) for k in range(len(shapes)))
-    return tuple(shape), tuple(a[0] for a in axes), *steps
+    return tuple(joint), tuple(a[0] for a in axes), *steps
 
 
 def _strides(shape):

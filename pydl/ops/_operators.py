@@ -45,10 +45,21 @@ def _transpose(self, *axes):
     return ops.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
 
 
-def _iterate(self):
-    if self.ndim == 0:
-        raise TypeError("iteration over a tensor of rank 0")
-    return (self[i] for i in range(self.shape[0]))
+_METHODS = {
+    "__hash__": lambda self: id(self),
+    "__neg__": lambda self: ops.negative(self),
+    "__pos__": lambda self: self,
+    "__abs__": lambda self: ops.abs(self),
+    "__invert__": lambda self: ops.logical_not(self),
+    "__getitem__": lambda self, key: ops.getitem(self, key),
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "T": property(lambda self: ops.transpose(self)),
+    "squeeze": lambda self, axis=None: ops.squeeze(self, axis),
+    "astype": lambda self, dtype: ops.cast(self, dtype),
+    **{name: _reduce(name) for name in ("sum", "mean", "max", "min")},
+    **{f"__{symbol}__": _compare(name) for symbol, name in _COMPARE.items()},
+}
 
 
 def install() -> None:
@@ -58,20 +69,6 @@ def install() -> None:
             forward, reflected = _binary(name)
             setattr(cls, f"__{symbol}__", forward)
             setattr(cls, f"__r{symbol}__", reflected)
-        for symbol, name in _COMPARE.items():
-            setattr(cls, f"__{symbol}__", _compare(name))
-        for name in ("sum", "mean", "max", "min"):
-            setattr(cls, name, _reduce(name))
-        cls.__hash__ = lambda self: id(self)
-        cls.__neg__ = lambda self: ops.negative(self)
-        cls.__pos__ = lambda self: self
-        cls.__abs__ = lambda self: ops.abs(self)
-        cls.__invert__ = lambda self: ops.logical_not(self)
-        cls.__getitem__ = lambda self, key: ops.getitem(self, key)
-        cls.reshape = _reshape
-        cls.transpose = _transpose
-        cls.T = property(lambda self: ops.transpose(self))
-        cls.squeeze = lambda self, axis=None: ops.squeeze(self, axis)
-        cls.astype = lambda self, dtype: ops.cast(self, dtype)
-    Tensor.__iter__ = _iterate
+        for name, method in _METHODS.items():
+            setattr(cls, name, method)
     tensor._assign = assign

@@ -6,6 +6,9 @@ is that of its kernel, and the gradient stands beside it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from pydl import autograd, config
@@ -27,10 +30,12 @@ __all__ = [
 ]
 
 
+Op = Callable[..., Any]  # said of the ops that a gradient above them names
+
 # ----------------------------------------------------------------------------- one element each
 
 
-def _op(name, doc, fn):
+def _op(name: str, doc: str, fn) -> Op:
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = doc
     return op(fn)
@@ -84,13 +89,13 @@ log1p = _unary("log1p", "log(1 + x), precise for small x.", lambda x: reciprocal
 log2 = _unary("log2", "Logarithm to base 2.", lambda x: reciprocal(x * float(np.log(2))))
 log10 = _unary("log10", "Logarithm to base 10.", lambda x: reciprocal(x * float(np.log(10))))
 sin = _unary("sin", "Sine of an angle in radians.", lambda x: cos(x))
-cos = _unary("cos", "Cosine of an angle in radians.", lambda x: -sin(x))
+cos: Op = _unary("cos", "Cosine of an angle in radians.", lambda x: -sin(x))
 tan = _unary("tan", "Tangent of an angle in radians.", slope_of_result=lambda y: y * y + 1)
 arcsin = _unary("arcsin", "Inverse sine, in radians.", lambda x: rsqrt((1 - x) * (1 + x)))
 arccos = _unary("arccos", "Inverse cosine, in radians.", lambda x: -rsqrt((1 - x) * (1 + x)))
 arctan = _unary("arctan", "Inverse tangent, in radians.", lambda x: reciprocal(x * x + 1))
 sinh = _unary("sinh", "Hyperbolic sine.", lambda x: cosh(x))
-cosh = _unary("cosh", "Hyperbolic cosine.", lambda x: sinh(x))
+cosh: Op = _unary("cosh", "Hyperbolic cosine.", lambda x: sinh(x))
 arcsinh = _unary("arcsinh", "Inverse hyperbolic sine.", lambda x: rsqrt(x * x + 1))
 arccosh = _unary("arccosh", "Inverse hyperbolic cosine.", lambda x: rsqrt((x - 1) * (x + 1)))
 arctanh = _unary("arctanh", "Inverse hyperbolic tangent.", lambda x: reciprocal((1 - x) * (1 + x)))
@@ -111,10 +116,10 @@ def _arithmetic_unary(name, doc, kernel, slope=None):
     return _op(name, doc, function)
 
 
-negative = _arithmetic_unary("negative", "-x.", kernels.negative, lambda x, dy: negative(dy))
+negative: Op = _arithmetic_unary("negative", "-x.", kernels.negative, lambda x, dy: negative(dy))
 absolute = _arithmetic_unary("absolute", "|x|.", kernels.absolute, lambda x, dy: dy * sign(x))
 square = _arithmetic_unary("square", "x * x.", kernels.square, lambda x, dy: dy * (x * 2))
-sign = _arithmetic_unary("sign", "-1, 0 or 1 by the sign of x.", kernels.sign)
+sign: Op = _arithmetic_unary("sign", "-1, 0 or 1 by the sign of x.", kernels.sign)
 abs = absolute
 
 
@@ -284,7 +289,7 @@ subtract = _binary("subtract", "x1 - x2.", lambda a, b, dy: dy, lambda a, b, dy:
 multiply = _binary("multiply", "x1 * x2.", lambda a, b, dy: dy * b, lambda a, b, dy: dy * a)
 divide = _binary("divide", "x1 / x2; integers become floats.",
                  lambda a, b, dy: dy / b, lambda a, b, dy: -(dy * a) / (b * b), floating=True)
-divide_no_nan = _binary("divide_no_nan", "x1 / x2, and 0 where x2 is 0.", lambda a, b, dy: divide_no_nan(dy, b),
+divide_no_nan: Op = _binary("divide_no_nan", "x1 / x2, and 0 where x2 is 0.", lambda a, b, dy: divide_no_nan(dy, b),
                         lambda a, b, dy: -divide_no_nan(dy * a, b * b), floating=True)
 maximum = _binary("maximum", "The larger of two; NaN where either is. Equal ones share the gradient.",
                   lambda a, b, dy: dy * _share(a, b), lambda a, b, dy: dy * _share(b, a))

@@ -226,6 +226,6 @@ def diff(a, n=1, axis=-1):
     axis = normalize_axis(axis, a.ndim)
     lead = (slice(None),) * axis
     for _ in range(n):
-        later, earlier = a[(*lead, slice(1, None))], a[(*lead, slice(None, -1))]
+        later, earlier = a[lead + (slice(1, None),)], a[lead + (slice(None, -1),)]
         a = ops.not_equal(later, earlier) if a.dtype == "bool" else later - earlier
     return a

@@ -63,8 +63,8 @@ def get(identifier) -> Optimizer | None:
     if isinstance(identifier, dict):
         found = deserialize(identifier)
     elif isinstance(identifier, str):
-        found = _METHODS.get(identifier.lower()) or registry.get_registered_object(identifier)
-        found = found() if isinstance(found, type) else found
+        known = _METHODS.get(identifier.lower()) or registry.get_registered_object(identifier)
+        found = known() if isinstance(known, type) else known
     else:
         found = identifier
     if isinstance(found, Optimizer):

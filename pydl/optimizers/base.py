@@ -43,6 +43,7 @@ class Optimizer:
     """
 
     built = False  # until __init__ has run
+    _variables: list[Variable]
 
     def __init__(self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None, global_clipnorm=None,
                  use_ema=False, ema_momentum=0.99, ema_overwrite_frequency=None, loss_scale_factor=None,
@@ -339,11 +340,12 @@ class Optimizer:
     def _run_rule(self, updates, every) -> None:
         """Calls `update_step` for each variable. With accumulation it runs in every call, and is undone in those that
         only accumulate: a recorded program has no branches."""
-        touched = saved = ()
+        touched: list[Variable] = []
+        saved: list[Tensor] = []
         if every > 1:
             fixed = [self._iterations, self._learning_rate, *self._accumulated, *getattr(self, "_averages", ())]
-            fixed = {id(v) for v in fixed}
-            touched = [v for u in updates for v in u.variables] + [v for v in self._variables if id(v) not in fixed]
+            ids = {id(v) for v in fixed}
+            touched = [v for u in updates for v in u.variables] + [v for v in self._variables if id(v) not in ids]
             saved = launch.save(touched)
         for u in updates:
             u.decay_weights()

@@ -174,9 +174,8 @@ def load_weights(model, filepath, skip_mismatch=False, by_name=False) -> None:
         raise FileNotFoundError(f"No weights file at {filepath}.")
     if by_name:
         raise ValueError("by_name=True is only supported by the legacy HDF5 format of Keras 2.")
+    source: Path | io.BytesIO = path
     if zipfile.is_zipfile(path):
         source = io.BytesIO(_read_parts(path, ("model.weights.h5",))["model.weights.h5"])
-    else:
-        source = path
     with _open_weights(source, filepath) as file:
         load_state(model, file, skip_mismatch=skip_mismatch)

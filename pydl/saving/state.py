@@ -96,7 +96,8 @@ def load_state(obj, file, skip_mismatch=False, root="") -> None:
                    if (full := "/".join(p for p in (root, "layers", name, "vars") if p)) not in known
                    and len(file.get(full, ()))]
         if unknown and not skip_mismatch:
-            raise ValueError(f"The weights file holds weights of {', '.join(unknown)}, for which the model has no layer.")
+            raise ValueError(f"The weights file holds weights of {', '.join(unknown)}, for which the model has no"
+                             " layer.")
     except Exception:
         for variable, value in before:
             variable.assign(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from cases.normalization import along, np_group, np_standardize
 from harness import LayerCase, integers, normal, uniform
 
