@@ -152,3 +152,43 @@ def test_no_grad_leaves_no_nodes():
     w = variable(2.0)
     with pydl.no_grad():
         assert (w * w).node is None
+
+
+def test_gradients_of_a_shared_penalised_kernel_are_added_in_place():
+    rng = np.random.default_rng(0)
+    w, x = variable(rng.normal(size=(3, 3))), Tensor(rng.normal(size=(4, 3)))
+
+    def loss():
+        hidden = ops.dense(ops.dense(x, w, activation="tanh"), w)
+        return ops.sum(ops.square(hidden)) + ops.l1_l2_penalty(w, l2=0.3)
+
+    got = {}
+
+    def record(_):
+        with pydl.GradientTape() as tape:
+            y = loss()
+        return tape.gradient(y, w)
+
+    function = pydl.function(record)
+    got["recorded"] = function(np.zeros(1)).numpy()
+    kernels = [kernel for _, kernel, _ in function.captures[0].program.profile()]
+    assert kernels.count("matmul_accumulate") == 2  # onto the penalty's gradient, then onto that
+    with pydl.GradientTape(persistent=True) as tape:
+        y = loss()
+    got["first"], got["again"] = tape.gradient(y, w).numpy(), tape.gradient(y, w).numpy()
+    step = 1e-6 * rng.normal(size=w.shape)
+    before = w.numpy()
+    w.assign(before + step)
+    plus = float(loss())
+    w.assign(before - step)
+    numeric = (plus - float(loss())) / 2
+    for name, gradient in got.items():
+        np.testing.assert_allclose(np.sum(gradient * step), numeric, rtol=1e-6, err_msg=name)
+
+
+def test_a_gradient_handed_to_two_places_is_not_changed_by_one_of_them():
+    w, x = variable(np.eye(2)), Tensor(np.ones((1, 2)))
+    with pydl.GradientTape() as tape:
+        a, b = w + 0.0, w + 0.0
+        y = ops.sum(ops.dense(x, a)) + ops.sum(ops.dense(x, b)) + ops.sum(a + b)
+    np.testing.assert_array_equal(tape.gradient(y, w).numpy(), np.full((2, 2), 4.0))
