@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import pydl as keras
+from bench.frameworks._script import model
 from bench.workloads import NETS, data
 from pydl import ops
 
@@ -51,31 +52,11 @@ def batch_norm(shape):
     return _replay(step, x)
 
 
-def model(net):
-    shape = NETS[net]
-    layers = [keras.Input((shape["features"],))]
-    l2 = keras.regularizers.L2(shape["l2"]) if shape["l2"] else None
-    for units in shape["hidden"]:
-        if shape["batch_norm"]:
-            layers += [keras.layers.Dense(units, use_bias=False), keras.layers.BatchNormalization(),
-                       keras.layers.Activation("relu")]
-        else:
-            layers.append(keras.layers.Dense(units, activation="relu", kernel_regularizer=l2))
-        if shape["dropout"]:
-            layers.append(keras.layers.Dropout(shape["dropout"]))
-    binary = shape["outputs"] == 1
-    layers.append(keras.layers.Dense(shape["outputs"], activation="sigmoid" if binary else "softmax"))
-    net = keras.Sequential(layers)
-    net.compile(optimizer="adam", loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
-                metrics=["accuracy"])
-    return net
-
-
 def train(net, batch):
     """`fit` itself with its progress bar, on arrays in memory: one call is an epoch."""
     steps = 4000 if net == "tiny" else 100
     x, y = data(net, steps * batch)
-    m = model(net)
+    m = model(keras, net)
 
     def epoch():
         m.fit(x, y, batch_size=batch, epochs=1, verbose=1)
@@ -84,6 +65,6 @@ def train(net, batch):
 
 
 def predict(net):
-    m = model(net)
+    m = model(keras, net)
     x = np.random.default_rng(0).random((1, NETS[net]["features"]), np.float32)
     return lambda: m.predict_on_batch(x), 1
