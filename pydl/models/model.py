@@ -64,7 +64,7 @@ class Model(Trainer, Layer):
         """The layers at the top level of the model."""
         if self._graph is not None:
             return list(self._graph_layers)
-        return [layer for layer in self._own_layers() if not isinstance(layer, Trainer) or True]
+        return self._own_layers()
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name or position. Raises ValueError when there is none."""
