@@ -102,7 +102,7 @@ class Trainer(_Layer):
         self._loss_tracker = metrics_module.Mean(name="loss")
         self._compile_config = {"optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
                                 "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,
-                                "steps_per_execution": steps_per_execution, "jit_compile": self.jit_compile}
+                                "steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
         self.stop_training = False
         self.compiled = True
         self._forget_programs()
