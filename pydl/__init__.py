@@ -17,6 +17,7 @@ from pydl import (  # noqa: E402
     backend,
     callbacks,
     constraints,
+    dtype_policies,
     initializers,
     layers,
     losses,
@@ -26,18 +27,35 @@ from pydl import (  # noqa: E402
     random,
     regularizers,
 )
+from pydl.dtype_policies import DTypePolicy, FloatDTypePolicy  # noqa: E402
+from pydl.initializers import Initializer  # noqa: E402
 from pydl.layers.base import InputSpec, Layer  # noqa: E402
 from pydl.layers.core import Input  # noqa: E402
+from pydl.losses import Loss  # noqa: E402
+from pydl.metrics import Metric  # noqa: E402
 from pydl.models import Functional, Model, Sequential  # noqa: E402
+from pydl.optimizers import Optimizer  # noqa: E402
+from pydl.regularizers import Regularizer  # noqa: E402
+
+# Keras has them in `config` too, which stands below the policies.
+config.dtype_policy = dtype_policies.dtype_policy  # type: ignore[attr-defined]
+config.set_dtype_policy = dtype_policies.set_dtype_policy  # type: ignore[attr-defined]
+
+
+def version() -> str:
+    """The version of pydl."""
+    return __version__
+
 
 __all__ = [
-    "Functional", "GradientTape", "Input", "InputSpec", "KerasTensor", "Layer", "Model", "RecordedFunction",
-    "RecordingError", "Sequential", "Tensor", "Variable", "__version__", "activations", "autograd", "backend",
-    "callbacks", "config", "constraints", "function", "grad", "initializers", "layers", "losses", "metrics", "models",
-    "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "tree",
+    "DTypePolicy", "FloatDTypePolicy", "Functional", "GradientTape", "Initializer", "Input", "InputSpec",
+    "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "RecordedFunction", "RecordingError",
+    "Regularizer", "Sequential", "Tensor", "Variable", "__version__", "activations", "autograd", "backend",
+    "callbacks", "config", "constraints", "dtype_policies", "function", "grad", "initializers", "layers", "losses",
+    "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "tree", "version",
 ]
 
-_LATE = ("applications", "datasets", "preprocessing", "saving", "utils")
+_LATE = ("datasets", "preprocessing", "saving", "utils")
 
 
 def __getattr__(name):

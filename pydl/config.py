@@ -10,6 +10,7 @@ _floatx = "float32"
 _epsilon = 1e-7
 _image_data_format = "channels_last"
 _structure = 0
+_interactive_logging = True
 
 
 def floatx() -> str:
@@ -40,11 +41,11 @@ def image_data_format() -> str:
     return _image_data_format
 
 
-def set_image_data_format(value: str) -> None:
+def set_image_data_format(data_format: str) -> None:
     global _image_data_format
-    if value not in ("channels_last", "channels_first"):
-        raise ValueError(f"Unknown data format: {value}. Expected 'channels_last' or 'channels_first'.")
-    _image_data_format = value
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(f"Unknown data format: {data_format}. Expected 'channels_last' or 'channels_first'.")
+    _image_data_format = data_format
 
 
 def backend() -> str:
@@ -89,6 +90,28 @@ def disable_traceback_filtering() -> None:
 
 def enable_traceback_filtering() -> None:
     """Accepted for Keras scripts: pydl never filters tracebacks."""
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """False: pydl never filters tracebacks."""
+    return False
+
+
+def enable_interactive_logging() -> None:
+    """Progress bars are drawn (`verbose="auto"` means 1). The default."""
+    global _interactive_logging
+    _interactive_logging = True
+
+
+def disable_interactive_logging() -> None:
+    """`verbose="auto"` means 2, one line per epoch."""
+    global _interactive_logging
+    _interactive_logging = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether `verbose="auto"` draws progress bars."""
+    return _interactive_logging
 
 
 def show() -> str:

@@ -17,10 +17,12 @@ class Progbar:
         verbose: 1 bar, 2 one line at the end, 0 silent.
         interval: seconds between two redraws; steps in between cost next to nothing.
         stateful_metrics: names of values shown as they are; others are averaged over the steps.
+        stateless_metrics: accepted; those are the ones averaged.
         unit_name: what a step is called.
     """
 
-    def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, unit_name="step"):
+    def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, stateless_metrics=None,
+                 unit_name="step"):
         self.target = target
         self.width = width
         self.verbose = verbose

@@ -29,7 +29,7 @@ class KerasTensor(Operators["KerasTensor"]):
         index: which output of the node.
     """
 
-    def __init__(self, shape, dtype="float32", name=None, sparse=False, ragged=False, record_history=True):
+    def __init__(self, shape, dtype="float32", sparse=False, ragged=False, record_history=True, name=None):
         self.shape = tuple(None if d is None else int(d) for d in shape)
         self.dtype = standardize_dtype(dtype)
         self.name = name or f"keras_tensor_{next(_count)}"

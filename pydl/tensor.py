@@ -245,7 +245,7 @@ class Variable(Tensor):
                  "overwrite_with_gradient", "aggregation", "_owner", "__dict__")
 
     def __init__(self, initializer, shape=None, dtype=None, trainable=True, autocast=True, aggregation="none",
-                 synchronization="auto", name=None, regularizer=None, constraint=None):
+                 synchronization="auto", name=None, layout=None, regularizer=None, constraint=None):
         with paused_recording():
             array = _initial_value(initializer, shape, dtype)
         super().__init__(array)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["assert_same_structure", "flatten", "is_nested", "map_structure", "pack_sequence_as"]
+__all__ = ["assert_same_structure", "flatten", "flatten_with_path", "is_nested", "lists_to_tuples", "map_structure",
+           "pack_sequence_as"]
 
 
 def is_nested(structure) -> bool:
@@ -39,18 +40,40 @@ def flatten(structure) -> list:
     return [leaf for child in _children(structure) for leaf in flatten(child)]
 
 
-def map_structure(func, *structures):
+def flatten_with_path(structure) -> list:
+    """(path, leaf) pairs from left to right; a path is the tuple of keys and positions that lead to the leaf."""
+    if not is_nested(structure):
+        return [((), structure)]
+    keys = _keys(structure) if isinstance(structure, dict) else range(len(structure))
+    return [((key, *path), leaf) for key, child in zip(keys, _children(structure))
+            for path, leaf in flatten_with_path(child)]
+
+
+def lists_to_tuples(structure):
+    """The structure with a tuple in place of every list."""
+    if not is_nested(structure):
+        return structure
+    children = [lists_to_tuples(child) for child in _children(structure)]
+    return tuple(children) if isinstance(structure, list) else _like(structure, children)
+
+
+def map_structure(func, *structures, none_is_leaf=True):
     """Applies `func` leaf by leaf to structures of one form and returns the results in that form.
+
+    With `none_is_leaf=False` a place where the first structure has None stays None.
 
     Raises:
         ValueError: when the structures differ.
     """
     first = structures[0]
+    if first is None and not none_is_leaf:
+        return None
     if not is_nested(first):
         return func(*structures)
     for other in structures[1:]:
         _check_same_level(first, other)
-    return _like(first, [map_structure(func, *parts) for parts in zip(*map(_children, structures))])
+    levels = zip(*map(_children, structures))
+    return _like(first, [map_structure(func, *parts, none_is_leaf=none_is_leaf) for parts in levels])
 
 
 def pack_sequence_as(structure, flat_sequence):
@@ -62,8 +85,8 @@ def pack_sequence_as(structure, flat_sequence):
     return packed
 
 
-def assert_same_structure(a, b) -> None:
-    """Raises ValueError when the structures differ."""
+def assert_same_structure(a, b, check_types=None) -> None:
+    """Raises ValueError when the structures differ; `check_types` is accepted."""
     if is_nested(a) or is_nested(b):
         _check_same_level(a, b)
         for x, y in zip(_children(a), _children(b)):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"_core"},
     {"config", "progbar", "tree"},
-    {"autograd", "lookup", "operators", "registry", "symbolic", "tensor"},
+    {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tensor"},
     {"ops", "program"},
     {"random"},
     {"activations", "backend", "constraints", "initializers", "regularizers"},
@@ -25,6 +25,7 @@ FLOORS = [
     {"callbacks"},
     {"models"},
     {"utils"},
+    {"preprocessing"},
     {"datasets"},
     {"cli"},
 ]

@@ -9,6 +9,8 @@ import threading
 import numpy as np
 
 from pydl import _core, config, constraints, initializers, ops, regularizers, tree
+from pydl.dtype_policies import DTypePolicy
+from pydl.dtype_policies import serialize as serialize_policy
 from pydl.registry import auto_name, to_snake_case
 from pydl.symbolic import KerasTensor, SymbolicNode, infer, is_symbolic
 from pydl.tensor import Tensor, Variable, from_numpy, is_float_dtype, name_scope, standardize_dtype
@@ -311,8 +313,8 @@ class Layer:
     variable_dtype = compute_dtype = input_dtype = dtype
 
     @property
-    def dtype_policy(self) -> str:
-        return self._dtype
+    def dtype_policy(self) -> DTypePolicy:
+        return DTypePolicy(self._dtype)
 
     @property
     def path(self) -> str:
@@ -565,7 +567,7 @@ class Layer:
 
     def get_config(self) -> dict:
         """What `from_config` needs to make the layer again, without weights."""
-        base = {"name": self.name, "trainable": self.trainable, "dtype": _dtype_config(self._dtype)}
+        base = {"name": self.name, "trainable": self.trainable, "dtype": serialize_policy(self._dtype)}
         if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:
             # A class that writes no get_config: its arguments, if they are plain values.
             args, kwargs = self._init_arguments
@@ -716,5 +718,3 @@ def _dtype_name(dtype) -> str:
     return name
 
 
-def _dtype_config(name: str) -> dict:
-    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": name}, "registered_name": None}

@@ -13,8 +13,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     return saving.load_model(filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
 
 
-def save_model(model, filepath, overwrite=True, **kwargs):
+def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """Saves `model`; see `pydl.saving.save_model`."""
     from pydl import saving
 
-    saving.save_model(model, filepath, overwrite=overwrite, **kwargs)
+    saving.save_model(model, filepath, overwrite=overwrite, zipped=zipped, **kwargs)

@@ -220,17 +220,17 @@ class Model(Trainer, Layer):
         summary(self, line_length=line_length, positions=positions, print_fn=print_fn, expand_nested=expand_nested,
                 show_trainable=show_trainable, layer_range=layer_range)
 
-    def save(self, filepath, overwrite=True, **kwargs) -> None:
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Writes architecture, weights, optimizer state to a `.keras` file (atomically)."""
         from pydl import saving
 
-        saving.save_model(self, filepath, overwrite=overwrite, **kwargs)
+        saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
-    def save_weights(self, filepath, overwrite=True) -> None:
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None) -> None:
         """Writes the weights to a `.weights.h5` file (atomically)."""
         from pydl import saving
 
-        saving.save_weights(self, filepath, overwrite=overwrite)
+        saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """Reads weights written by `save_weights` or `save`, here or by Keras."""

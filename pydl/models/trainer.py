@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pydl import config, optimizers, tree
 from pydl import losses as losses_module
 from pydl import metrics as metrics_module
-from pydl import optimizers, tree
 from pydl.autograd import gradients, no_grad
 from pydl.callbacks import CallbackList, History
 from pydl.data.adapters import (
@@ -346,7 +346,7 @@ class Trainer(_Layer):
                 validation = make_data(vx, vy, vw, validation_steps)
             else:
                 validation = make_data(validation_data, steps=validation_steps)
-        verbose = 1 if verbose == "auto" else verbose
+        verbose = _verbosity(verbose)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, model=self, epochs=epochs,
                                      steps=steps, verbose=verbose, validation=validation is not None)
@@ -439,7 +439,7 @@ class Trainer(_Layer):
         self._assert_compiled("evaluate")
         data = make_data(x, y, sample_weight, steps)
         batch_size = _batch_size(batch_size)
-        verbose = 1 if verbose == "auto" else verbose
+        verbose = _verbosity(verbose)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, verbose=verbose,
                                      steps=_count_steps(data, batch_size, steps))
@@ -470,7 +470,7 @@ class Trainer(_Layer):
         """
         data = make_data(x, steps=steps)
         batch_size = _batch_size(batch_size)
-        verbose = 1 if verbose == "auto" else verbose
+        verbose = _verbosity(verbose)
         steps = _count_steps(data, batch_size, steps)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, steps=steps,
@@ -567,6 +567,12 @@ def _as_list(logs: dict):
 def _check_count(name: str, value, least: int) -> None:
     if value is not None and (not isinstance(value, (int, np.integer)) or value < least):
         raise ValueError(f"{name}={value!r}: expected an integer of at least {least}.")
+
+
+def _verbosity(verbose):
+    if verbose != "auto":
+        return verbose
+    return 1 if config.is_interactive_logging_enabled() else 2
 
 
 def _batch_size(batch_size) -> int:

@@ -152,8 +152,10 @@ def _open_weights(source, what):
         raise ValueError(f"{what} is not an HDF5 file: {error}") from error
 
 
-def save_weights(model, filepath, overwrite=True) -> None:
-    """Writes a model's weights to a `.weights.h5` file."""
+def save_weights(model, filepath, overwrite=True, max_shard_size=None) -> None:
+    """Writes a model's weights to one `.weights.h5` file; `max_shard_size` must stay None."""
+    if max_shard_size is not None:
+        raise ValueError(f"save_weights writes one file; expected max_shard_size=None, received {max_shard_size!r}.")
     if not str(filepath).endswith(".weights.h5"):
         raise ValueError("The filename must end in `.weights.h5`. Received:"
                          f" filepath={filepath}")

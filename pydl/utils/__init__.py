@@ -1,8 +1,37 @@
 """Helpers under Keras's names: files, arrays, progress bar, seeds."""
 
+from pydl.backend import is_keras_tensor, standardize_dtype
+from pydl.config import disable_interactive_logging, enable_interactive_logging, is_interactive_logging_enabled
+from pydl.data.pydataset import PyDataset
+from pydl.data.timeseries import timeseries_dataset_from_array
 from pydl.progbar import Progbar
-from pydl.utils.arrays import normalize, pad_sequences, to_categorical
+from pydl.registry import (
+    CustomObjectScope,
+    custom_object_scope,
+    deserialize_keras_object,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
+from pydl.utils.arrays import (
+    normalize,
+    pack_x_y_sample_weight,
+    pad_sequences,
+    to_categorical,
+    unpack_x_y_sample_weight,
+)
 from pydl.utils.files import get_file
 from pydl.utils.session import clear_session, set_random_seed
 
-__all__ = ["Progbar", "clear_session", "get_file", "normalize", "pad_sequences", "set_random_seed", "to_categorical"]
+Sequence = PyDataset
+
+__all__ = [
+    "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
+    "deserialize_keras_object", "disable_interactive_logging", "enable_interactive_logging", "get_custom_objects",
+    "get_file", "get_registered_name", "get_registered_object", "is_interactive_logging_enabled", "is_keras_tensor",
+    "normalize", "pack_x_y_sample_weight", "pad_sequences", "register_keras_serializable", "serialize_keras_object",
+    "set_random_seed", "standardize_dtype", "timeseries_dataset_from_array", "to_categorical",
+    "unpack_x_y_sample_weight",
+]

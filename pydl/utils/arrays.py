@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import ops
+from pydl.data.adapters import unpack
 from pydl.tensor import Tensor
 
 
@@ -100,3 +101,15 @@ def pad_sequences(sequences, maxlen: int | None = None, dtype="int32", padding: 
         start = maxlen - length if padding == "pre" else 0
         padded[position, start : start + length] = kept
     return padded
+
+
+def unpack_x_y_sample_weight(data):
+    """(x, y, sample_weight) of x, (x,), (x, y) or (x, y, sample_weight), with None for what is missing."""
+    return unpack(data)
+
+
+def pack_x_y_sample_weight(x, y=None, sample_weight=None):
+    """What a custom `train_step` unpacks again: x (in a tuple when it is a tuple or list), (x, y), or all three."""
+    if y is None:
+        return (x,) if isinstance(x, (tuple, list)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -1,0 +1,74 @@
+"""DTypePolicy: Keras's object for "which dtype a layer computes in". pydl computes in the dtype of the variables."""
+
+from __future__ import annotations
+
+from pydl import config
+from pydl.registry import builtin
+from pydl.tensor import standardize_dtype
+
+__all__ = ["DTypePolicy", "FloatDTypePolicy", "deserialize", "dtype_policy", "get", "serialize", "set_dtype_policy"]
+
+
+@builtin("keras")
+class DTypePolicy:
+    """The dtype of a layer's variables and computation.
+
+    Args:
+        name: "float32" or "float64"; `config.floatx()` by default.
+    """
+
+    def __init__(self, name=None):
+        self._name = standardize_dtype(name)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    compute_dtype = variable_dtype = name
+
+    def get_config(self) -> dict:
+        return {"name": self._name}
+
+    @classmethod
+    def from_config(cls, config) -> DTypePolicy:
+        return cls(**config)
+
+    def __eq__(self, other):
+        return self._name == getattr(other, "name", other)
+
+    def __hash__(self):
+        return hash(self._name)
+
+    def __repr__(self):
+        return f'<DTypePolicy "{self._name}">'
+
+
+FloatDTypePolicy = DTypePolicy
+
+
+def get(identifier) -> DTypePolicy:
+    """The policy of a dtype name, a policy, or the config of one; the default policy for None."""
+    if isinstance(identifier, DTypePolicy):
+        return identifier
+    return deserialize(identifier) if isinstance(identifier, dict) else DTypePolicy(identifier)
+
+
+def serialize(dtype_policy) -> dict:
+    """The plain form of a policy, as configs of layers hold it."""
+    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": get(dtype_policy).name},
+            "registered_name": None}
+
+
+def deserialize(config, custom_objects=None) -> DTypePolicy:
+    """The inverse of `serialize`."""
+    return DTypePolicy(**config["config"])
+
+
+def dtype_policy() -> DTypePolicy:
+    """The policy of layers made without `dtype`."""
+    return DTypePolicy(config.floatx())
+
+
+def set_dtype_policy(policy) -> None:
+    """Sets the policy of layers made from now on, and with it `config.floatx()`."""
+    config.set_floatx(get(policy).name)
