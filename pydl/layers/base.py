@@ -217,7 +217,7 @@ class Layer:
                     visit(item)
 
         for key, value in self.__dict__.items():
-            if key not in _NOT_STATE:
+            if isinstance(value, (Layer, list, tuple, dict)) and key not in _NOT_STATE:
                 visit(value)
         return found
 

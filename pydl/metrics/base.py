@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydl import initializers, ops, registry
+from pydl import initializers, registry
 from pydl.tensor import Variable, name_scope, standardize_dtype
 
 
@@ -53,7 +53,7 @@ class Metric:
     def reset_state(self) -> None:
         """Sets all state to zero; called at the start of every epoch and evaluation."""
         for variable in self.variables:
-            variable.assign(ops.zeros(variable.shape, dtype=variable.dtype))
+            variable.assign(0)
 
     def update_state(self, *args, **kwargs):
         """Takes a batch into account."""
