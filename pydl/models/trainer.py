@@ -444,7 +444,7 @@ class Trainer(_Layer):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, verbose=verbose,
                                      steps=_count_steps(data, batch_size, steps))
         logs = self._evaluate(data, batch_size, steps, callbacks)
-        return logs if return_dict else _as_list(logs)
+        return logs if return_dict else _as_list(logs, self.metrics_names)
 
     def _evaluate(self, data, batch_size, steps, callbacks) -> dict:
         steps = _count_steps(data, batch_size, steps)
@@ -511,13 +511,13 @@ class Trainer(_Layer):
                 raise ValueError("Arguments `sample_weight` and `class_weight` cannot be specified at the same time.")
             sample_weight = class_weights_to_samples(y, class_weight)
         logs = _as_floats(self._call_step("train", ArrayData(x, y, sample_weight).structure))
-        return logs if return_dict else _as_list(logs)
+        return logs if return_dict else _as_list(logs, self.metrics_names)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics of one batch (a list, or a dict)."""
         self._assert_compiled("test_on_batch")
         logs = _as_floats(self._call_step("test", ArrayData(x, y, sample_weight).structure))
-        return logs if return_dict else _as_list(logs)
+        return logs if return_dict else _as_list(logs, self.metrics_names)
 
     def predict_on_batch(self, x):
         """Outputs for one batch, as NumPy array(s)."""
@@ -559,8 +559,9 @@ def _as_floats(logs) -> dict:
     return {k: float(v) if np.ndim(v) == 0 else np.array(v) for k, v in logs.items()}
 
 
-def _as_list(logs: dict):
-    values = list(logs.values())
+def _as_list(logs: dict, names: list[str]):
+    """The values in Keras's order: those of `names`, then the others sorted; the only value by itself."""
+    values = [logs[name] for name in names if name in logs] + [logs[name] for name in sorted(logs) if name not in names]
     return values[0] if len(values) == 1 else values
 
 
