@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ from pydl import cli
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "pydl", *arguments], capture_output=True, text=True, timeout=300)
+    # `-m` looks into the working directory first: that of the package under test, not that of the sources.
+    return subprocess.run([sys.executable, "-m", "pydl", *arguments], capture_output=True, text=True, timeout=300,
+                          cwd=Path(pydl.__file__).parent.parent)
 
 
 def test_info_in_a_process_of_its_own():

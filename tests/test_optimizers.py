@@ -1,5 +1,8 @@
 """Optimizers: every rule against its transcription (tests/cases/optimizers.py) over 50 steps, and what surrounds it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -420,3 +423,9 @@ def test_global_norm_and_all_finite():
             array.flat[at] = bad
             assert not bool(launch.all_finite(tensors))
             array.flat[at] = before
+
+
+def test_blocks_of_reductions_are_those_of_the_kernels():
+    """With a smaller block Python would make more partial sums than kernels fill, with a larger one too few."""
+    header = Path(__file__).resolve().parent.parent / "csrc" / "kernels" / "multi_tensor.h"
+    assert re.search(r"update_grain = (\d+);", header.read_text(encoding="utf-8"))[1] == str(launch._BLOCK)

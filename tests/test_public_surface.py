@@ -110,7 +110,8 @@ def test_interactive_logging(capsys):
 
 def test_pack_and_unpack():
     pack, unpack = keras.utils.pack_x_y_sample_weight, keras.utils.unpack_x_y_sample_weight
-    assert unpack(pack(1)) == (1, None, None) and unpack(pack(1, 2)) == (1, 2, None) and unpack(pack(1, 2, 3)) == (1, 2, 3)
+    assert unpack(pack(1)) == (1, None, None)
+    assert unpack(pack(1, 2)) == (1, 2, None) and unpack(pack(1, 2, 3)) == (1, 2, 3)
     assert pack((1, 2)) == ((1, 2),)
 
 

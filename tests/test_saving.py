@@ -227,7 +227,7 @@ while True:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for delay in (0.01, 0.04):
         child = subprocess.Popen([sys.executable, "-c", script, *map(str, files)], stdout=subprocess.PIPE,
-                                 env=environment)
+                                 env=environment, cwd=tmp_path)  # not the sources
         assert child.stdout.readline() == b"go\n"
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(delay)

@@ -14,7 +14,7 @@ from pydl.tensor import Tensor, empty
 
 __all__ = ["ewma", "l1_l2_penalty"]
 
-_BLOCK = 16384  # update_grain of csrc/kernels/optimizer.h: reductions leave one partial sum per block
+_BLOCK = 16384  # update_grain of csrc/kernels/multi_tensor.h: reductions leave one partial sum per block
 
 
 class Update:
