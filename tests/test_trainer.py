@@ -116,6 +116,25 @@ def test_every_form_of_data_trains_to_the_same_bits():
     assert_same_bits(want, fit_bits(endless(), steps_per_epoch=2))
 
 
+class Foreign:
+    """A tensor of another library: it turns itself into an array, and can be iterated over."""
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype=dtype)
+
+    def __iter__(self):
+        return iter(self.values)
+
+
+def test_tensors_of_other_libraries_are_arrays():
+    assert_same_bits(fit_bits(), fit_bits((Foreign(X), Foreign(Y))))
+    batches = iter([[Foreign(X[:32]), Foreign(Y[:32])], [Foreign(X[32:]), Foreign(Y[32:])]])  # lists, as DataLoader's
+    assert_same_bits(fit_bits(epochs=1), fit_bits(batches, epochs=1))
+
+
 def test_sequences_hear_of_epoch_ends():
     data = Batches()
     regression().fit(data, epochs=3, verbose=0)
@@ -569,6 +588,33 @@ def test_a_custom_train_step_runs_recorded():
 
     custom(counted)().fit(X, Y, batch_size=10, epochs=3, verbose=0)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_step_without_targets_receives_x_itself(eagerly):
+    """As in Keras: `fit(x)` of an autoencoder hands over x, not (x,)."""
+
+    class Autoencoder(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.decoder = layers.Dense(2), layers.Dense(4)
+            self.tracker = keras.metrics.Mean(name="loss")
+
+        def call(self, x):
+            return self.decoder(self.encoder(x))
+
+        def train_step(self, data):
+            with keras.GradientTape() as tape:
+                loss = ops.mean((self(data) - data) ** 2)
+            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            self.tracker.update_state(loss)
+            return {"loss": self.tracker.result()}
+
+    model = Autoencoder()
+    model.compile("adam", run_eagerly=eagerly)
+    losses = model.fit(X, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert model.predict(X, verbose=0).shape == X.shape
 
 
 def test_a_custom_test_step():

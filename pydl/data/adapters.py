@@ -194,8 +194,8 @@ class BatchData:
 def make_data(x, y=None, sample_weight=None, steps=None):
     """`ArrayData` for arrays (structures of them), `BatchData` for everything that yields batches."""
     leaf = tree.flatten(x)[0] if tree.is_nested(x) and tree.flatten(x) else x
-    is_array = (isinstance(leaf, (np.ndarray, np.generic, Tensor, int, float, bool, str)) or hasattr(leaf, "to_numpy")
-                or hasattr(leaf, "toarray") or tree.is_nested(x))
+    is_array = (isinstance(leaf, (np.ndarray, np.generic, Tensor, int, float, bool, str)) or tree.is_nested(x)
+                or any(hasattr(leaf, name) for name in ("__array__", "to_numpy", "toarray")))  # torch, pandas, scipy
     if is_array:
         return ArrayData(x, y, sample_weight)
     if y is not None or sample_weight is not None:

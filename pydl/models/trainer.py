@@ -330,7 +330,7 @@ class Trainer(_Layer):
             _check_count("validation_freq", validation_freq, 1)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
-        if class_weight is not None and sample_weight is None and y is not None or class_weight and y is not None:
+        if class_weight is not None and y is not None:
             sample_weight = class_weights_to_samples(y, class_weight, sample_weight)
         data = make_data(x, y, sample_weight, steps_per_epoch)
         if isinstance(data, BatchData) and class_weight is not None:
@@ -539,12 +539,14 @@ def _warn_of_few(done: int, steps: int) -> None:
 
 
 def _drop_missing(step):
-    """`step` on (x, y, sample_weight) with trailing None left out, as users unpack them."""
+    """`step` on (x, y, sample_weight) with trailing None left out, as users unpack them: (x, y), or x by itself."""
 
     def call(x, y, sample_weight):
         if sample_weight is not None:
             return step((x, y, sample_weight))
-        return step((x, y) if y is not None else (x,))
+        if y is not None:
+            return step((x, y))
+        return step((x,) if isinstance(x, (list, tuple)) else x)
 
     return call
 
