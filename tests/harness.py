@@ -335,7 +335,8 @@ def layer_gradients(layer, inputs, seeds=None, training=False):
     if y.data.dtype.kind != "f" or not wanted:
         return y, []
     seeds = np.ones(y.shape, y.dtype) if seeds is None else seeds
-    return y, pydl.autograd.gradients([y], wanted, [seeds])
+    with pydl.no_grad():  # the fused gradients; the composed ones are for second derivatives
+        return y, pydl.autograd.gradients([y], wanted, [seeds])
 
 
 def check_layer_threads(case) -> None:
