@@ -1,5 +1,6 @@
 """pydl: deep learning on CPUs. `import pydl as keras` runs a script that was written for Keras 3."""
 
+import functools
 import importlib
 
 from pydl import autograd, config, ops, tree
@@ -67,3 +68,8 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*__all__, *_LATE])
+
+
+for _room in (activations, backend, callbacks, constraints, initializers, layers, losses, metrics, models, ops,
+              optimizers, optimizers.schedules, random, regularizers):
+    _room.__dir__ = functools.partial(sorted, _room.__all__)  # tab completion shows public names

@@ -211,17 +211,24 @@ _names = _Names()
 
 
 class name_scope:
-    """Context: variables created inside get `name/` in front of their path."""
+    """Context: variables created inside get `name/` in front of their path.
 
-    def __init__(self, name: str):
+    Args:
+        name: of the scope; a whole path with `absolute=True`.
+        absolute: forget the scopes outside.
+    """
+
+    def __init__(self, name: str, absolute: bool = False):
         self.name = name
+        self._absolute = absolute
 
     def __enter__(self):
-        _names.stack.append(self.name)
+        self._before = _names.stack
+        _names.stack = [self.name] if self._absolute else [*self._before, self.name]
         return self
 
     def __exit__(self, *_):
-        _names.stack.pop()
+        _names.stack = self._before
 
 
 def current_path() -> str:

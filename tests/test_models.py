@@ -69,7 +69,7 @@ def test_sequential_add_and_pop():
 
 
 def test_sequential_refuses():
-    with pytest.raises(TypeError, match="Only instances of `keras.Layer`"):
+    with pytest.raises(ValueError, match="Only instances of `keras.Layer`"):
         keras.Sequential([3])
     with pytest.raises(ValueError, match="unique names.*'same'"):
         keras.Sequential([layers.Dense(1, name="same"), layers.Dense(1, name="same")])

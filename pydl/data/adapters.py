@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from pydl import config, tree
@@ -50,7 +52,7 @@ def to_arrays(structure, what: str):
                                  f" First element: {array.flat[0]!r}") from None
         if array.dtype.kind == "f" and array.dtype != config.floatx():
             array = array.astype(config.floatx())
-        if array.dtype.kind not in "fiubUS":
+        if array.dtype.kind not in "fiub":
             raise ValueError(f"`{what}` has dtype {array.dtype}; expected numbers or bools.")
         if array.dtype.kind in "iu" and array.dtype.itemsize != 4 and array.dtype not in (np.int64, np.uint8):
             array = array.astype("int64" if array.dtype in (np.uint32, np.uint64) else "int32")
@@ -161,7 +163,7 @@ class BatchData:
         """Iterates over (x, y, sample_weight) of arrays."""
         if self.is_sequence:
             count = self.known_length()
-            order = np.random.permutation(count) if shuffle and count is not None else range(count or 0)
+            order = itertools.count() if count is None else np.random.permutation(count) if shuffle else range(count)
             iterator = (self.source[int(i)] for i in order)
         else:
             iterator = self.source if self.is_generator else iter(self.source)

@@ -12,11 +12,14 @@ if TYPE_CHECKING:  # the names are gathered at run time, where a type checker do
 from pydl.registry import deserialize_keras_object as _deserialize
 from pydl.registry import serialize_keras_object as _serialize
 
+__all__ = ["deserialize", "serialize"]
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         _loaded = importlib.import_module(f"{__name__}.{_module.name}")
         for _name in getattr(_loaded, "__all__", ()):
             globals()[_name] = getattr(_loaded, _name)
+            __all__.append(_name)
+del importlib, pkgutil
 
 
 def serialize(layer) -> dict:

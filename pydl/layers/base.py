@@ -185,8 +185,7 @@ class Layer:
         dtype = standardize_dtype(dtype or self._dtype)
         if initializer is None:
             initializer = "glorot_uniform" if is_float_dtype(dtype) else "zeros"
-        path = self._path or self.name
-        with _Path(path):
+        with name_scope(self._path or self.name, absolute=self._path is not None):
             variable = Variable(initializers.get(initializer), shape=tuple(shape or ()), dtype=dtype,
                                 trainable=trainable, name=name, regularizer=regularizers.get(regularizer),
                                 constraint=constraints.get(constraint))
@@ -246,10 +245,9 @@ class Layer:
 
     @property
     def variables(self) -> list[Variable]:
-        """All variables, metrics' and random generators' included."""
+        """Weights and the states of random generators; those of metrics are in `metrics_variables`."""
         return _unique([v for layer in self._flatten_layers()
-                        for v in layer._variables + layer._own_seed_variables()]
-                       + [v for m in self.metrics for v in m.variables])
+                        for v in layer._variables + layer._own_seed_variables()])
 
     @property
     def weights(self) -> list[Variable]:
@@ -340,6 +338,11 @@ class Layer:
         for v, a in zip(variables, arrays):
             v.assign(a)
 
+    def zero_grad(self) -> None:
+        """Forgets the gradients that `backward()` has added up in the `.grad` of the trainable variables."""
+        for v in self.trainable_weights:
+            v.grad = None
+
     def count_params(self) -> int:
         if not self.built:
             raise ValueError(f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built."
@@ -383,8 +386,9 @@ class Layer:
         args = tuple(self._convert(a) for a in args)
         kwargs = {k: self._convert(v) if k not in ("training", "mask") else v for k, v in kwargs.items()}
         self._check_input(args, kwargs)
-        with _Path(self.name) as path:
+        with _Path(self._path or self.name, absolute=self._path is not None) as path:
             if not self.built:
+                self._check_given(args, kwargs)
                 try:
                     self._maybe_build(path.full, args, kwargs)
                 except (TypeError, ValueError) as error:
@@ -455,6 +459,15 @@ class Layer:
                 which = "" if len(specs) == 1 else f" {i}"
                 raise ValueError(f'Input{which} of layer "{self.name}" is incompatible with the layer: {problem}.'
                                  f" Full shape received: {tuple(x.shape)}")
+
+    def _check_given(self, args, kwargs) -> None:
+        """A layer that is yet to be built needs an array to take shapes from."""
+        if "inputs" in _call_parameters(self) and not any(_is_tensor(x) for x in tree.flatten([args, kwargs])):
+            if not args and not kwargs:
+                raise TypeError(f"Layer '{self.name}' was called without inputs.")
+            received = args[0] if args else next(iter(kwargs.values()))
+            raise ValueError(f"Layer '{self.name}' expected an array or tensor; received {received!r} (of type"
+                             f" {type(received).__name__}).")
 
     def _maybe_build(self, path: str, args, kwargs) -> None:
         object.__setattr__(self, "_path", path)

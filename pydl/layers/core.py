@@ -39,7 +39,9 @@ class InputLayer(Layer):
         if batch_shape is None:
             if shape is None:
                 raise ValueError("You must pass a `shape` argument.")
-            shape = (shape,) if isinstance(shape, int) else tuple(shape)
+            if not isinstance(shape, (tuple, list)):
+                raise ValueError("`shape` is a tuple, without the batch dimension, such as (8,). Received:"
+                                 f" shape={shape!r}")
             batch_shape = (batch_size, *shape)
         self.batch_shape = tuple(batch_shape)
         self._dtype = standardize_dtype(dtype)

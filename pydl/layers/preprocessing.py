@@ -112,15 +112,27 @@ class Normalization(Layer):
         self.adapt_mean.assign(np.asarray(mean, self._dtype))
         self.adapt_variance.assign(np.asarray(square / count, self._dtype))
 
+    @property
+    def mean(self):
+        """The mean, shaped to broadcast with inputs; None before the layer is built."""
+        return self._statistic("mean")
+
+    @property
+    def variance(self):
+        """The variance, shaped as `mean`."""
+        return self._statistic("variance")
+
+    def _statistic(self, which):
+        if not self.built:
+            return None
+        given = getattr(self, f"input_{which}")
+        if given is None:
+            return ops.reshape(getattr(self, f"adapt_{which}"), self._broadcast_shape)
+        return np.broadcast_to(np.asarray(given, self._dtype), self._kept_shape).reshape(self._broadcast_shape)
+
     def call(self, inputs):
         x = ops.cast(inputs, self._dtype)
-        if self.input_mean is not None:
-            shape = self._broadcast_shape
-            mean = np.broadcast_to(np.asarray(self.input_mean, self._dtype), self._kept_shape).reshape(shape)
-            variance = np.broadcast_to(np.asarray(self.input_variance, self._dtype), self._kept_shape).reshape(shape)
-        else:
-            mean = ops.reshape(self.adapt_mean, self._broadcast_shape)
-            variance = ops.reshape(self.adapt_variance, self._broadcast_shape)
+        mean, variance = self._statistic("mean"), self._statistic("variance")
         deviation = ops.maximum(ops.sqrt(variance), 1e-7)
         return x * deviation + mean if self.invert else (x - mean) / deviation
 

@@ -171,12 +171,14 @@ def resolve_metric(metric, y_true, y_pred):
 
 
 class CompileMetrics:
-    """Metrics by output. `weighted` ones see the sample weights.
+    """Metrics by output, used like one metric whose result is a dict. `weighted` ones see the sample weights.
 
     Args:
         metrics, weighted_metrics: a list for a single output; lists or a dict by output for several.
         output_names: names of the outputs of a functional model.
     """
+
+    name = "compile_metrics"
 
     def __init__(self, metrics, weighted_metrics, output_names=None):
         self.given = (metrics, weighted_metrics)
@@ -186,6 +188,14 @@ class CompileMetrics:
     @property
     def metrics(self) -> list:
         return [m for *_, m, _ in self._built or ()]
+
+    @property
+    def variables(self) -> list:
+        return [v for m in self.metrics for v in m.variables]
+
+    def reset_state(self) -> None:
+        for m in self.metrics:
+            m.reset_state()
 
     def build(self, y, y_pred) -> None:
         self._slots = slots = output_slots(y_pred, self.output_names)
@@ -239,11 +249,12 @@ class CompileMetrics:
 
     def result(self) -> dict:
         found: dict = {}
-        for *_, key, metric, _ in self._built or ():
+        for *_, key, metric, weighted in self._built or ():
             value = metric.result()
             if isinstance(value, dict):
                 found.update(value)
             else:
+                key = f"weighted_{key}" if weighted and key in found else key
                 unique, count = key, 1
                 while unique in found:
                     unique, count = f"{key}_{count}", count + 1

@@ -122,4 +122,7 @@ class Graph:
                 if remaining.get(id(t), 0):
                     values[id(t)] = y
             del result
-        return tree.pack_sequence_as(self.outputs, [fetch(t) for t in self.output_tensors])
+        found = [fetch(t) for t in self.output_tensors]
+        if isinstance(self.outputs, (list, tuple)) and len(self.outputs) == 1 == len(found):
+            return found[0]  # as Keras: a list of one output is that output
+        return tree.pack_sequence_as(self.outputs, found)

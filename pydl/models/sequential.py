@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pydl import tree
-from pydl.layers.base import Layer
+from pydl.layers.base import Layer, _Path
 from pydl.layers.core import Input, InputLayer
 from pydl.models.graph import Graph
 from pydl.models.model import Model
@@ -36,8 +36,7 @@ class Sequential(Model):
         """Puts a layer on top.
 
         Raises:
-            TypeError: for something that is not a layer.
-            ValueError: for a second input, or a layer whose name is taken.
+            ValueError: for something that is not a layer, a second input, or a layer whose name is taken.
         """
         if isinstance(layer, KerasTensor) and layer.node is not None:
             layer = layer.node.operation
@@ -47,8 +46,8 @@ class Sequential(Model):
 
                 layer = Lambda(layer)
             else:
-                raise TypeError(f"Only instances of `keras.Layer` can be added to a Sequential model. Received: {layer}"
-                                f" (of type {type(layer)})")
+                raise ValueError("Only instances of `keras.Layer` can be added to a Sequential model. Received:"
+                                f" {layer} (of type {type(layer)})")
         shape = getattr(layer, "_declared_input_shape", None)
         if not self._stack and shape is not None:
             self._stack.append(InputLayer(shape=shape))
@@ -101,12 +100,14 @@ class Sequential(Model):
             return  # several inputs: the first layer deals with them at call time
         else:
             inputs = Input(batch_shape=tuple(input_shape), dtype=self._dtype)
-        x = inputs
-        for layer in self._stack:
-            if isinstance(layer, InputLayer):
-                continue
-            x = layer(x)
-        self._set_graph(Graph(inputs, x))
+        self._set_graph(Graph(inputs, self._stacked(inputs)))
+
+    def _stacked(self, x):
+        """The symbolic output of all layers on the symbolic input `x`."""
+        with _Path(self.name):
+            for layer in self.layers:
+                x = layer(x)
+        return x
 
     def _set_graph(self, graph: Graph) -> None:
         self._graph = graph
@@ -128,13 +129,8 @@ class Sequential(Model):
         if isinstance(self._stack[0] if self._stack else None, InputLayer) or not self._stack:
             self.build(shape)
             return
-        x = inputs = Input(batch_shape=shape, dtype=dtype if "int" in dtype or dtype == "bool" else self._dtype)
-        from pydl.layers.base import _Path
-
-        with _Path(self.name):
-            for layer in self._stack:
-                x = layer(x)
-        self._set_graph(Graph(inputs, x))
+        inputs = Input(batch_shape=shape, dtype=dtype if "int" in dtype or dtype == "bool" else self._dtype)
+        self._set_graph(Graph(inputs, self._stacked(inputs)))
 
     def call(self, inputs, training=None, mask=None):
         if self._graph is not None:

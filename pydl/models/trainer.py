@@ -66,6 +66,10 @@ class Trainer(_Layer):
         self._runners: dict = {}
         self._replay = None
 
+    def __getstate__(self) -> dict:
+        # Recorded programs point into this model's memory: a copy or an unpickled model records its own.
+        return {**self.__dict__, "_functions": {}, "_runners": {}, "_replay": None}
+
     # ---- compile -----------------------------------------------------------------------------------------------
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
@@ -84,6 +88,10 @@ class Trainer(_Layer):
             ValueError: for names that do not exist.
         """
         optimizer = optimizers.get(optimizer)
+        for value in tree.flatten(loss_weights):
+            if isinstance(value, str) or callable(value):
+                raise ValueError(f"`loss_weights` are numbers, one per output. Received: loss_weights={loss_weights!r}."
+                                 " Were they meant as `metrics=`?")
         output_names = getattr(self, "output_names", None)
         for value in tree.flatten(loss):
             if isinstance(value, str):
@@ -128,12 +136,12 @@ class Trainer(_Layer):
 
     @property
     def metrics(self) -> list:
-        """The loss tracker, the per-output losses, the compiled metrics, then those of layers and the model."""
+        """The loss tracker, the compiled metrics (as one), the losses by output, those of layers and the model."""
         found = [self._loss_tracker] if self._loss_tracker is not None else []
+        if self._compile_metrics is not None:
+            found.append(self._compile_metrics)
         if self._compile_loss is not None:
             found += self._compile_loss.trackers
-        if self._compile_metrics is not None:
-            found += self._compile_metrics.metrics
         for m in (m for layer in self._flatten_layers() for m in layer._own_metrics()):
             if not any(m is f for f in found):
                 found.append(m)
@@ -141,7 +149,8 @@ class Trainer(_Layer):
 
     @property
     def metrics_names(self) -> list[str]:
-        return [m.name for m in self.metrics]
+        found = [m for m in self.metrics if m is not self._compile_metrics]
+        return [m.name for m in found] + [m.name for m in getattr(self._compile_metrics, "metrics", ())]
 
     def reset_metrics(self) -> None:
         for m in self.metrics:
@@ -255,7 +264,8 @@ class Trainer(_Layer):
         as before."""
         if self.built and self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        before = [(v, v.data.copy()) for v in self.variables + getattr(self.optimizer, "variables", [])]
+        before = [(v, v.data.copy()) for v in
+                  self.variables + self.metrics_variables + getattr(self.optimizer, "variables", [])]
         try:
             yield
         except BaseException:
@@ -369,10 +379,11 @@ class Trainer(_Layer):
                 batches = data.epoch(steps_per_epoch, shuffle=bool(shuffle))
                 logs = self._run_batches("train", data, batches, steps, callbacks)
                 data.on_epoch_end()
-            logs = {k: v for k, v in logs.items()}
+            logs = dict(logs)
             if validation is not None and _due(epoch, validation_freq):
                 found = self._evaluate(validation, validation_batch_size or batch_size, validation_steps, callbacks)
                 logs.update({f"val_{k}": v for k, v in found.items()})
+            logs = dict(sorted(logs.items()))  # Keras's order
             callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
@@ -504,18 +515,20 @@ class Trainer(_Layer):
         return tree.map_structure(lambda *a: np.concatenate(a), *parts)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-        """One update on one batch; returns the running loss and metrics (a list, or a dict)."""
+        """One update on one batch; returns its loss and metrics (a list, or a dict)."""
         self._assert_compiled("train_on_batch")
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("Arguments `sample_weight` and `class_weight` cannot be specified at the same time.")
             sample_weight = class_weights_to_samples(y, class_weight)
+        self.reset_metrics()
         logs = _as_floats(self._call_step("train", ArrayData(x, y, sample_weight).structure))
         return logs if return_dict else _as_list(logs, self.metrics_names)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics of one batch (a list, or a dict)."""
         self._assert_compiled("test_on_batch")
+        self.reset_metrics()
         logs = _as_floats(self._call_step("test", ArrayData(x, y, sample_weight).structure))
         return logs if return_dict else _as_list(logs, self.metrics_names)
 
@@ -558,7 +571,10 @@ def _to_numpy(value):
 def _as_floats(logs) -> dict:
     if not isinstance(logs, dict):
         raise ValueError(f"A train or test step returns a dict of scalars; received {type(logs).__name__}.")
-    return {k: float(v) if np.ndim(v) == 0 else np.array(v) for k, v in logs.items()}
+    flat = {}
+    for k, v in logs.items():  # a metric may have several results, as all compiled ones together have
+        flat.update(v if isinstance(v, dict) else {k: v})
+    return {k: float(v) if np.ndim(v) == 0 else np.array(v) for k, v in flat.items()}
 
 
 def _as_list(logs: dict, names: list[str]):

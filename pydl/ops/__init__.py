@@ -12,8 +12,11 @@ if TYPE_CHECKING:  # the names are gathered at run time, where a type checker do
     def __getattr__(name: str) -> Any: ...
 
 
+__all__: list[str] = []
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         _loaded = importlib.import_module(f"{__name__}.{_module.name}")
         for _name in getattr(_loaded, "__all__", ()):
             globals()[_name] = getattr(_loaded, _name)
+            __all__.append(_name)
+del importlib, pkgutil

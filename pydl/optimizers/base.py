@@ -78,7 +78,7 @@ class Optimizer:
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self._indices: dict[int, int] = {}
         self._trainable_variables: list = []
-        self._excluded_ids: set[int] = set()
+        self._excluded: list = []
         self._excluded_names = None
         with name_scope(self.name):
             self._iterations = Variable(0, dtype="int64", trainable=False, name="iteration")
@@ -122,6 +122,11 @@ class Optimizer:
         if self.gradient_accumulation_steps:
             return ops.floor_divide(self._iterations, self.gradient_accumulation_steps)
         return self._iterations
+
+    def __setstate__(self, state) -> None:
+        self.__dict__.update(state)
+        if self.built:  # a copy knows the variables that were copied with it
+            self._indices = {id(v): i for i, v in enumerate(self._trainable_variables)}
 
     def build(self, variables) -> None:
         """Creates the state for these trainable variables."""
@@ -379,13 +384,13 @@ class Optimizer:
             var_list: variables.
             var_names: regular expressions; a variable in whose name one is found is exempt, e.g. ["bias"].
         """
-        self._excluded_ids = {id(v) for v in var_list or ()}
+        self._excluded = list(var_list or ())
         self._excluded_names = re.compile("|".join(sorted(set(var_names)))) if var_names else None
         if self.built:
             config.bump_structure()
 
     def _use_weight_decay(self, variable) -> bool:
-        return id(variable) not in self._excluded_ids and not (
+        return not any(v is variable for v in self._excluded) and not (
             self._excluded_names is not None and self._excluded_names.search(variable.name))
 
     # ------------------------------------------------------------------------------ config, files
