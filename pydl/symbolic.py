@@ -163,7 +163,10 @@ def infer(fn, args, kwargs):
             if not isinstance(x, KerasTensor):
                 return x
             shape = tuple((batch if axis == 0 else other) if d is None else d for axis, d in enumerate(x.shape))
-            return empty(shape, x.dtype)
+            value = empty(shape, x.dtype)
+            if getattr(x, "_keras_mask", None) is not None:
+                value._keras_mask = stand_in(x._keras_mask)
+            return value
 
         with dry_run(), no_grad():
             results.append(fn(*tree.map_structure(stand_in, list(args)), **tree.map_structure(stand_in, kwargs)))
@@ -171,6 +174,9 @@ def infer(fn, args, kwargs):
     def merge(a, b):
         if not isinstance(a, Tensor):
             return a
-        return KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape)), a.dtype)
+        merged = KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape)), a.dtype)
+        if getattr(a, "_keras_mask", None) is not None:
+            merged._keras_mask = merge(a._keras_mask, b._keras_mask)
+        return merged
 
     return tree.map_structure(merge, *results)
