@@ -72,4 +72,4 @@ def __dir__():
 
 for _room in (activations, backend, callbacks, constraints, initializers, layers, losses, metrics, models, ops,
               optimizers, optimizers.schedules, random, regularizers):
-    _room.__dir__ = functools.partial(sorted, _room.__all__)  # tab completion shows public names
+    vars(_room)["__dir__"] = functools.partial(sorted, _room.__all__)  # tab completion shows public names
