@@ -303,7 +303,7 @@ def test_freezing_a_layer_acts_without_another_compile():
     """Recorded steps notice: the program of the unfrozen layer is not replayed."""
     model = mlp()
     model.compile(keras.optimizers.SGD(), "mse")
-    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+    x, y = rng.normal(size=(8, 4)).astype("float32"), rng.normal(size=(8, 2)).astype("float32")
     model.fit(x, y, verbose=0)
     model.get_layer("hidden").trainable = False
     frozen = model.get_layer("hidden").get_weights()

@@ -10,9 +10,15 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.reference
 keras = pytest.importorskip("keras")
 torch = pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.reference,
+    # Keras on jax compiles every model (minutes) and loses masks between the step and its metrics.
+    pytest.mark.skipif(keras.config.backend() != "torch", reason="compares with Keras on its torch backend"),
+    # 2026-11: Keras 3.15 with NumPy 2.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
+]
 
 import pydl  # noqa: E402
 
@@ -93,7 +99,7 @@ class KerasNet(keras.Model):
     def call(self, x, training=None):  # Keras trains a model without this argument in inference mode; pydl does not
         x = self.first(x)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, training=training) if "batch" in block.name else block(x)
         return self.heads["only"](x)
 
 
@@ -107,7 +113,7 @@ class PydlNet(pydl.Model):
     def call(self, x, training=None):  # Keras trains a model without this argument in inference mode; pydl does not
         x = self.first(x)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, training=training) if "batch" in block.name else block(x)
         return self.heads["only"](x)
 
 
@@ -313,6 +319,6 @@ def test_gradients_against_pytorch():
     h = torch.nn.functional.layer_norm(h, (16,), g, e, eps=1e-3) @ t2 + c2
     want = torch.nn.functional.cross_entropy(h, torch.tensor(LABELS))
     want.backward()
-    np.testing.assert_allclose(float(loss), float(want), rtol=1e-12)
+    np.testing.assert_allclose(float(loss), float(want.detach()), rtol=1e-12)
     for ours, leaf in zip(found, leaves):
         np.testing.assert_allclose(ours.numpy(), leaf.grad.numpy(), rtol=1e-10, atol=1e-13)
