@@ -75,10 +75,10 @@ class ArrayRunner:
 
     def logs(self) -> dict:
         """The result of the last batch that ran, as floats."""
-        from pydl.models.trainer import _as_floats
+        from pydl.models.steps import as_floats
 
         assert self._last is not None, "logs() before advance()"
-        return _as_floats(tree.map_structure(lambda y: y.data if isinstance(y, Tensor) else y,
+        return as_floats(tree.map_structure(lambda y: y.data if isinstance(y, Tensor) else y,
                                              self._last.capture.outputs))
 
 
