@@ -82,6 +82,8 @@ CASES = [
          rtol_eps=64, scale=4.0),
     Case("batch_normalization_training", np_training, (normal(4, 7, 33), normal(7), normal(7)), {"axis": 1},
          fn=training, rtol_eps=64, tag="axis"),
+    *(Case("batch_normalization_training", np_training, (normal(700, c, loc=20), normal(c), normal(c)), fn=training,
+           rtol_eps=64, scale=20.0, tag=f"{c} channels") for c in (16, 32, 64, 100)),  # 1, 2, 4 and more registers
     Case("batch_normalization_training", np_training, (normal(5003, 33, loc=100), normal(33), normal(33)), fn=training,
          rtol_eps=64, scale=100.0, tag="long"),
     Case("batch_normalization_training", lambda x: np_training(x, mask=MASK), (normal(8, 5, 3),),
