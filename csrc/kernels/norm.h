@@ -28,16 +28,12 @@ template <class T, bool full>
 struct Columns {
     dim at, live;
     PYDL_INLINE vec<T> load(const T* row) const {
-        if constexpr (full)
-            return PYDL_ISA::load(row + at);
-        else
-            return load_partial(row + at, live);
+        if constexpr (full) return PYDL_ISA::load(row + at);
+        else return load_partial(row + at, live);
     }
     PYDL_INLINE void store(T* row, vec<T> v) const {
-        if constexpr (full)
-            PYDL_ISA::store(row + at, v);
-        else
-            store_partial(row + at, v, live);
+        if constexpr (full) PYDL_ISA::store(row + at, v);
+        else store_partial(row + at, v, live);
     }
 };
 
@@ -47,7 +43,7 @@ template <int count, int width, bool full, class T, class F, class Take>
 PYDL_INLINE void sum_group(dim rows, dim at, dim live, const F& f, const Take& take) {
     constexpr int chains = 4 / width;
     vec<T> sum[chains][width][count] = {};
-    const auto add = [&](dim r, vec<T> (&s)[width][count]) __attribute__((always_inline)) {
+    const auto add = [&](dim r, vec<T>(&s)[width][count]) __attribute__((always_inline)) {
         for (int w = 0; w < width; ++w) f(r, Columns<T, full>{at + w * lanes<T>, live}, s[w]);
     };
     dim r = 0;
@@ -56,10 +52,8 @@ PYDL_INLINE void sum_group(dim rows, dim at, dim live, const F& f, const Take& t
     for (; r < rows; ++r) add(r, sum[0]);
     for (int w = 0; w < width; ++w) {
         for (int q = 0; q < count; ++q) {
-            if constexpr (chains == 4)
-                sum[0][w][q] = (sum[0][w][q] + sum[1][w][q]) + (sum[2][w][q] + sum[3][w][q]);
-            else if constexpr (chains == 2)
-                sum[0][w][q] = sum[0][w][q] + sum[1][w][q];
+            if constexpr (chains == 4) sum[0][w][q] = (sum[0][w][q] + sum[1][w][q]) + (sum[2][w][q] + sum[3][w][q]);
+            else if constexpr (chains == 2) sum[0][w][q] = sum[0][w][q] + sum[1][w][q];
         }
         take(Columns<T, full>{at + w * lanes<T>, live}, sum[0][w]);
     }
@@ -150,9 +144,8 @@ double column_moments(const T* x, const T* weight, dim rows, dim channels, doubl
             const auto moments = [&](auto weigh) __attribute__((always_inline)) {
                 sum_rows<1, T>(
                     sample, channels,
-                    [&](dim r, auto columns, vec<T>(&s)[1]) __attribute__((always_inline)) {
-                        s[0] += weigh(columns.load(at + r * channels), r);
-                    },
+                    [&](dim r, auto columns, vec<T>(&s)[1])
+                        __attribute__((always_inline)) { s[0] += weigh(columns.load(at + r * channels), r); },
                     [&](auto columns, vec<T>(&s)[1])
                         __attribute__((always_inline)) { columns.store(shift, s[0] * part); });
                 sum_rows<2, T>(
@@ -172,10 +165,8 @@ double column_moments(const T* x, const T* weight, dim rows, dim channels, doubl
                         }
                     });
             };
-            if (w)
-                moments([&](vec<T> v, dim r) __attribute__((always_inline)) { return v * splat(w[r]); });
-            else
-                moments([](vec<T> v, dim) __attribute__((always_inline)) { return v; });
+            if (w) moments([&](vec<T> v, dim r) __attribute__((always_inline)) { return v * splat(w[r]); });
+            else moments([](vec<T> v, dim) __attribute__((always_inline)) { return v; });
             seen += total;
         }
     });
