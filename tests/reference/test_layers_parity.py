@@ -43,7 +43,7 @@ def test_layer(case):
         theirs.finalize_state()
     for training in (False,) if case.draws else (False, True):
         options = {} if not training else {"training": True}
-        want = np.asarray(theirs(inputs[0] if len(inputs) == 1 else inputs, **options))
+        want = keras.ops.convert_to_numpy(theirs(inputs[0] if len(inputs) == 1 else inputs, **options))
         got = call_layer(ours, inputs, **options).data
         assert got.shape == want.shape and got.dtype == want.dtype
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
