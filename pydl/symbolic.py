@@ -157,7 +157,7 @@ def infer(fn, args, kwargs):
     differs between the runs is None.
     """
     results = []
-    for batch, other in ((2, 61), (3, 67)):
+    for batch, other in ((2, 251), (3, 509)):  # large enough for every window of a deep network
 
         def stand_in(x, batch=batch, other=other):
             if not isinstance(x, KerasTensor):
