@@ -56,11 +56,20 @@ struct Ends {
     T floor;
 };
 
-// One tile: c(R, V vectors, the last of `last` lanes) = start + sum over p of a(R, p) b(p, :).
+// k in `count` runs of equal length: where each begins in a and in b. A product has one run; a convolution one for
+// each row of its window, whose inputs lie side by side.
+struct Runs {
+    dim count;
+    const dim *a, *b;
+};
+constexpr dim at_start = 0;
+constexpr Runs one_run = {1, &at_start, &at_start};
+
+// One tile: c(R, V vectors, the last of `last` lanes) = start + sum over runs, over p < k, of a(R, p) b(p, :).
 // a: element (i, p) at a[i * as + p], or a[i + p * as] with KMajor. b: row p at b + p * bs.
 template <class T, int R, int V, bool KMajor, bool Partial>
-[[gnu::noinline]] void tile(dim k, const T* a, dim as, const T* b, dim bs, T* c, dim cs, const Ends<T>& ends,
-                            dim last) {
+[[gnu::noinline]] void tile(dim k, const T* a, dim as, const T* b, dim bs, T* c, dim cs, const Ends<T>& ends, dim last,
+                            const Runs& runs) {
     constexpr dim L = lanes<T>;
     const auto get = [=](const T* p, int v) __attribute__((always_inline)) {
         return Partial && v == V - 1 ? load_partial(p + v * L, last) : load(p + v * L);
@@ -75,20 +84,22 @@ template <class T, int R, int V, bool KMajor, bool Partial>
     }
     // Rows of A in threes, at p, p + as, p + 2 as: one address register for three rows.
     constexpr int bases = KMajor ? 1 : (R + 2) / 3;
-    const T* base[bases];
-    PYDL_UNROLL for (int i = 0; i < bases; ++i) {
-        base[i] = a + 3 * i * as;
-        asm("" : "+r"(base[i]));
-    }
-    for (dim p = 0; p < k; ++p) {
-        vec<T> row[V];
-        PYDL_UNROLL for (int v = 0; v < V; ++v) row[v] = get(b, v);
-        b += bs;
-        PYDL_UNROLL for (int i = 0; i < R; ++i) {
-            const vec<T> x = splat(KMajor ? base[0][i] : base[KMajor ? 0 : i / 3][i % 3 * as]);
-            PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
+    for (dim run = 0; run < runs.count; ++run) {
+        const T *base[bases], *from = b + runs.b[run];
+        PYDL_UNROLL for (int i = 0; i < bases; ++i) {
+            base[i] = a + runs.a[run] + 3 * i * as;
+            asm("" : "+r"(base[i]));
         }
-        PYDL_UNROLL for (int i = 0; i < bases; ++i) base[i] += KMajor ? as : 1;
+        for (dim p = 0; p < k; ++p) {
+            vec<T> row[V];
+            PYDL_UNROLL for (int v = 0; v < V; ++v) row[v] = get(from, v);
+            from += bs;
+            PYDL_UNROLL for (int i = 0; i < R; ++i) {
+                const vec<T> x = splat(KMajor ? base[0][i] : base[KMajor ? 0 : i / 3][i % 3 * as]);
+                PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
+            }
+            PYDL_UNROLL for (int i = 0; i < bases; ++i) base[i] += KMajor ? as : 1;
+        }
     }
     const vec<T> floor = splat(ends.floor);
     PYDL_UNROLL for (int i = 0; i < R; ++i) {
@@ -101,7 +112,7 @@ template <class T, int R, int V, bool KMajor, bool Partial>
 }
 
 template <class T>
-using TileFunction = void (*)(dim, const T*, dim, const T*, dim, T*, dim, const Ends<T>&, dim);
+using TileFunction = void (*)(dim, const T*, dim, const T*, dim, T*, dim, const Ends<T>&, dim, const Runs&);
 
 template <class T, bool KMajor>
 struct Tiles {
@@ -280,7 +291,7 @@ void gemm_part(dim i0, dim i1, dim j0, dim j1, dim k, const A& a, const B& b, co
                     ends.start = !first || out.accumulate ? c + x : out.bias ? out.bias + j + x : nullptr;
                     row_of_tiles[(left - 1) / L][left % L != 0](kc, strip.at, strip.stride,
                                                                 slice.at + x / width * panel_stride, slice.stride,
-                                                                c + x, out.stride, ends, left % L);
+                                                                c + x, out.stride, ends, left % L, one_run);
                 }
                 if (final && out.finish) out.finish(c, m, n, out.stride);
             }

@@ -60,7 +60,7 @@ void row_times_rows(dim j0, dim j1, dim k, const T* a, const T* b, dim ldb, cons
     for (dim j = j0; j < j1; j += width) {
         const dim left = least(width, j1 - j);
         const Ends<T> ends{out.accumulate ? out.c + j : out.bias ? out.bias + j : nullptr, 0, out.floor};
-        row_tiles<T>.of[(left - 1) / L][left % L != 0](k, a, 1, b + j, ldb, out.c + j, 0, ends, left % L);
+        row_tiles<T>.of[(left - 1) / L][left % L != 0](k, a, 1, b + j, ldb, out.c + j, 0, ends, left % L, one_run);
     }
 }
 

@@ -1,0 +1,257 @@
+"""Convolution over 1 to 3 spatial axes, its transpose, and their gradients."""
+
+from __future__ import annotations
+
+import math
+
+from pydl import ops
+from pydl._core import kernels
+from pydl.autograd import OWNED, differentiable, state
+from pydl.ops._common import as_float, result_dtype
+from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, pad_total, per_axis, window
+from pydl.ops.linalg import FUSED_ACTIVATIONS
+from pydl.symbolic import op
+from pydl.tensor import Tensor, empty
+
+__all__ = ["conv", "conv_transpose"]
+
+
+def _operands(op_name: str, x, kernel, bias, activation, data_format) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+    """Channels-last input, kernel and bias of one float dtype; whether the result goes back to channels first."""
+    if activation not in FUSED_ACTIVATIONS:
+        raise ValueError(f"{op_name}: expected activation to be one of {list(FUSED_ACTIVATIONS)}; received"
+                         f" {activation!r}.")
+    x, kernel = as_float(x), as_float(kernel)
+    bias = None if bias is None else as_float(bias)
+    given = [t for t in (x, kernel, bias) if t is not None]
+    dtype = result_dtype(*given)
+    x, kernel = (t if t.dtype == dtype else ops.cast(t, dtype) for t in (x, kernel))
+    if bias is not None and bias.dtype != dtype:
+        bias = ops.cast(bias, dtype)
+    first = is_channels_first(data_format, op_name)
+    if not 3 <= x.ndim <= 5 or kernel.ndim != x.ndim:
+        raise ValueError(f"{op_name}: expected inputs (batch, spatial..., channels) with 1 to 3 spatial axes and a"
+                         f" kernel of the same rank; received shapes {x.shape} and {kernel.shape}.")
+    return (channels_last(x) if first else x), kernel, bias, first
+
+
+def _check_bias(op_name: str, bias: Tensor | None, filters: int) -> None:
+    if bias is not None and bias.shape != (filters,):
+        raise ValueError(f"{op_name}: expected bias of shape ({filters},); received {bias.shape}.")
+
+
+@op
+def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1, *, bias=None, activation=None):
+    """Convolution (cross-correlation, as everywhere in deep learning) over 1 to 3 spatial axes:
+
+        y[n, o, f] = activation(bias[f] + sum over taps t and channels c of
+                                x[n, o * strides + t * dilation_rate - padding, c] kernel[t, c, f])
+
+    Args:
+        inputs: (batch, spatial..., channels), or (batch, channels, spatial...) with "channels_first".
+        kernel: (window..., channels / groups, filters); fewer channels than the input has make groups.
+        strides: int or one per spatial axis.
+        padding: "valid", "same" (ceil(size / stride) positions), "causal" (one spatial axis: no position sees a later
+            input), or pairs (before, after) per spatial axis.
+        data_format: "channels_last", "channels_first", or None for the configured one.
+        dilation_rate: distance of the window's taps, int or one per spatial axis.
+        bias: (filters,) or None. Bias and activation are applied before results leave the registers.
+        activation: None, "linear", "relu", "sigmoid" or "tanh".
+
+    Returns:
+        (batch, positions..., filters), or (batch, filters, positions...).
+
+    Raises:
+        ValueError: for shapes that do not fit, and a window larger than the padded input.
+    """
+    x, kernel, bias, first = _operands("conv", inputs, kernel, bias, activation, data_format)
+    channels, (depth, filters) = x.shape[-1], kernel.shape[-2:]
+    groups = channels // max(depth, 1)
+    if groups < 1 or groups * depth != channels or filters % groups:
+        raise ValueError("conv: expected the channels of the input to be a multiple of the kernel's, and the filters"
+                         f" one of the number of groups; received {channels} channels and a kernel of shape"
+                         f" {kernel.shape} (window..., channels / groups, filters).")
+    _check_bias("conv", bias, filters)
+    w = window("conv", x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation_rate)
+    y = _conv(x, kernel, bias, w, groups, activation)
+    return channels_first(y) if first else y
+
+
+def _geometry(batch: int, groups: int, channels: int, filters: int, w: Window) -> list[int]:
+    return [batch, groups, channels, filters, *w.flat()]
+
+
+def _conv(x, kernel, bias, w: Window, groups: int, activation) -> Tensor:
+    """y = activation(x * kernel + bias), with its gradient."""
+    filters = kernel.shape[-1]
+    code = FUSED_ACTIVATIONS[activation]
+    geometry = _geometry(x.shape[0], groups, x.shape[-1], filters, w)
+    y = empty((x.shape[0], *w.outputs, filters), x.dtype)
+    kernels.conv(x.data, kernel.data, None if bias is None else bias.data, y.data, geometry, code)
+
+    def vjp(dy, into):
+        if state.enabled:
+            return _second_order(x, kernel, bias, w, groups, activation, dy, transposed=False)
+        dz, dbias = _before_activation(y.data, dy, bias, code)
+        dx = _conv_dx(dz, kernel, None, w, groups, x.shape, None) if x.node is not None else None
+        dkernel = _conv_dw(x, dz, kernel.shape, geometry, into[1]) if kernel.node is not None else None
+        return (dx, dkernel) if bias is None else (dx, dkernel, dbias)
+
+    return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp, adds=True)
+
+
+def _before_activation(y, dy: Tensor, bias, code: int) -> tuple[Tensor, Tensor | None]:
+    """Gradients of the sums in front of the activation, and of the bias. y: the activation's values."""
+    channels = dy.shape[-1]
+    dz = empty(dy.shape, dy.dtype) if code else dy
+    dbias = empty((channels,), dy.dtype) if bias is not None and bias.node is not None else None
+    if code or dbias is not None:
+        kernels.dense_dz(y if code else None, dy.data, dz.data if code else None,
+                         None if dbias is None else dbias.data, math.prod(dy.shape[:-1]), channels, code)
+    return dz, dbias
+
+
+def _conv_dx(dz: Tensor, kernel: Tensor, bias, w: Window, groups: int, shape, activation) -> Tensor:
+    """The gradient of a convolution for its input (`shape`); a transposed convolution with bias and activation."""
+    dx = empty(shape, dz.dtype)
+    kernels.conv_dx(dz.data, kernel.data, None if bias is None else bias.data, dx.data,
+                    _geometry(shape[0], groups, shape[-1], kernel.shape[-1], w), FUSED_ACTIVATIONS[activation])
+    return dx
+
+
+def _conv_dw(x: Tensor, dz: Tensor, shape, geometry, into) -> Tensor:
+    """The gradient of a convolution for its kernel (`shape`), added to `into` when that is a tensor."""
+    if into is not None:
+        kernels.conv_dw_accumulate(x.data, dz.data, into.data, geometry)
+        return into
+    dw = empty(shape, x.dtype)
+    dw.slot = OWNED
+    kernels.conv_dw(x.data, dz.data, dw.data, geometry)
+    return dw
+
+
+# ---------------------------------------------------------------------------------------- transposed
+
+
+def _transposed_window(inputs, sizes, strides, padding, output_padding, dilation) -> Window:
+    """The window of the convolution that a transposed convolution over `inputs` is the gradient of.
+
+    Sizes are Keras's: "valid" gives (n - 1) * stride + reach (at least n * stride), "same" n * stride; with
+    `output_padding`, (n - 1) * stride + reach - padding of a "same" convolution with stride 1, + output_padding.
+    """
+    op_name, rank = "conv_transpose", len(inputs)
+    strides = per_axis(strides, rank, "strides", op_name)
+    dilation = per_axis(dilation, rank, "dilation_rate", op_name)
+    if padding not in ("valid", "same"):
+        raise ValueError(f'{op_name}: expected padding to be "valid" or "same"; received padding={padding!r}.')
+    extra = (output_padding,) * rank if output_padding is None or isinstance(output_padding, int) else output_padding
+    outputs, before = [], []
+    for n, k, s, d, e in zip(inputs, sizes, strides, dilation, extra, strict=True):
+        reach = (k - 1) * d + 1
+        if e is None:
+            size = n * s if padding == "same" else n * s + max(reach - s, 0)
+            total = pad_total(size, k, s, d) if padding == "same" else 0
+            front = total // 2
+        else:
+            if not 0 <= e < s:
+                raise ValueError(f"{op_name}: expected output_padding to be at least 0 and less than the stride {s};"
+                                 f" received output_padding={output_padding!r}.")
+            front = reach // 2 if padding == "same" else 0
+            size = (n - 1) * s + reach - 2 * front + e
+        outputs.append(size)
+        before.append(front)
+    if min(outputs) < 1:
+        raise ValueError(f"{op_name}: the result would have spatial shape {tuple(outputs)}.")
+    return Window(tuple(outputs), tuple(inputs), tuple(sizes), strides, dilation, tuple(before))
+
+
+@op
+def conv_transpose(inputs, kernel, strides=1, padding="valid", output_padding=None, data_format=None, dilation_rate=1,
+                   *, bias=None, activation=None):
+    """Transposed convolution: the gradient of a convolution for its input, used forwards, so that `strides` enlarge.
+
+    Args:
+        inputs: (batch, spatial..., channels), or (batch, channels, spatial...) with "channels_first".
+        kernel: (window..., filters, channels).
+        strides: int or one per spatial axis.
+        padding: "valid" or "same".
+        output_padding: rows and columns added behind, less than the stride; None derives the size from `padding`.
+        data_format, dilation_rate, bias (filters,), activation: as for `conv`.
+
+    Returns:
+        (batch, positions..., filters): n * stride positions for "same"; for "valid", window - stride more when that is
+        positive.
+    """
+    x, kernel, bias, first = _operands("conv_transpose", inputs, kernel, bias, activation, data_format)
+    filters, channels = kernel.shape[-2:]
+    if x.shape[-1] != channels:
+        raise ValueError(f"conv_transpose: expected a kernel (window..., filters, {x.shape[-1]}) for an input of"
+                         f" {x.shape[-1]} channels; received {kernel.shape}.")
+    _check_bias("conv_transpose", bias, filters)
+    w = _transposed_window(x.shape[1:-1], kernel.shape[:-2], strides, padding, output_padding, dilation_rate)
+    y = _conv_transpose(x, kernel, bias, w, activation)
+    return channels_first(y) if first else y
+
+
+def _conv_transpose(x, kernel, bias, w: Window, activation) -> Tensor:
+    """y = activation(transposed convolution + bias), with its gradient."""
+    shape = (x.shape[0], *w.inputs, kernel.shape[-2])
+    y = _conv_dx(x, kernel, bias, w, 1, shape, activation)
+    code = FUSED_ACTIVATIONS[activation]
+
+    def vjp(dy, into):
+        if state.enabled:
+            return _second_order(x, kernel, bias, w, 1, activation, dy, transposed=True)
+        dz, dbias = _before_activation(y.data, dy, bias, code)
+        geometry = _geometry(shape[0], 1, shape[-1], kernel.shape[-1], w)
+        dx = dkernel = None
+        if x.node is not None:
+            dx = empty(x.shape, x.dtype)
+            kernels.conv(dz.data, kernel.data, None, dx.data, geometry, 0)
+        if kernel.node is not None:
+            dkernel = _conv_dw(dz, x, kernel.shape, geometry, into[1])
+        return (dx, dkernel) if bias is None else (dx, dkernel, dbias)
+
+    return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp, adds=True)
+
+
+# --------------------------------------------------------------------------------------- second order
+
+
+def _conv_dkernel(x: Tensor, dz: Tensor, w: Window, groups: int, shape) -> Tensor:
+    """The gradient of a convolution for its kernel as an op: linear in x and in dz, with the gradients of both."""
+    dw = _conv_dw(x, dz, shape, _geometry(x.shape[0], groups, x.shape[-1], shape[-1], w), None)
+    dw.slot = 0
+
+    def vjp(ddw):
+        dx = _conv_transpose(dz, ddw, None, w, None) if groups == 1 else _conv_dx(dz, ddw, None, w, groups, x.shape,
+                                                                               None)
+        return (dx if x.node is not None else None,
+                _conv(x, ddw, None, w, groups, None) if dz.node is not None else None)
+
+    return differentiable(dw, (x, dz), vjp)
+
+
+def _second_order(x, kernel, bias, w: Window, groups: int, activation, dy, transposed: bool):
+    """The gradients of both convolutions from ops that have gradients themselves; groups have none for the input."""
+    dz = dy
+    if activation not in (None, "linear"):
+        linear = _conv_transpose(x, kernel, bias, w, None) if transposed else _conv(x, kernel, bias, w, groups, None)
+        value = getattr(ops, activation)(linear)
+        if activation == "relu":
+            slope = ops.cast(ops.greater(value, 0), dy.dtype)
+        else:
+            slope = ops.multiply(value, ops.subtract(1.0, value)) if activation == "sigmoid" else (
+                ops.subtract(1.0, ops.square(value)))
+        dz = ops.multiply(dy, slope)
+    dx = dkernel = None
+    if x.node is not None:
+        dx = _conv(dz, kernel, None, w, 1, None) if transposed else (
+            _conv_transpose(dz, kernel, None, w, None) if groups == 1 else
+            _conv_dx(dz, kernel, None, w, groups, x.shape, None))
+    if kernel.node is not None:
+        pair = (dz, x) if transposed else (x, dz)
+        dkernel = _conv_dkernel(*pair, w, groups, kernel.shape)
+    if bias is None:
+        return dx, dkernel
+    return dx, dkernel, ops.sum(dz, tuple(range(dz.ndim - 1))) if bias.node is not None else None
