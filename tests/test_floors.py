@@ -26,7 +26,7 @@ FLOORS = [
     {"models"},
     {"utils"},
     {"preprocessing"},
-    {"datasets"},
+    {"applications", "datasets"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

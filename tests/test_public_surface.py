@@ -26,7 +26,7 @@ def test_import(statement):
 def test_top_level():
     assert keras.version() == keras.__version__
     assert not hasattr(keras, "no_such_room")  # an AttributeError, nothing else
-    for name in ("saving", "utils", "datasets", "preprocessing"):
+    for name in ("applications", "saving", "utils", "datasets", "preprocessing"):
         assert getattr(keras, name) is importlib.import_module(f"pydl.{name}")
 
 

@@ -1,0 +1,25 @@
+"""Published architectures. Every module of this package lists its models in `__all__`; they are gathered here.
+
+What comes with a model (`preprocess_input`, `decode_predictions`) stays in its module, as in Keras, because the models
+differ in it.
+"""
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the names are gathered at run time, where a type checker does not see them
+
+    def __getattr__(name: str) -> Any: ...
+
+
+__all__: list[str] = []
+for _module in pkgutil.iter_modules(__path__):
+    if not _module.name.startswith("_"):
+        _loaded = importlib.import_module(f"{__name__}.{_module.name}")
+        __all__.append(_module.name)
+        for _name in getattr(_loaded, "__all__", ()):
+            if _name[0].isupper():
+                globals()[_name] = getattr(_loaded, _name)
+                __all__.append(_name)
+del importlib, pkgutil
