@@ -49,12 +49,13 @@ def preprocess_input(x, data_format=None, mode="caffe"):
                          f" data_format={data_format!r}.")
     rank = len(x.shape)
     if rank not in (3, 4):
-        raise ValueError(f"preprocess_input: expected one image (3 dimensions) or a batch (4); received shape {x.shape}.")
+        raise ValueError(f"preprocess_input: expected one image (rank 3) or a batch (rank 4); received shape"
+                         f" {tuple(x.shape)}.")
     axis = -1 if data_format == "channels_last" else rank - 3
     factor, mean, deviation = _MODES[mode]
     if mode != "tf" and x.shape[axis] != 3:
-        raise ValueError(f"preprocess_input: mode {mode!r} is defined for 3 channels; received shape {tuple(x.shape)} in"
-                         f" the format {data_format}.")
+        raise ValueError(f"preprocess_input: mode {mode!r} is defined for 3 channels; received shape {tuple(x.shape)}"
+                         f" in the format {data_format}.")
     if mode == "tf":
         return _as_float(x) / factor - 1.0
     library = np if isinstance(x, np.ndarray) else ops
