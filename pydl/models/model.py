@@ -227,13 +227,13 @@ class Model(Trainer, Layer):
         saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None) -> None:
-        """Writes the weights to a `.weights.h5` file (atomically)."""
+        """Writes the weights to a `.weights.h5` or `.safetensors` file (atomically)."""
         from pydl import saving
 
         saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
-        """Reads weights written by `save_weights` or `save`, here or by Keras."""
+        """Reads weights from a `.weights.h5`, `.keras`, `.safetensors`, or `.h5` file of Keras 1 and 2."""
         from pydl import saving
 
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)

@@ -25,6 +25,7 @@ from pydl.registry import (
     register_keras_serializable,
     serialize_keras_object,
 )
+from pydl.saving.safetensors import load_safetensors, write_safetensors
 from pydl.saving.state import load_state, save_state
 
 __all__ = ["CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",
@@ -152,32 +153,65 @@ def _open_weights(source, what):
         raise ValueError(f"{what} is not an HDF5 file: {error}") from error
 
 
+@contextlib.contextmanager
+def _naming(filepath):
+    """Context: errors of reading become ValueErrors with the path."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{filepath} is damaged or incomplete: {error}") from error
+    except ValueError as error:
+        raise error if str(filepath) in str(error) else ValueError(f"{filepath}: {error}") from error
+
+
 def save_weights(model, filepath, overwrite=True, max_shard_size=None) -> None:
-    """Writes a model's weights to one `.weights.h5` file; `max_shard_size` must stay None."""
+    """Writes a model's weights to one `.weights.h5` or `.safetensors` file; `max_shard_size` must stay None."""
     if max_shard_size is not None:
         raise ValueError(f"save_weights writes one file; expected max_shard_size=None, received {max_shard_size!r}.")
-    if not str(filepath).endswith(".weights.h5"):
-        raise ValueError("The filename must end in `.weights.h5`. Received:"
+    if not str(filepath).endswith((".weights.h5", ".safetensors")):
+        raise ValueError("The filename must end in `.weights.h5` or `.safetensors`. Received:"
                          f" filepath={filepath}")
     _check_overwrite(filepath, overwrite)
+    if str(filepath).endswith(".safetensors"):
+        with atomic_write(filepath) as temporary:
+            write_safetensors(model, temporary)
+        return
     weights = _weights_bytes(model)
     with atomic_write(filepath) as temporary, open(temporary, "wb") as file:
         file.write(weights)
 
 
-def load_weights(model, filepath, skip_mismatch=False, by_name=False) -> None:
-    """Reads weights from a `.weights.h5` or `.keras` file into a built model; all or, on an error, nothing.
+def load_weights(model, filepath, skip_mismatch=False, by_name=False, name_map=None) -> None:
+    """Reads weights into a built model; all or, on an error, nothing.
 
     Args:
+        filepath: `.weights.h5` or `.keras` of Keras 3, `.h5` of Keras 1 and 2 (weights or a whole model),
+            `.safetensors`.
         skip_mismatch: warn about layers that do not fit instead of raising.
+        by_name: match layers by name and leave others alone (`.h5` of Keras 1 and 2, `.safetensors`).
+        name_map: names of a `.safetensors` file -> names in the model, see `load_safetensors`.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is damaged or does not fit; the message has the path.
     """
     path = Path(filepath)
     if not path.exists():
         raise FileNotFoundError(f"No weights file at {filepath}.")
-    if by_name:
-        raise ValueError("by_name=True is only supported by the legacy HDF5 format of Keras 2.")
-    source: Path | io.BytesIO = path
-    if zipfile.is_zipfile(path):
-        source = io.BytesIO(_read_parts(path, ("model.weights.h5",))["model.weights.h5"])
-    with _open_weights(source, filepath) as file:
-        load_state(model, file, skip_mismatch=skip_mismatch)
+    with _naming(filepath):
+        if path.suffix == ".safetensors":
+            return load_safetensors(model, path, by_name=by_name, skip_mismatch=skip_mismatch, name_map=name_map)
+        if name_map is not None:
+            raise ValueError("`name_map` is for `.safetensors` files.")
+        source: Path | io.BytesIO = path
+        if zipfile.is_zipfile(path):
+            source = io.BytesIO(_read_parts(path, ("model.weights.h5",))["model.weights.h5"])
+        with _open_weights(source, filepath) as file:
+            from pydl.saving.legacy import is_legacy, load_legacy_weights  # imports h5py
+
+            if is_legacy(file):
+                return load_legacy_weights(model, file, by_name=by_name, skip_mismatch=skip_mismatch)
+            if by_name:
+                raise ValueError("by_name=True is only supported by the legacy HDF5 format of Keras 2, and by"
+                                 " `.safetensors` files.")
+            load_state(model, file, skip_mismatch=skip_mismatch)

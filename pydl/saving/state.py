@@ -104,6 +104,27 @@ def load_state(obj, file, skip_mismatch=False, root="") -> None:
         raise
 
 
+def assign_all(pairs, skip_mismatch=False) -> None:
+    """Gives variables the values of a file: all or, on an error, none.
+
+    Args:
+        pairs: (variable, array or HDF5 data set, name in the file).
+        skip_mismatch: leave out what has another shape, with a warning.
+
+    Raises:
+        ValueError: naming every variable whose shape differs.
+    """
+    wrong = [f"{v.path} has shape {tuple(v.shape)}; '{name}' of the file has shape {tuple(source.shape)}"
+             for v, source, name in pairs if tuple(v.shape) != tuple(source.shape)]
+    if wrong and not skip_mismatch:
+        raise ValueError(f"Shape mismatch when loading weights: {'. '.join(wrong)}.")
+    for message in wrong:
+        warnings.warn(f"Skipped: {message}.", stacklevel=5)
+    values = [(v, np.asarray(source)) for v, source, _ in pairs if tuple(v.shape) == tuple(source.shape)]
+    for variable, value in values:
+        variable.assign(value)
+
+
 def _variables_of(item) -> list:
     own = getattr(item, "_ordered_own_variables", None)
     if own is not None:

@@ -1,0 +1,117 @@
+"""Weights in the HDF5 layout of Keras 1 and 2, which `model.save("x.h5")` of Keras 3 still writes.
+
+The group (the file, or `model_weights` of a whole model) has the attribute `layer_names`; the group of a layer has
+`weight_names`, the names of its data sets. A list too long for one attribute goes on in `layer_names0`, `layer_names1`.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import h5py
+
+from pydl.saving.state import assign_all
+
+__all__ = ["is_legacy", "load_legacy_weights"]
+
+
+def is_legacy(file) -> bool:
+    """Whether an open HDF5 file has this layout."""
+    return any(name in group.attrs for group in (file, file.get("model_weights", file))
+               for name in ("layer_names", "layer_names0"))
+
+
+def _names(group, attribute: str) -> list[str]:
+    if attribute in group.attrs:
+        parts = [group.attrs[attribute]]
+    else:
+        parts, i = [], 0
+        while (key := f"{attribute}{i}") in group.attrs:
+            parts.append(group.attrs[key])
+            i += 1
+    return [n.decode() if isinstance(n, bytes) else str(n) for part in parts for n in part]
+
+
+def _weights(group) -> list[tuple[str, h5py.Dataset]]:
+    """(name, data set) of a layer's group. Raises ValueError for what is missing or lies in another file."""
+    found = []
+    for name in _names(group, "weight_names"):
+        data = group.get(name)
+        inside = isinstance(data, h5py.Dataset) and data.file.filename == group.file.filename
+        if not inside or data.external or data.is_virtual:
+            raise ValueError(f"'{group.name}' names the weight {name!r}, which is not in the file.")
+        found.append((name, data))
+    return found
+
+
+def _order(layer, names: list[str], shapes) -> list:
+    """The variables of `layer` in the order of the file.
+
+    Keras writes trainable ones first; a frozen layer's as they come. A nested model with batch normalisation differs
+    in both; what fits by names (or, where the file has other names, by shapes) is meant.
+    """
+
+    def leaf(name):
+        return name.split("/")[-1].split(":")[0]
+
+    weights = layer.weights
+    learned = [v for v in weights if v.trainable or getattr(v, "_frozen_by_layer", False)]
+    ids = {id(v) for v in learned}
+    orders = [learned + [v for v in weights if id(v) not in ids], weights]
+    for order in orders:
+        if [v.name for v in order] == [leaf(n) for n in names] and [tuple(v.shape) for v in order] == shapes:
+            return order
+    return next((order for order in orders if [tuple(v.shape) for v in order] == shapes), orders[0])
+
+
+def load_legacy_weights(model, file, by_name=False, skip_mismatch=False) -> None:
+    """Reads weights from an open file into a built model; all or, on an error, nothing.
+
+    Args:
+        by_name: match layers by their names and leave others alone, instead of by their order.
+        skip_mismatch: warn about weights of another shape instead of raising. (Layers that are too many or too few
+            are an error unless they are matched by name.)
+
+    Raises:
+        ValueError: when the file does not fit; the message names the layer.
+    """
+    group = file if any(n in file.attrs for n in ("layer_names", "layer_names0")) else file["model_weights"]
+    saved = []
+    for name in _names(group, "layer_names"):
+        if not isinstance(group.get(name), h5py.Group):
+            raise ValueError(f"the file names the layer {name!r} but holds nothing of it.")
+        if weights := _weights(group[name]):
+            saved.append((name, weights))
+    if by_name:
+        layers = {layer.name: layer for layer in model.layers}
+        matched = [(layers[name], name, weights) for name, weights in saved if name in layers]
+    else:
+        own = [layer for layer in model.layers if layer.weights]
+        if len(own) != len(saved):
+            raise ValueError(f"Layer count mismatch when loading weights from file. Model expected {len(own)} layers"
+                             f" with weights, found {len(saved)} saved layers: {', '.join(n for n, _ in saved)}.")
+        matched = [(layer, name, weights) for layer, (name, weights) in zip(own, saved)]
+    if isinstance(top := group.get("top_level_model_weights"), h5py.Group):
+        below = {id(v) for layer in model.layers for v in layer.weights}
+        if [v for v in model.weights if id(v) not in below]:
+            matched.append((_TopLevel(model, below), "top_level_model_weights", _weights(top)))
+    pairs = []
+    for layer, name, weights in matched:
+        variables = _order(layer, [n for n, _ in weights], [w.shape for _, w in weights])
+        if len(variables) != len(weights):
+            message = (f"Weight count mismatch for layer '{layer.name}' (named '{name}' in the file). Layer expects"
+                       f" {len(variables)} weight(s). Received {len(weights)} saved weight(s).")
+            if not (skip_mismatch and by_name):
+                raise ValueError(message)
+            warnings.warn(f"Skipped: {message}", stacklevel=4)
+            continue
+        pairs += [(v, data, f"{name}: {n}") for v, (n, data) in zip(variables, weights)]
+    assign_all(pairs, skip_mismatch)
+
+
+class _TopLevel:
+    """A model's own weights, without those of its layers, in the form of a layer."""
+
+    def __init__(self, model, below):
+        self.name = model.name
+        self.weights = [v for v in model.weights if id(v) not in below]
