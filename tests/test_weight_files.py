@@ -145,6 +145,66 @@ def test_by_name_wants_a_file_with_names(tmp_path):
     same(other, model.get_weights())
 
 
+def keras_2_config(kind):
+    """A model of two dense layers, as Keras 2 describes it."""
+    dense = [{"class_name": "Dense", "config": {
+        "name": name, "trainable": True, "dtype": "float32", "units": units, "activation": "linear", "use_bias": True,
+        "kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None}},
+        "bias_initializer": {"class_name": "Zeros", "config": {}}, "kernel_regularizer": None}}
+        for name, units in (("one", 4), ("two", 3))]
+    if kind == "list":  # the oldest
+        dense[0]["config"]["batch_input_shape"] = [None, 4]
+        return {"class_name": "Sequential", "config": dense}
+    start = {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 4], "dtype": "float32", "name": "in",
+                                                    "sparse": False, "ragged": False}}
+    if kind == "sequential":
+        return {"class_name": "Sequential", "config": {"name": "s", "layers": [start, *dense]}}
+    norm = {"class_name": "BatchNormalization", "config": {"name": "n", "axis": [1], "trainable": True}}
+    join = {"class_name": "Add", "config": {"name": "join", "trainable": True}}
+    calls = {"in": [], "one": [[["in", 0, 0, {}]]], "n": [[["one", 0, 0, {"training": False}]]],
+             "join": [[["n", 0, 0, {}], ["one", 0, 0, {}]]], "two": [[["join", 0, 0, {}]]]}
+    layers_ = [{**entry, "name": entry["config"]["name"], "inbound_nodes": calls[entry["config"]["name"]]}
+               for entry in (start, dense[0], norm, join, dense[1])]
+    return {"class_name": "Model", "config": {"name": "f", "layers": layers_, "input_layers": [["in", 0, 0]],
+                                              "output_layers": [["two", 0, 0]]}}
+
+
+@pytest.mark.parametrize("kind", ["list", "sequential", "functional"])
+def test_whole_models_of_keras_2(tmp_path, kind):
+    one, two = ([("kernel", rng.normal(size=(4, n)).astype("float32")), ("bias", np.ones(n, "float32"))] for n in
+                (4, 3))
+    saved = {"one": one, "two": two}
+    norm = [(name, np.full(4, value, "float32")) for name, value in
+            (("gamma", 2), ("beta", 1), ("moving_mean", 0), ("moving_variance", 1 - 1e-3))]
+    if kind == "functional":
+        saved = {"in": [], "one": one, "n": norm, "join": [], "two": two}
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(keras_2_config(kind)).encode()
+        file.attrs["training_config"] = json.dumps({
+            "optimizer_config": {"class_name": "SGD", "config": {"name": "SGD", "learning_rate": 0.5}},
+            "loss": "mse", "metrics": ["mae"], "sample_weight_mode": None})
+        write_legacy(file.create_group("model_weights"), saved)
+    model = keras.models.load_model(tmp_path / "m.h5")
+    x = rng.normal(size=(6, 4)).astype("float32")
+    hidden = x @ one[0][1] + 1
+    hidden = 2 * hidden + 1 + hidden if kind == "functional" else hidden
+    np.testing.assert_allclose(model.predict(x, verbose=0), hidden @ two[0][1] + 1, rtol=1e-4, atol=1e-4)
+    assert float(model.optimizer.learning_rate) == 0.5
+    assert not keras.models.load_model(tmp_path / "m.h5", compile=False).compiled
+    code = {"class_name": "Lambda", "config": {"name": "l", "function": ["4wEAAAA=", None, None],
+                                               "function_type": "lambda"}}
+    for wrong in ({"class_name": "Sequential", "config": [code]}, {"class_name": "Sequential", "config": [{}]},
+                  {"class_name": "Thing", "config": {}}, [1], {"class_name": 3, "config": {}}, {"config": {}}):
+        with h5py.File(tmp_path / "m.h5", "a") as file:
+            file.attrs["model_config"] = json.dumps(wrong)
+        with pytest.raises(ValueError, match="m.h5"):
+            keras.models.load_model(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        del file.attrs["model_config"]
+    with pytest.raises(ValueError, match="m.h5.*load_weights"):
+        keras.models.load_model(tmp_path / "m.h5")
+
+
 # ---- safetensors -------------------------------------------------------------------------------------------------
 
 

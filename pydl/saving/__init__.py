@@ -100,10 +100,10 @@ def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=T
 
 
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
-    """The model of a `.keras` file, written by pydl or by Keras 3.
+    """The model of a `.keras` file, written by pydl or by Keras 3, or of a whole-model `.h5` file of Keras 2 or 3.
 
     Args:
-        filepath: path ending in ".keras".
+        filepath: path of the file.
         custom_objects: dict name -> class or function for what is not registered.
         compile: restore optimizer, losses and metrics.
         safe_mode: accepted; code in a file is never run.
@@ -115,6 +115,11 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     if not path.exists():
         raise ValueError(f"File not found: filepath={filepath}. Please ensure the file is an accessible `.keras` zip"
                          " file.")
+    if _h5py().is_hdf5(path):
+        from pydl.saving.legacy import load_legacy_model  # imports h5py
+
+        with _naming(filepath), _open_weights(path, filepath) as file:
+            return load_legacy_model(file, custom_objects, compile)
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{filepath} is not a `.keras` file (a zip archive with config.json and model.weights.h5).")
     parts = _read_parts(path, ("config.json", "model.weights.h5"))

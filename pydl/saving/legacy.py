@@ -6,13 +6,16 @@ The group (the file, or `model_weights` of a whole model) has the attribute `lay
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import h5py
+import numpy as np
 
+from pydl.registry import CustomObjectScope, deserialize_keras_object
 from pydl.saving.state import assign_all
 
-__all__ = ["is_legacy", "load_legacy_weights"]
+__all__ = ["is_legacy", "load_legacy_model", "load_legacy_weights"]
 
 
 def is_legacy(file) -> bool:
@@ -115,3 +118,94 @@ class _TopLevel:
     def __init__(self, model, below):
         self.name = model.name
         self.weights = [v for v in model.weights if id(v) not in below]
+
+
+# ---- whole models --------------------------------------------------------------------------------------------------
+
+
+def _tensor(name, node=0, index=0):
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, node, index]}}
+
+
+def _node(calls):
+    """A call of a layer as Keras 2 writes it, [[layer, node, tensor, other arguments], ...], in the form of Keras 3."""
+    if isinstance(calls, dict):
+        return modern(calls)
+    inputs = [_tensor(*call[:3]) for call in calls]
+    return {"args": inputs if len(inputs) == 1 else [inputs], "kwargs": modern(dict(*calls[0][3:]))}
+
+
+def modern(config):
+    """A config of Keras 1 or 2 in the form that `deserialize_keras_object` reads."""
+    if isinstance(config, (list, tuple)):
+        return [modern(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "__tuple__":
+        return tuple(modern(item) for item in config["items"])
+    new = {key: [_node(n) for n in value] if key == "inbound_nodes" else modern(value) for key, value in config.items()}
+    if "class_name" not in config or not isinstance(new.get("config"), (dict, list)):
+        return new
+    name = str(config["class_name"])
+    if name == "Model":  # so called before Keras 2.3
+        new["class_name"] = "Functional"
+    if isinstance(new["config"], list):  # Sequential before Keras 2.2.3: the layers alone
+        new["config"] = {"layers": new["config"]}
+    inner = new["config"]
+    if shape := inner.pop("batch_input_shape", None):
+        if name == "InputLayer":
+            inner["batch_shape"] = shape
+    if name == "BatchNormalization" and isinstance(inner.get("axis"), list):
+        inner["axis"] = inner["axis"][0]
+    if not name.startswith("__"):
+        new.setdefault("module", "keras")
+    return new
+
+
+def _attribute(file, name):
+    value = file.attrs.get(name)
+    return None if value is None else json.loads(value)
+
+
+def load_legacy_model(file, custom_objects=None, compile=True):
+    """The model of an open file that `model.save("x.h5")` of Keras 2 or 3 wrote.
+
+    Raises:
+        ValueError: when the file holds weights alone, or something that pydl does not know.
+    """
+    config = _attribute(file, "model_config")
+    if config is None:
+        raise ValueError("it holds weights without a model; build the model and call `load_weights`.")
+    if not isinstance(config, dict) or not isinstance(config.get("config"), (dict, list)):
+        raise ValueError("it is damaged: `model_config` describes no model.")
+    given = _first_shape(config)
+    with CustomObjectScope(custom_objects):
+        model = deserialize_keras_object(modern(config), custom_objects)
+    if not model.built and given is not None:
+        model.build(tuple(given))
+    load_legacy_weights(model, file)
+    training = _attribute(file, "training_config") if compile else None
+    if training is not None:
+        optimizer = {**training.pop("optimizer_config"), "module": "keras"}
+        known = ("loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution",
+                 "jit_compile")
+        with CustomObjectScope(custom_objects):
+            model.compile_from_config({"optimizer": modern(optimizer), **{k: modern(training[k]) for k in known
+                                                                          if k in training}})
+        _load_optimizer(model.optimizer, file.get("optimizer_weights"))
+    return model
+
+
+def _first_shape(config):
+    """The input shape of a Sequential model of Keras 2, which stands at its first layer."""
+    layers = config["config"] if isinstance(config["config"], list) else config["config"].get("layers", [])
+    return layers[0]["config"].get("batch_input_shape") if config["class_name"] == "Sequential" and layers else None
+
+
+def _load_optimizer(optimizer, group) -> None:
+    if group is None:
+        return
+    try:
+        optimizer.load_own_variables({str(i): np.asarray(data) for i, (_, data) in enumerate(_weights(group))})
+    except ValueError as error:
+        warnings.warn(f"The state of the optimizer was not restored, it starts afresh: {error}", stacklevel=4)

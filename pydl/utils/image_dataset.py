@@ -20,9 +20,9 @@ def _fitted(image, height, width, crop: bool, pad: bool):
     """The part of an image, or the image on a larger black ground, that has the shape height:width, in the middle."""
     cross = image.width * height // width, image.height * width // height  # height and width of that shape
     if crop:
-        size = max(min(image.height, cross[0]), 1), max(min(image.width, cross[1]), 1)
-    elif pad:
-        size = max(image.height, cross[0]), max(image.width, cross[1])
+        size = [max(min(old, new), 1) for old, new in zip((image.height, image.width), cross)]
+    elif pad:  # equal bars on both sides, as in Keras
+        size = [old + max(new - old, 0) // 2 * 2 for old, new in zip((image.height, image.width), cross)]
     else:
         return image
     top, left = int((image.height - size[0]) / 2), int((image.width - size[1]) / 2)

@@ -59,3 +59,25 @@ def test_safetensors(tmp_path):
     again = safetensors.load_file(tmp_path / "y.safetensors")
     assert len(again) == len(ours.weights)
     np.testing.assert_array_equal(again["layers/dense/kernel"], ours.get_layer("head").kernel.numpy())
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_load_legacy_model(tmp_path, kind):
+    if kind == "sequential":
+        theirs = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, "relu", kernel_regularizer="l2"),
+                                   keras.layers.BatchNormalization(), keras.layers.Dense(2)])
+    else:
+        x = keras.Input((4,))
+        y = keras.layers.Dense(4, "relu")(x)
+        inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+        y = keras.layers.Concatenate()([keras.layers.Add()([inner(y), x]), y])
+        theirs = keras.Model(x, keras.layers.Dense(2)(y))
+    theirs.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    target = rng.normal(size=(5, 2)).astype("float32")
+    theirs.fit(X, target, verbose=0)
+    theirs.save(tmp_path / "x.h5")
+    ours = pydl.saving.load_model(tmp_path / "x.h5")
+    np.testing.assert_allclose(ours.predict(X, verbose=0), theirs.predict(X, verbose=0), atol=1e-5)
+    for model in (ours, theirs):  # with the optimizer's state
+        model.fit(X, target, epochs=3, verbose=0)
+    np.testing.assert_allclose(ours.predict(X, verbose=0), theirs.predict(X, verbose=0), atol=1e-4)
