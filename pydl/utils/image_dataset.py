@@ -50,10 +50,9 @@ def _resized(image, height, width, interpolation):
     left, right, across, column = _points(image.width, width)
     if interpolation == "nearest":
         return pixels[row[:, None], column]
-    down = down.reshape(-1, 1, *[1] * (pixels.ndim - 2))
-    across = across.reshape(-1, *[1] * (pixels.ndim - 2))
-    upper, lower = (pixels[y[:, None], left] * (1 - across) + pixels[y[:, None], right] * across for y in (top, bottom))
-    return upper * (1 - down) + lower * down
+    pixels = np.atleast_3d(pixels)
+    rows = pixels[top] * (1 - down[:, None, None]) + pixels[bottom] * down[:, None, None]
+    return rows.take(left, 1) * (1 - across[:, None]) + rows.take(right, 1) * across[:, None]
 
 
 def image_dataset_from_directory(directory, labels="inferred", label_mode="int", class_names=None, color_mode="rgb",
