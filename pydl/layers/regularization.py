@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydl import ops, random, regularizers
-from pydl.layers.base import Layer
+from pydl import config, ops, random, regularizers
+from pydl.layers.base import InputSpec, Layer
+from pydl.ops._window import is_channels_first
 from pydl.registry import builtin
 
-__all__ = ["ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"]
+__all__ = ["ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D",
+           "SpatialDropout2D", "SpatialDropout3D"]
 
 
 class _Noise(Layer):
@@ -51,6 +53,65 @@ class Dropout(_Noise):
 
     def get_config(self):
         return {**super().get_config(), "noise_shape": self.noise_shape}
+
+
+class _SpatialDropout(_Noise):
+    """Drops whole channels of a sample: its places agree, so that single ones would not be missed.
+
+    Args:
+        rate: in [0, 1], the share of channels that become 0 in training; the rest is divided by 1 - rate.
+        data_format: "channels_last" (batch, spatial..., channels) or "channels_first" (batch, channels, spatial...).
+        seed: int or None.
+
+    Source: Tompson et al. 2015.
+    """
+
+    _one_allowed = True
+    _rank: int
+
+    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None, **kwargs):
+        super().__init__(rate, seed, name=name, dtype=dtype, **kwargs)
+        is_channels_first(data_format, type(self).__name__)
+        self.data_format = data_format or config.image_data_format()
+        self.input_spec = InputSpec(ndim=self._rank + 2)
+
+    def call(self, inputs, training=False):
+        if not training or self.rate == 0:
+            return inputs
+        places = (1,) * self._rank
+        shape = (None, None, *places) if self.data_format == "channels_first" else (None, *places, None)
+        return random.dropout(inputs, self.rate, noise_shape=shape, seed=self.seed_generator)
+
+    def get_config(self):
+        config = {**super().get_config(), "data_format": self.data_format}
+        if config["trainable"]:  # Keras's layer takes no such argument
+            del config["trainable"]
+        return config
+
+
+@builtin("keras.layers")
+class SpatialDropout1D(_SpatialDropout):
+    """Drops whole channels of (batch, steps, channels), a share `rate` of them, in training (Tompson et al. 2015)."""
+
+    _rank = 1
+
+    def __init__(self, rate, seed=None, name=None, dtype=None, **kwargs):
+        super().__init__(rate, "channels_last", seed, name, dtype, **kwargs)
+
+    def get_config(self):
+        return {k: v for k, v in super().get_config().items() if k != "data_format"}
+
+
+@builtin("keras.layers")
+class SpatialDropout2D(_SpatialDropout):
+    __doc__ = _SpatialDropout.__doc__
+    _rank = 2
+
+
+@builtin("keras.layers")
+class SpatialDropout3D(_SpatialDropout):
+    __doc__ = _SpatialDropout.__doc__
+    _rank = 3
 
 
 @builtin("keras.layers")

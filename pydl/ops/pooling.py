@@ -1,0 +1,128 @@
+"""Max and average pooling, with given or adaptive windows."""
+
+from __future__ import annotations
+
+from pydl._core import kernels
+from pydl.autograd import differentiable
+from pydl.ops._common import as_float
+from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, per_axis, window
+from pydl.symbolic import op
+from pydl.tensor import Tensor, empty
+
+__all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]
+
+
+def _max(x: Tensor, w: Window) -> Tensor:
+    y = empty((x.shape[0], *w.outputs, x.shape[-1]), x.dtype)
+    geometry = x.shape[0], x.shape[-1], w.flat()
+    kernels.max_pool(x.data, y.data, *geometry)
+
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        kernels.max_pool_grad(x.data, y.data, dy.data, dx.data, *geometry)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+def _average(x: Tensor, w: Window) -> Tensor:
+    shape, dtype = x.shape, x.dtype
+    y = empty((shape[0], *w.outputs, shape[-1]), dtype)
+    geometry = shape[0], shape[-1], w.flat()
+    kernels.average_pool(x.data, y.data, *geometry)
+
+    def vjp(dy):
+        dx = empty(shape, dtype)
+        kernels.average_pool_grad(dy.data, dx.data, *geometry)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+def _pool(op_name: str, kind, x, data_format, geometry) -> Tensor:
+    """`kind(x, geometry(spatial shape))`, in channels-last order."""
+    x = as_float(x)
+    if not 3 <= x.ndim <= 5:
+        raise ValueError(f"{op_name}: expected an input of rank 3, 4 or 5 (batch, 1 to 3 spatial axes, channels);"
+                         f" received shape {x.shape}.")
+    if is_channels_first(data_format, op_name):
+        return channels_first(kind(channels_last(x), geometry(x.shape[2:])))
+    return kind(x, geometry(x.shape[1:-1]))
+
+
+def _sliding(op_name: str, kind, x, pool_size, strides, padding, data_format) -> Tensor:
+    if padding not in ("valid", "same"):
+        raise ValueError(f'{op_name}: expected padding to be "valid" or "same"; received padding={padding!r}.')
+    steps = pool_size if strides is None else strides
+    return _pool(op_name, kind, x, data_format, lambda spatial: window(op_name, spatial, pool_size, steps, padding))
+
+
+def _adaptive(op_name: str, kind, x, output_size, data_format) -> Tensor:
+    def geometry(spatial):
+        rank = len(spatial)
+        outputs = per_axis(output_size, rank, "output_size", op_name)
+        if 0 in spatial:
+            raise ValueError(f"{op_name}: expected spatial axes of at least 1; received spatial size {spatial}.")
+        return Window(spatial, outputs, (0,) * rank, (0,) * rank, (1,) * rank, (0,) * rank)  # stride 0: adaptive
+
+    return _pool(op_name, kind, x, data_format, geometry)
+
+
+@op
+def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
+    """The largest value of each window and channel; NaN where the window holds one.
+
+    The gradient goes to the first place of the window, in row-major order, that is the maximum.
+
+    Args:
+        inputs: (batch, spatial..., channels) with 1 to 3 spatial axes; (batch, channels, spatial...) for
+            "channels_first".
+        pool_size: window, int or one per spatial axis.
+        strides: distance of windows, int or one per spatial axis; `pool_size` by default.
+        padding: "valid" (whole windows only) or "same" (ceil(size / stride) windows, clipped to the input).
+        data_format: "channels_last" or "channels_first"; `config.image_data_format()` by default.
+
+    Raises:
+        ValueError: for wrong arguments, and a window larger than the input.
+    """
+    return _sliding("max_pool", _max, inputs, pool_size, strides, padding, data_format)
+
+
+@op
+def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
+    """The mean of each window and channel; places outside the input do not count.
+
+    Args:
+        inputs, pool_size, strides, padding, data_format: as of `max_pool`.
+
+    Raises:
+        ValueError: for wrong arguments, and a window larger than the input.
+    """
+    return _sliding("average_pool", _average, inputs, pool_size, strides, padding, data_format)
+
+
+@op
+def adaptive_max_pool(inputs, output_size, data_format=None):
+    """Max pooling to a given size: output i of n takes the places [floor(i size / n), ceil((i + 1) size / n)).
+
+    Args:
+        inputs, data_format: as of `max_pool`.
+        output_size: int or one per spatial axis.
+
+    Raises:
+        ValueError: for wrong arguments.
+    """
+    return _adaptive("adaptive_max_pool", _max, inputs, output_size, data_format)
+
+
+@op
+def adaptive_average_pool(inputs, output_size, data_format=None):
+    """Average pooling to a given size, by the windows of `adaptive_max_pool`.
+
+    Args:
+        inputs, output_size, data_format: as of `adaptive_max_pool`.
+
+    Raises:
+        ValueError: for wrong arguments.
+    """
+    return _adaptive("adaptive_average_pool", _average, inputs, output_size, data_format)
