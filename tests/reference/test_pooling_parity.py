@@ -22,6 +22,9 @@ pytestmark = [pytest.mark.reference,
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_layer(case):
     """Output, config, and configs read by the other library."""
+    if (keras.backend.backend() == "torch" and case.name in ("AveragePooling2D", "AveragePooling3D")
+            and case.args.get("padding") == "same"):
+        pytest.skip("Keras on PyTorch repeats edges where the padding is uneven; its JAX backend agrees with pydl")
     ours, theirs = case.built(name="same"), getattr(keras.layers, case.name)(**case.args, name="same")
     inputs = case.draw(1, "float32")
     want = keras.ops.convert_to_numpy(theirs(inputs[0]))
