@@ -166,6 +166,11 @@ CASES = [
               rtol_eps=64),
     LayerCase("GroupNormalization", lambda w, x: np_group(x, 6, w[0], w[1]), (normal(3, 5, 6),), {"groups": -1},
               rtol_eps=64, tag="instance"),
+    LayerCase("GroupNormalization", lambda w, x: np_group(x, 3, w[0], w[1]), (normal(2, 5, 4, 6),), {"groups": 3},
+              rtol_eps=64, tag="images"),
+    LayerCase("GroupNormalization",
+              lambda w, x: np.moveaxis(np_group(np.moveaxis(x, 1, -1), 2, w[0], w[1]), -1, 1), (normal(2, 6, 5, 3),),
+              {"groups": 2, "axis": 1}, rtol_eps=64, tag="images, channels first"),
     LayerCase("UnitNormalization", lambda w, x: x / np.linalg.norm(x, axis=-1, keepdims=True), (SEQUENCE,), mask=keep),
     # preprocessing
     LayerCase("Rescaling", lambda w, x: x * 0.5 - 1, (SEQUENCE,), {"scale": 0.5, "offset": -1.0}, mask=keep),
