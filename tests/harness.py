@@ -442,14 +442,14 @@ def check_layer_files(case, folder) -> None:
         return pydl.Model(symbolic, layer(symbolic[0] if len(symbolic) == 1 else symbolic))
 
     model = model_of(case.built())
-    want = model(inputs).data
+    want = model(inputs, training=False).data
     model.save_weights(folder / "m.weights.h5")
     model.save(folder / "m.keras")
     fresh = model_of(case.make())
     fresh.load_weights(folder / "m.weights.h5")
-    np.testing.assert_array_equal(fresh(inputs).data, want, err_msg=f"{case}: after load_weights")
+    np.testing.assert_array_equal(fresh(inputs, training=False).data, want, err_msg=f"{case}: after load_weights")
     loaded = pydl.models.load_model(folder / "m.keras")
-    np.testing.assert_array_equal(loaded(inputs).data, want, err_msg=f"{case}: after load_model")
+    np.testing.assert_array_equal(loaded(inputs, training=False).data, want, err_msg=f"{case}: after load_model")
 
 
 def check_layer_trainable(case) -> None:
