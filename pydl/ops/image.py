@@ -7,6 +7,7 @@ stand before the height. The names stay in this module, as in Keras: `ops.image.
 from __future__ import annotations
 
 import functools
+import itertools
 from math import prod
 
 import numpy as np
@@ -15,24 +16,13 @@ from pydl import ops
 from pydl._core import kernels
 from pydl.autograd import differentiable
 from pydl.ops import _window
+from pydl.ops._colour import check_images, hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tensor import empty, is_float_dtype
 
-__all__ = ["affine_transform", "crop_images", "extract_patches", "extract_patches_3d", "pad_images",
-           "resize", "rgb_to_grayscale"]
-
-
-def _images(x, who: str):
-    x = as_tensor(x)
-    if x.ndim not in (3, 4):
-        raise ValueError(f"{who}: expected one image (rank 3) or a batch of images (rank 4); received shape {x.shape}.")
-    return x
-
-
-def channel_axis(data_format, who: str) -> int:
-    """-1 or -3; raises ValueError for an unknown data_format."""
-    return -3 if _window.is_channels_first(data_format, who) else -1
+__all__ = ["affine_transform", "crop_images", "extract_patches", "extract_patches_3d", "hsv_to_rgb", "map_coordinates",
+           "pad_images", "resize", "rgb_to_grayscale", "rgb_to_hsv"]
 
 
 def spatial_axes(data_format, who: str) -> tuple[int, int]:
@@ -125,7 +115,7 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
     Raises:
         ValueError: for wrong arguments.
     """
-    x = _images(images, "resize")
+    x = check_images(images, "resize")
     if len(size) != 2 or min(size) <= 0:
         raise ValueError(f"resize: expected `size` to be a positive (height, width); received size={size}.")
     if interpolation not in (*_FILTERS, "nearest"):
@@ -171,7 +161,7 @@ def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=N
     Raises:
         ValueError: when not exactly two are given, or one comes out negative.
     """
-    x = _images(images, "crop_images")
+    x = check_images(images, "crop_images")
     starts, sizes = [], []
     axes = [a + x.ndim for a in spatial_axes(data_format, "crop_images")]
     for axis, first, last, target, names in (
@@ -193,7 +183,7 @@ def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None,
     Raises:
         ValueError: when not exactly two are given, or one comes out negative.
     """
-    x = _images(images, "pad_images")
+    x = check_images(images, "pad_images")
     widths = [(0, 0)] * x.ndim
     axes = spatial_axes(data_format, "pad_images")
     for axis, first, last, target, names in (
@@ -306,7 +296,7 @@ def affine_transform(images, transform, interpolation="bilinear", fill_mode="con
     Raises:
         ValueError: for wrong arguments.
     """
-    x = as_float(_images(images, "affine_transform"))
+    x = as_float(check_images(images, "affine_transform"))
     dtype = as_tensor(images).dtype
     if interpolation not in ("nearest", "bilinear"):
         raise ValueError(f"affine_transform: expected interpolation 'nearest' or 'bilinear'; received"
@@ -342,25 +332,60 @@ def _warp(x, transform, linear, fill, value):
     return differentiable(y, (x,), vjp)
 
 
-# -------------------------------------------------------------------------------------------------------- colours
-
-
-def _channels(images, count, data_format, who):
-    x = _images(images, who)
-    axis = channel_axis(data_format, who)
-    if x.shape[axis] not in count:
-        raise ValueError(f"{who}: expected {' or '.join(map(str, count))} channels in axis {axis}; received shape"
-                         f" {x.shape}.")
-    return x, axis
+def _shown(index, n: int, fill_mode: str):
+    """The place in 0 .. n - 1 that is shown at each place of `index`, an int tensor; any place for "constant"."""
+    if fill_mode == "wrap":
+        return ops.mod(index, n)
+    if fill_mode == "mirror" and n > 1:
+        return n - 1 - ops.abs(ops.mod(index, 2 * n - 2) - (n - 1))
+    if fill_mode == "reflect":
+        index = ops.mod(index, 2 * n)
+        return ops.minimum(index, 2 * n - 1 - index)
+    return ops.clip(index, 0, n - 1)
 
 
 @op
-def rgb_to_grayscale(images, data_format=None):
-    """Luma 0.2989 R + 0.5870 G + 0.1140 B of RGB images, as one channel; images of one channel come back."""
-    x, axis = _channels(images, (1, 3), data_format, "rgb_to_grayscale")
-    if x.shape[axis] == 1:
-        return x
-    weights = np.array([0.2989, 0.5870, 0.1140]).reshape((3,) + (1,) * (-1 - axis))
-    dtype = x.dtype
-    x = as_float(x)
-    return ops.cast(ops.sum(x * weights.astype(x.dtype), axis=axis, keepdims=True), dtype)
+def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value=0.0):
+    """Values between the elements of a tensor: y[...] = inputs[coordinates[0, ...], coordinates[1, ...], ...].
+
+    Differentiable in both. Integers are rounded back into their dtype.
+
+    Args:
+        inputs: tensor of any rank.
+        coordinates: (rank, ...) positions, finite and of a magnitude below 2^30.
+        order: 0 for the nearest element, 1 for linear interpolation.
+        fill_mode, fill_value: what lies outside, as `affine_transform`.
+
+    Raises:
+        ValueError: for wrong arguments.
+    """
+    x, dtype = as_float(inputs), as_tensor(inputs).dtype
+    at = as_float(coordinates)
+    if at.ndim < 2 or at.shape[0] != x.ndim:
+        raise ValueError(f"map_coordinates: expected coordinates of shape ({x.ndim}, ...) for inputs of rank {x.ndim};"
+                         f" received shape {at.shape}.")
+    if order not in (0, 1) or fill_mode not in FILL_MODES:
+        raise ValueError(f"map_coordinates: expected order 0 or 1 and fill_mode among {FILL_MODES}; received"
+                         f" order={order}, fill_mode={fill_mode!r}.")
+    flat, axes = ops.reshape(x, (-1,)), []
+    for axis, n in enumerate(x.shape):
+        place = at[axis]
+        if order == 0:  # halves away from zero
+            nearest = ops.sign(place) * ops.floor(ops.abs(place) + 0.5)
+            axes.append([(ops.cast(nearest, "int32"), n, None)])
+        else:
+            low = ops.stop_gradient(ops.floor(place))
+            index = ops.cast(low, "int32")
+            axes.append([(index, n, 1.0 + low - place), (index + 1, n, place - low)])
+    total = None
+    for corner in itertools.product(*axes):
+        where, inside, weight = 0, True, 1.0
+        for index, n, share in corner:
+            where = where * n + _shown(index, n, fill_mode)
+            inside = ops.logical_and(inside, ops.logical_and(index >= 0, index < n))
+            weight = weight if share is None else weight * ops.cast(share, x.dtype)
+        value = ops.take(flat, where)
+        if fill_mode == "constant":
+            value = ops.where(inside, value, fill_value)
+        total = value * weight if total is None else total + value * weight
+    return saturate(total, dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 
 from harness import Case, LayerCase, integers, normal, uniform
@@ -101,6 +103,30 @@ def bytes_of(*shape):
 
 TURN = np.array([[0.83, -0.41, 2.3, 0.37, 1.12, -1.9, 0.01, -0.02], [1.31, 0.23, -7.7, -0.52, 0.71, 3.3, 0, 0]])
 BATCH = normal(2, 6, 7, 3)
+def np_map_coordinates(x, coordinates, order, fill_mode="constant", fill_value=0.0):
+    y = np.zeros(coordinates.shape[1:])
+    for at in np.ndindex(*y.shape):
+        places = coordinates[(slice(None), *at)]
+        low = np.floor(places).astype(int)
+        corners = np.ndindex(*(2,) * x.ndim) if order else [np.rint(places).astype(int) - low]
+        for corner in corners:
+            index = low + corner
+            weight = np.prod(np.abs(1 - np.array(corner) - (places - low))) if order else 1
+            padded, inside = x, True
+            for axis, (i, n) in enumerate(zip(index, x.shape)):
+                inside &= 0 <= i < n
+                fixed = {"constant": np.clip(i, 0, n - 1), "nearest": np.clip(i, 0, n - 1), "wrap": i % n,
+                         "mirror": [*range(n), *range(n - 2, 0, -1)][i % max(2 * n - 2, 1)],
+                         "reflect": [*range(n), *range(n - 1, -1, -1)][i % (2 * n)]}[fill_mode]
+                padded = padded[fixed]
+            y[at] += weight * (padded if inside or fill_mode != "constant" else fill_value)
+    return y
+
+
+def pixelwise(f):
+    return lambda x: np.apply_along_axis(lambda pixel: f(*pixel), -1, x)
+
+
 LUMA = [0.2989, 0.5870, 0.1140]
 
 
@@ -145,6 +171,16 @@ OPS = [
                grad=()),
     image_case("affine_transform", np_affine, (normal(2, 70, 60, 3), TURN[1:]), {"fill_mode": "reflect"}, tag="large",
                grad=(0,), scale=1),
+    *[image_case("map_coordinates", np_map_coordinates, (normal(4, 5), uniform(2, 9, 3, low=-5, high=9)),
+                 {"order": order, "fill_mode": m, "fill_value": 0.7}, tag=f"{order} {m}", scale=1,
+                 grad="all" if order else (0,))
+      for order in (0, 1) for m in ("constant", "nearest", "wrap", "mirror", "reflect")],
+    image_case("map_coordinates", np_map_coordinates, (normal(4, 1, 5), uniform(3, 20, low=-3, high=6)),
+               {"order": 1, "fill_mode": "mirror"}, tag="rank 3", scale=1),
+    image_case("rgb_to_hsv", pixelwise(colorsys.rgb_to_hsv), (uniform(2, 5, 4, 3, low=0, high=1),)),
+    image_case("rgb_to_hsv", pixelwise(colorsys.rgb_to_hsv), (integers(5, 4, 3, high=3, dtype="float64"),), grad=(),
+               tag="grey and primary"),
+    image_case("hsv_to_rgb", pixelwise(colorsys.hsv_to_rgb), (uniform(2, 5, 4, 3, low=0, high=1),), scale=1),
     image_case("crop_images", lambda x, **_: cropped(x, 1, 2, 3, 4), (BATCH,),
                {"top_cropping": 1, "target_height": 3, "left_cropping": 2, "right_cropping": 1}),
     image_case("pad_images", lambda x, **_: np.pad(x, [(0, 0), (1, 2), (3, 0), (0, 0)]), (BATCH,),

@@ -68,6 +68,20 @@ def test_small_ones():
     compare("rgb_to_grayscale", IMAGES)
 
 
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "wrap", "mirror", "reflect"])
+@pytest.mark.parametrize("order", [0, 1])
+def test_map_coordinates(order, fill_mode):
+    at = RNG.uniform(-6, 12, (2, 5, 4)).astype("float32")
+    compare("map_coordinates", IMAGES[0, :, :, 0], at, order, fill_mode=fill_mode, fill_value=0.3)
+
+
+def test_hue():
+    colours = RNG.uniform(0, 1, (2, 5, 4, 3)).astype("float32")
+    compare("rgb_to_hsv", colours)
+    compare("hsv_to_rgb", colours)
+    compare("rgb_to_hsv", np.moveaxis(colours, -1, 1).copy(), data_format="channels_first")
+
+
 def plain(value):
     return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
