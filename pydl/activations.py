@@ -103,6 +103,12 @@ def tanh(x):
     return ops.tanh(x)
 
 
+@op
+def scaled_tanh(x):
+    """1.7159 tanh(2 x / 3): 1 at 1 and -1 at -1, where it bends most (LeCun et al., 1998, appendix A)."""
+    return ops.tanh(x * (2 / 3)) * 1.7159
+
+
 def hard_tanh(x):
     """x between -1 and 1."""
     return ops.hard_tanh(x)
@@ -157,7 +163,7 @@ def glu(x, axis=-1):
 swish, hard_swish = silu, hard_silu
 _FUNCTIONS = (relu, leaky_relu, relu6, softmax, celu, elu, selu, softplus, softsign, squareplus, soft_shrink,
               sparse_plus, silu, gelu, glu, tanh, tanh_shrink, threshold, sigmoid, sparse_sigmoid, exponential,
-              hard_sigmoid, hard_silu, hard_tanh, hard_shrink, linear, mish, log_softmax, log_sigmoid)
+              hard_sigmoid, hard_silu, hard_tanh, scaled_tanh, hard_shrink, linear, mish, log_softmax, log_sigmoid)
 OBJECTS = {**{fn.__name__: fn for fn in _FUNCTIONS}, "swish": silu, "hard_swish": hard_silu}
 __all__ = ["deserialize", "get", "serialize"]
 __all__ += list(OBJECTS)
