@@ -4,6 +4,7 @@
 #pragma once
 #include "kernels/matmul.h"
 #include "kernels/slide.h"
+#include "kernels/winograd.h"
 
 namespace pydl::PYDL_ISA {
 namespace {
@@ -139,6 +140,8 @@ void conv(In<T> x, In<T> w, OptIn<T> bias, Out<T> y, Dims geometry, dim activati
             multiply<T>({g.batch * g.outputs(), g.filters, g.channels, false, false}, x, w, out);
         return;
     }
+    if (const auto flat = Flat3x3::forward(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
+        return winograd_conv<T>(flat, x, w, false, out);
     const Slide s[3] = {forward_slide(g.axis[0]), forward_slide(g.axis[1]), forward_slide(g.axis[2])};
     const dim sizes[3] = {g.axis[0].outputs, g.axis[1].outputs, g.axis[2].outputs};
     const bool pack = g.taps() * g.channels / g.groups * g.filters * sizeof(T) > (dim{256} << 10);
@@ -158,6 +161,8 @@ void conv_dx(In<T> dz, In<T> w, OptIn<T> bias, Out<T> dx, Dims geometry, dim act
             multiply<T>({g.batch * g.inputs(), g.channels, g.filters, false, true}, dz, w, out);
         return;
     }
+    if (const auto flat = Flat3x3::gradient(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
+        return winograd_conv<T>(flat, dz, w, true, out);
     const dim sizes[3] = {g.axis[0].inputs, g.axis[1].inputs, g.axis[2].inputs};
     for (dim d = 0; d < g.axis[0].stride; ++d)
         for (dim h = 0; h < g.axis[1].stride; ++h)
@@ -252,6 +257,8 @@ void slide_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulate
 template <class T>
 PYDL_INLINE void conv_dw_into(const T* x, const T* dz, T* dw, Dims geometry, bool accumulate) {
     const Geometry g(geometry);
+    if (const auto flat = Flat3x3::forward(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
+        return winograd_dw<T>(flat, x, dz, dw, accumulate);
     if (!g.pointwise()) return slide_dw<T>(x, dz, dw, g, accumulate);
     Result<T> out = result_of<T>(dw, g.filters, nullptr, accumulate, act_linear);
     multiply<T>({g.channels, g.filters, g.batch * g.outputs(), true, false}, x, dz, out);

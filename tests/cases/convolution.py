@@ -127,6 +127,7 @@ CASES = [
     conv_row("2d-whole-image", (3, 5, 5, 16), (5, 5, 16, 20)),
     conv_row("2d-channels-first", (2, 3, 7, 9), (3, 3, 3, 4), data_format="channels_first", padding="same"),
     conv_row("2d-parts", (8, 24, 24, 16), (3, 3, 16, 32), padding="same"),  # several threads, blocks and parts
+    conv_row("2d-winograd", (2, 18, 21, 24), (3, 3, 24, 40), bias=True, padding="same", activation="relu"),
     conv_row("3d", (2, 5, 6, 7, 2), (3, 2, 3, 2, 5), bias=True, strides=(1, 2, 1), padding="same", activation="relu"),
     conv_row("3d-valid", (1, 5, 6, 7, 3), (2, 3, 3, 3, 4), dilation_rate=(2, 1, 1)),
     transpose_row("1d", (2, 5, 3), (4, 6, 3), bias=True, strides=2),
@@ -137,5 +138,6 @@ CASES = [
     transpose_row("2d-output-padding", (2, 4, 3, 3), (3, 3, 5, 3), strides=2, padding="same", output_padding=1),
     transpose_row("2d-dilation", (2, 4, 5, 3), (3, 2, 5, 3), dilation_rate=2),
     transpose_row("2d-channels-first", (2, 3, 5, 6), (3, 3, 4, 3), strides=2, data_format="channels_first"),
+    transpose_row("2d-winograd", (2, 18, 21, 24), (3, 3, 40, 24), bias=True, padding="same", activation="relu"),
     transpose_row("3d", (2, 3, 4, 2, 2), (3, 2, 2, 3, 2), strides=(2, 1, 2), padding="same"),
 ]
