@@ -11,7 +11,7 @@ from pydl.symbolic import KerasTensor, SymbolicNode
 from pydl.tensor import standardize_dtype
 
 # Activations that the matrix product applies while its result is still in registers.
-_FUSED = {activations.relu: "relu", activations.sigmoid: "sigmoid", activations.tanh: "tanh"}
+FUSED = {activations.relu: "relu", activations.sigmoid: "sigmoid", activations.tanh: "tanh"}
 
 __all__ = ["Activation", "Dense", "Embedding", "Identity", "Input", "InputLayer", "Lambda", "Masking", "Wrapper"]
 
@@ -122,7 +122,7 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs, training=None):
-        fused = _FUSED.get(self.activation)
+        fused = FUSED.get(self.activation)
         y = ops.dense(inputs, self.kernel, self.bias, activation=fused)
         return y if fused or self.activation is activations.linear else self.activation(y)
 
