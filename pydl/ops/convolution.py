@@ -156,8 +156,9 @@ def _transposed_window(inputs, sizes, strides, padding, output_padding, dilation
             if not 0 <= e < s:
                 raise ValueError(f"{op_name}: expected output_padding to be at least 0 and less than the stride {s};"
                                  f" received output_padding={output_padding!r}.")
-            front = reach // 2 if padding == "same" else 0
-            size = (n - 1) * s + reach - 2 * front + e
+            keep = reach % 2 if padding == "same" else reach
+            size = (n - 1) * s + keep + e
+            front = max(reach - keep - e, 0) // 2
         outputs.append(size)
         before.append(front)
     if min(outputs) < 1:

@@ -67,8 +67,9 @@ def np_conv_transpose(x, kernel, *bias, strides=1, padding="valid", output_paddi
             size = n * s if padding == "same" else n * s + max(reach - s, 0)
             front = max(reach - s, 0) // 2 if padding == "same" else 0
         else:
-            front = reach // 2 if padding == "same" else 0
-            size = (n - 1) * s + reach - 2 * front + e
+            # Output padding first fills up what "same" cuts off behind.
+            front = max(reach // 2 * 2 - e, 0) // 2 if padding == "same" else 0
+            size = (n - 1) * s + (reach % 2 if padding == "same" else reach) + e
         cuts.append(slice(front, front + size))
     full = np.zeros((x.shape[0], *fulls, filters))
     for tap in itertools.product(*map(range, sizes)):

@@ -101,7 +101,7 @@ def test_depthwise_against_torch(spatial, window, multiplier, strides, dilation)
 def test_conv_transpose_against_torch(spatial, window, strides, dilation):
     rng = np.random.default_rng(5)
     function = getattr(torch.nn.functional, f"conv_transpose{len(spatial)}d")
-    both(lambda x, k, b: ops.conv_transpose(x, k, strides, data_format="channels_first", dilation_rate=dilation, bias=b),
+    both(lambda x, k, b: ops.conv_transpose(x, k, strides, "valid", 0, "channels_first", dilation, bias=b),
          lambda x, k, b: function(x, to_torch(k), b, strides, 0, 0, 1, dilation),
          rng.normal(size=(2, 6, *spatial)), rng.normal(size=(*window, 5, 6)), rng.normal(size=5))
 
