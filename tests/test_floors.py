@@ -27,6 +27,7 @@ FLOORS = [
     {"utils"},
     {"preprocessing"},
     {"applications", "datasets"},
+    {"inspection"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,19 @@
+"""What a trained network looks at: feature maps, filters, class activation maps, saliency, and their pictures.
+
+The functions return NumPy arrays, `plot_*` draw them with matplotlib (`pip install 'pydl[viz]'`). A model is used in
+inference mode and left as it was: weights, moving statistics, trainable flags, random state, recorded programs.
+"""
+
+from pydl.inspection.attribution import grad_cam, saliency
+from pydl.inspection.drawing import (
+    plot_feature_maps,
+    plot_filters,
+    plot_grad_cam,
+    plot_history,
+    plot_predictions,
+    plot_saliency,
+)
+from pydl.inspection.maps import feature_maps, filters
+
+__all__ = ["feature_maps", "filters", "grad_cam", "plot_feature_maps", "plot_filters", "plot_grad_cam", "plot_history",
+           "plot_predictions", "plot_saliency", "saliency"]

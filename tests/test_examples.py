@@ -1,0 +1,64 @@
+"""The examples run and compute what they say."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def example(name):
+    """The module of examples/<name>.py."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+edges = example("edge_detection")
+
+
+def correlated(image, kernel):
+    windows = np.lib.stride_tricks.sliding_window_view(image, np.shape(kernel))
+    return np.einsum("ijhw,hw->ij", windows, kernel)
+
+
+def test_sobel_finds_a_step():
+    step = np.zeros((5, 8), "float32")
+    step[:, 4:] = 1  # dark left, bright right
+    found = edges.filtered(step)
+    expected = np.zeros((3, 6))
+    expected[:, 2:4] = 4  # 1 + 2 + 1 under the two windows that reach over the edge
+    np.testing.assert_array_equal(found["Sobel x"], expected)
+    np.testing.assert_array_equal(found["Sobel y"], np.zeros((3, 6)))
+    np.testing.assert_array_equal(edges.filtered(step.T)["Sobel y"], expected.T)
+    np.testing.assert_array_equal(found["Laplace"][0], [0, 0, 1, -1, 0, 0])
+    np.testing.assert_array_equal(edges.magnitude(found["Sobel x"], found["Sobel y"]), expected)
+
+
+def test_kernels_against_numpy_and_as_a_layer():
+    image = np.random.default_rng(0).uniform(size=(17, 23)).astype("float32")
+    found = edges.filtered(image)
+    by_layer = edges.filter_layer().predict(image[None, :, :, None], verbose=0)
+    for i, (name, kernel) in enumerate(edges.KERNELS.items()):
+        np.testing.assert_allclose(found[name], correlated(image.astype("float64"), kernel), atol=1e-5)
+        np.testing.assert_allclose(by_layer[0, :, :, i], found[name], atol=1e-6)
+    flat = edges.filtered(np.full((6, 6), 0.5, "float32"))  # an even surface has no edges, and stays as bright
+    for name in ("Sobel x", "Sobel y", "Prewitt x", "Prewitt y", "Laplace"):
+        np.testing.assert_allclose(flat[name], 0, atol=1e-6)
+    for name in ("blur (Gauss)", "sharpen", "emboss"):
+        np.testing.assert_allclose(flat[name], 0.5, atol=1e-6)
+
+
+def test_edges_of_a_photograph(tmp_path, capsys):
+    for module in ("matplotlib", "PIL"):
+        pytest.importorskip(module)
+    results = edges.main(["--output", str(tmp_path / "edges.png")])
+    assert (tmp_path / "edges.png").read_bytes().startswith(b"\x89PNG")
+    image = edges.photograph()
+    assert image.shape == (600, 512) and 0 <= image.min() < image.max() <= 1
+    assert results["Sobel magnitude"].shape == (598, 510)
+    assert results["blur (Gauss)"].std() < image.std() < results["sharpen"].std()
+    assert "Conv2D needs 72 weights" in capsys.readouterr().out
