@@ -1,132 +1,18 @@
-// Family conv: convolution of images (batch, depth, height, width, channels) and its gradients, without im2col: the
-// tiles of gemm.h read the windows where they lie. Side by side in memory are the channels of a pixel and, without
-// dilation and groups, the pixels of a row of the window: one run of the sum each.
+// Family conv: convolution of images (batch, depth, height, width, channels) and its gradients, in the ways that the
+// files included below describe.
 #pragma once
-#include "kernels/matmul.h"
-#include "kernels/slide.h"
+#include "kernels/conv_direct.h"
+#include "kernels/conv_planar.h"
+#include "kernels/conv_scatter.h"
 #include "kernels/winograd.h"
 
 namespace pydl::PYDL_ISA {
 namespace {
 
-// Scratch beside gemm.h's 0 and 1. The first two belong to the thread that calls the kernel.
-enum : int { slot_weights = 2, slot_sums = 3, slot_view = 4, slot_runs = 5 };
-
-// ----------------------------------------------------------------------------------------- weights
-
-// The matrix (taps * channels, filters) of each group, in panels of `width` columns: row r of the panel of column j at
-// at + group * group_stride + j / width * panel + r * stride.
+// Multiplications of registers that each way takes, per image; the fewest win.
 template <class T>
-struct Weights {
-    const T* at;
-    dim group, panel, stride;
-};
-
-// The taps of a slide one after the other: f(number of the tap, its place in the kernel).
-template <class F>
-PYDL_INLINE void for_each_tap(const Slide (&s)[3], const Geometry& g, F f) {
-    dim number = 0;
-    for (dim d = 0; d < s[0].taps; ++d)
-        for (dim h = 0; h < s[1].taps; ++h)
-            for (dim w = 0; w < s[2].taps; ++w)
-                f(number++, ((s[0].index + d * s[0].index_step) * g.axis[1].size + s[1].index + h * s[1].index_step) *
-                                    g.axis[2].size +
-                                s[2].index + w * s[2].index_step);
-}
-
-// w (taps, channels / groups, filters) packed for a slide; transposed: for the gradient, which sums over filters.
-template <class T>
-PYDL_INLINE Weights<T> packed(const T* w, const Slide (&s)[3], const Geometry& g, bool transposed) {
-    constexpr dim width = Blocking<T>::width;
-    const dim channels = g.channels / g.groups, filters = g.filters / g.groups;
-    const dim depth = transposed ? filters : channels, columns = transposed ? channels : filters;
-    const dim taps = s[0].taps * s[1].taps * s[2].taps, panels = ceil_div(columns, width), panel = taps * depth * width;
-    T* buffer = static_cast<T*>(scratch(slot_weights, (g.groups * panels * panel + 1) * sizeof(T)));
-    parallel_for(g.groups * panels, 131072 / (panel + 1) + 1, [=, &s, &g](dim begin, dim end) {
-        for (dim i = begin; i < end; ++i) {
-            const dim group = i / panels, j = i % panels * width, n = least(width, columns - j);
-            for_each_tap(s, g, [=](dim number, dim tap) {
-                const T* from = w + tap * channels * g.filters + group * filters;
-                T* to = buffer + i * panel + number * depth * width;
-                if (transposed) ColumnsOfB<T>{from, g.filters}.pack(j, n, 0, depth, to);
-                else RowsOfB<T>{from, g.filters, true}.pack(j, n, 0, depth, to);
-            });
-        }
-    });
-    return {buffer, panels * panel, panel, width};
-}
-
-// ------------------------------------------------------------------------------------ sliding product
-
-// Where the runs of a window begin in a view: one per pixel of the window, or per row when a row is one run.
-template <class T>
-PYDL_INLINE Runs runs_of(const Slide (&s)[3], const View<T>& view, bool whole_rows, dim b_step, dim* buffer) {
-    const dim across = whole_rows ? 1 : s[2].taps, count = s[0].taps * s[1].taps * across;
-    dim *a = buffer, *b = buffer + count;
-    for (dim i = 0; i < count; ++i) {
-        a[i] = i / across / s[1].taps * view.plane + i / across % s[1].taps * s[1].delta_step * view.row +
-               i % across * s[2].delta_step * view.pixel;
-        b[i] = i * b_step;
-    }
-    return {count, a, b};
-}
-
-// y = ends(sum over taps and channels of x w): one slide over all images. x has `channels` per pixel, y `filters`;
-// sizes: of an image of y.
-template <class T>
-void slide_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim batch, dim groups, dim channels,
-                   dim filters, const dim (&sizes)[3], const Result<T>& out) {
-    constexpr dim width = Blocking<T>::width, L = lanes<T>;
-    const dim depth = channels / groups, columns = filters / groups, taps = s[0].taps * s[1].taps * s[2].taps;
-    // Pixels a multiple of 4 KiB apart would fall into the same cache sets.
-    const dim pitch = channels * sizeof(T) % 4096 == 0 ? channels + 64 / sizeof(T) : channels;
-    const bool whole_rows = groups == 1 && pitch == channels && s[2].delta_step == 1 && s[2].taps > 1;
-    const dim length = whole_rows ? s[2].taps * depth : depth;
-    const dim image_work = 2 * s[0].count * s[1].count * s[2].count * taps * depth * filters;
-    const Blocks blocks = blocks_of(s, batch, batch * image_work, pitch * sizeof(T));
-    const dim per_image = blocks.per_image(), image = s[0].inputs * s[1].inputs * s[2].inputs * channels;
-    if (batch * per_image == 0) return;
-
-    const dim grain = part_work / (image_work / per_image + 1) + 1;
-    parallel_for(batch * per_image, grain, [=, &w, &s, &sizes, &out, &blocks](dim begin, dim end) {
-        T* buffer = static_cast<T*>(scratch(slot_view, (view_size(s, blocks, pitch) + L) * sizeof(T)));
-        dim* offsets = static_cast<dim*>(scratch(slot_runs, (2 * taps + 1) * sizeof(dim)));
-        for (dim i = begin; i < end; ++i) {
-            const Block block = blocks.of(i % per_image, s);
-            const View<T> view = view_of(x + i / per_image * image, s, block, channels, pitch, buffer);
-            const Runs runs = runs_of(s, view, whole_rows, length * w.stride, offsets);
-            const dim rows = even_part(block.count[2], Blocking<T>::rows), step = s[2].out_step * filters;
-            const dim z = i / per_image * sizes[0] + s[0].out_first + block.first[0] * s[0].out_step;
-            for (dim group = 0; group < groups; ++group) {
-                for (dim j = 0; j < columns; j += width) {
-                    const dim n = least(width, columns - j);
-                    const T* panel = w.at + group * w.group + j / width * w.panel;
-                    const Ends<T> ends{out.bias ? out.bias + group * columns + j : nullptr, 0, out.floor};
-                    for (dim h = 0; h < block.count[1]; ++h) {
-                        const dim y = z * sizes[1] + s[1].out_first + (block.first[1] + h) * s[1].out_step;
-                        T* line = out.c + (y * sizes[2] + s[2].out_first + block.first[2] * s[2].out_step) * filters +
-                                  group * columns + j;
-                        const T* from = view.at + h * s[1].step * view.row + group * depth;
-                        for (dim p = 0; p < block.count[2]; p += rows) {
-                            const dim m = least(rows, block.count[2] - p);
-                            tiles<T, false>.of[m - 1][(n - 1) / L][n % L != 0](
-                                length, from + p * s[2].step * view.pixel, s[2].step * view.pixel, panel, w.stride,
-                                line + p * step, step, ends, n % L, runs);
-                            if (out.finish) out.finish(line + p * step, m, n, step);
-                        }
-                    }
-                }
-            }
-        }
-    });
-}
-
-template <class T>
-PYDL_INLINE void conv_sizes(const Geometry& g, dim (&inputs)[3], dim (&outputs)[3]) {
-    for (int a = 0; a < 3; ++a) {
-        inputs[a] = g.axis[a].inputs;
-        outputs[a] = g.axis[a].outputs;
-    }
+PYDL_INLINE real registers_of(dim n) {
+    return static_cast<real>(ceil_div(n, lanes<T>));
 }
 
 // y(batch, outputs, filters) = activation(sum over taps, channels of x(batch, inputs, channels) w(taps, channels /
@@ -135,19 +21,18 @@ template <class T>
 void conv(In<T> x, In<T> w, OptIn<T> bias, Out<T> y, Dims geometry, dim activation) {
     const Geometry g(geometry);
     const Result<T> out = result_of<T>(y, g.filters, bias, false, activation);
-    if (g.pointwise()) {
-        if (g.batch * g.outputs() > 0)
-            multiply<T>({g.batch * g.outputs(), g.filters, g.channels, false, false}, x, w, out);
-        return;
-    }
+    if (g.batch * g.outputs() == 0) return;
+    if (g.pointwise()) return multiply<T>({g.batch * g.outputs(), g.filters, g.channels, false, false}, x, w, out);
     if (const auto flat = Flat3x3::forward(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
         return winograd_conv<T>(flat, x, w, false, out);
     const Slide s[3] = {forward_slide(g.axis[0]), forward_slide(g.axis[1]), forward_slide(g.axis[2])};
     const dim sizes[3] = {g.axis[0].outputs, g.axis[1].outputs, g.axis[2].outputs};
+    const Weights<T> in_place{w, g.filters / g.groups, Blocking<T>::width, g.filters};
+    if (g.groups == 1 && g.axis[2].stride == 1 && few(g.filters, lanes<T>))
+        return planar_product<T>(x, in_place, s, g.batch, g.channels, g.filters, sizes, out);
     const bool pack = g.taps() * g.channels / g.groups * g.filters * sizeof(T) > (dim{256} << 10);
-    const Weights<T> weights =
-        pack ? packed<T>(w, s, g, false) : Weights<T>{w, g.filters / g.groups, Blocking<T>::width, g.filters};
-    slide_product<T>(x, weights, s, g.batch, g.groups, g.channels, g.filters, sizes, out);
+    slide_product<T>(x, pack ? packed<T>(w, s, g, false) : in_place, s, g.batch, g.groups, g.channels, g.filters, sizes,
+                     out);
 }
 
 // dx(batch, inputs, channels): the gradient of conv for dz(batch, outputs, filters), the gradient of its sums. With
@@ -156,102 +41,32 @@ template <class T>
 void conv_dx(In<T> dz, In<T> w, OptIn<T> bias, Out<T> dx, Dims geometry, dim activation) {
     const Geometry g(geometry);
     const Result<T> out = result_of<T>(dx, g.channels, bias, false, activation);
-    if (g.pointwise()) {
-        if (g.batch * g.inputs() > 0)
-            multiply<T>({g.batch * g.inputs(), g.channels, g.filters, false, true}, dz, w, out);
-        return;
-    }
+    if (g.batch * g.inputs() == 0) return;
+    if (g.pointwise()) return multiply<T>({g.batch * g.inputs(), g.channels, g.filters, false, true}, dz, w, out);
     if (const auto flat = Flat3x3::gradient(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
         return winograd_conv<T>(flat, dz, w, true, out);
+
+    const bool strided = g.axis[0].stride * g.axis[1].stride * g.axis[2].stride > 1;
+    const real products = static_cast<real>(g.taps() * g.filters * (strided ? g.outputs() : g.inputs()));
+    const bool planar = g.groups == 1 && few(g.channels, lanes<T>);
+    // Planes: two sevenths of the lanes lie idle or in padding, on average. Scattering: reads and writes of sums are
+    // worth four products.
+    const real inside = planar ? 1.4 * products * g.channels / lanes<T> : products * registers_of<T>(g.channels);
+    const real scattered = static_cast<real>(g.outputs() * g.axis[0].size * g.axis[1].size * (g.filters + 4)) *
+                           registers_of<T>(g.axis[2].size * g.channels);
+    if (can_scatter<T>(g) && scattered < 0.9 * inside) return scatter_dx<T>(dz, w, g, out);
+
     const dim sizes[3] = {g.axis[0].inputs, g.axis[1].inputs, g.axis[2].inputs};
     for (dim d = 0; d < g.axis[0].stride; ++d)
         for (dim h = 0; h < g.axis[1].stride; ++h)
-            for (dim w_phase = 0; w_phase < g.axis[2].stride; ++w_phase) {
+            for (dim across = 0; across < g.axis[2].stride; ++across) {
                 Slide s[3] = {gradient_slide(g.axis[0], d), gradient_slide(g.axis[1], h),
-                              gradient_slide(g.axis[2], w_phase)};
+                              gradient_slide(g.axis[2], across)};
                 if (s[0].taps * s[1].taps * s[2].taps == 0) s[0].taps = s[1].taps = s[2].taps = 0;
-                slide_product<T>(dz, packed<T>(w, s, g, true), s, g.batch, g.groups, g.filters, g.channels, sizes, out);
+                const Weights<T> weights = packed<T>(w, s, g, true);
+                if (planar) planar_product<T>(dz, weights, s, g.batch, g.filters, g.channels, sizes, out);
+                else slide_product<T>(dz, weights, s, g.batch, g.groups, g.filters, g.channels, sizes, out);
             }
-}
-
-// --------------------------------------------------------------------------------- kernel's gradient
-
-// dw (taps, channels / groups, filters) = sum over images and positions of x^T dz, or += with `accumulate`. The images'
-// blocks are cut into parts, each with a sum of its own, added up at the end; the columns of dw into shares. What a
-// task (part, share) does depends on the sizes only.
-template <class T>
-void slide_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulate) {
-    constexpr dim width = Blocking<T>::width, L = lanes<T>;
-    const Slide s[3] = {forward_slide(g.axis[0]), forward_slide(g.axis[1]), forward_slide(g.axis[2])};
-    const dim depth = g.channels / g.groups, columns = g.filters / g.groups, size = g.taps() * depth * g.filters;
-    const bool whole_rows = g.groups == 1 && s[2].delta_step == 1;
-    const dim length = whole_rows ? s[2].taps * depth : depth, across = whole_rows ? 1 : s[2].taps;
-    const Blocks blocks = blocks_of(s, g.batch, g.work(), g.channels * sizeof(T));
-    const dim per_image = blocks.per_image(), items = g.batch * per_image;
-
-    constexpr dim tasks = 8, sums_bytes = dim{4} << 20;
-    const dim panels = ceil_div(columns, width);
-    const dim wanted = least(tasks, g.work() / part_work + 1);
-    const dim shares = least(panels, wanted);
-    const dim most = least(items, sums_bytes / static_cast<dim>(size * sizeof(T)) + 1);
-    const dim part = ceil_div(items, least(most, ceil_div(wanted, shares)) + (items == 0)) + (items == 0);
-    const dim parts = ceil_div(items, part);
-    const dim share = ceil_div(panels, shares) * width;
-    T* sums = static_cast<T*>(scratch(slot_sums, (parts * size + 1) * sizeof(T)));
-    if (parts == 0 && !accumulate) zero_run(dw, size);
-
-    parallel_for(parts * shares, 1, [=, &s, &g, &blocks](dim begin, dim end) {
-        T* buffer = static_cast<T*>(scratch(slot_view, (view_size(s, blocks, g.channels) + L) * sizeof(T)));
-        dim* offsets = static_cast<dim*>(scratch(slot_runs, 2 * blocks.rows * sizeof(dim)));
-        for (dim task = begin; task < end; ++task) {
-            const dim number = task / shares, first = number * part;
-            const dim j0 = task % shares * share, j1 = least(columns, j0 + share);
-            T* sum = number == 0 ? dw : sums + (number - 1) * size;
-            for (dim i = first; i < least(items, first + part); ++i) {
-                const bool add = i > first || (accumulate && number == 0);
-                const Block block = blocks.of(i % per_image, s);
-                const View<T> view =
-                    view_of(x + i / per_image * g.inputs() * g.channels, s, block, g.channels, g.channels, buffer);
-                const dim line = g.axis[2].outputs * g.filters;
-                const T* of_dz =
-                    dz + (((i / per_image * g.axis[0].outputs + block.first[0]) * g.axis[1].outputs + block.first[1]) *
-                              g.axis[2].outputs +
-                          block.first[2]) *
-                             g.filters;
-                for (dim h = 0; h < block.count[1]; ++h) {
-                    offsets[h] = h * s[1].step * view.row;
-                    offsets[blocks.rows + h] = h * line;
-                }
-                const Runs runs{block.count[1], offsets, offsets + blocks.rows};
-                const dim rows = even_part(length, Blocking<T>::rows);
-                for (dim run = 0; run < g.groups * s[0].taps * s[1].taps * across; ++run) {
-                    const dim tap = run / g.groups, group = run % g.groups;
-                    const T* a = view.at + tap / across / s[1].taps * view.plane +
-                                 tap / across % s[1].taps * s[1].delta_step * view.row +
-                                 tap % across * s[2].delta_step * view.pixel + group * depth;
-                    for (dim r = 0; r < length; r += rows) {
-                        const dim m = least(rows, length - r);
-                        T* c = sum + (tap * length + r) * g.filters + group * columns;
-                        for (dim j = j0; j < j1; j += width) {
-                            const dim n = least(width, j1 - j);
-                            const Ends<T> ends{add ? c + j : nullptr, g.filters, minus_infinity<T>};
-                            tiles<T, true>.of[m - 1][(n - 1) / L][n % L != 0](
-                                block.count[2], a + r, s[2].step * view.pixel, of_dz + group * columns + j, g.filters,
-                                c + j, g.filters, ends, n % L, runs);
-                        }
-                    }
-                }
-            }
-        }
-    });
-    if (parts < 2) return;
-    parallel_for(size, ceil_div(32768 / parts, L) * L, [=](dim begin, dim end) {
-        for (dim i = begin; i < end; i += L) {
-            vec<T> total = load_upto(dw + i, end - i);
-            for (dim p = 1; p < parts; ++p) total = total + load_upto(sums + (p - 1) * size + i, end - i);
-            store_upto(dw + i, total, end - i);
-        }
-    });
 }
 
 template <class T>
@@ -259,9 +74,8 @@ PYDL_INLINE void conv_dw_into(const T* x, const T* dz, T* dw, Dims geometry, boo
     const Geometry g(geometry);
     if (const auto flat = Flat3x3::forward(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
         return winograd_dw<T>(flat, x, dz, dw, accumulate);
-    if (!g.pointwise()) return slide_dw<T>(x, dz, dw, g, accumulate);
-    Result<T> out = result_of<T>(dw, g.filters, nullptr, accumulate, act_linear);
-    multiply<T>({g.channels, g.filters, g.batch * g.outputs(), true, false}, x, dz, out);
+    const bool planar = g.groups == 1 && g.axis[1].stride == 1 && g.axis[2].stride == 1 && few(g.filters, lanes<T>);
+    (planar ? planar_dw<T> : slide_dw<T>)(x, dz, dw, g, accumulate);
 }
 
 // dw(taps, channels / groups, filters): the gradient of conv for its kernel.

@@ -204,17 +204,18 @@ PYDL_INLINE vec<T> times_derivative(vec<T> y, vec<T> dy) {
     return dy;
 }
 
-// Sums run over 64 rows, then over those sums: errors grow with the square root of what one long chain would give.
+// Rows i0..i1 of dz, and their sums over rows in db. Sums run over 64 rows, then over those sums: errors grow with the
+// square root of what one long chain would give.
 template <class T, dim Activation>
-void dense_dz_columns(const T* y, const T* dy, T* dz, T* db, dim m, dim n, dim j0, dim j1) {
+void dense_dz_rows(const T* y, const T* dy, T* dz, T* db, dim n, dim i0, dim i1, dim j0, dim j1) {
     constexpr dim L = lanes<T>, block = 64;
     for (dim j = j0; j < j1; j += L) {
         const dim left = j1 - j;
         vec<T> total = {};
-        for (dim i0 = 0; i0 < m; i0 += block) {
+        for (dim i = i0; i < i1; i += block) {
             vec<T> sum = {};
-            for (dim i = i0; i < least(m, i0 + block); ++i) {
-                const dim at = i * n + j;
+            for (dim r = i; r < least(i1, i + block); ++r) {
+                const dim at = r * n + j;
                 vec<T> z = load_upto(dy + at, left);
                 if constexpr (Activation != act_linear) z = times_derivative<T, Activation>(load_upto(y + at, left), z);
                 if (dz) store_upto(dz + at, z, left);
@@ -226,22 +227,62 @@ void dense_dz_columns(const T* y, const T* dy, T* dz, T* db, dim m, dim n, dim j
     }
 }
 
+// The same for fewer columns than lanes: registers run over the rows as they lie, and after `period` of them the
+// columns meet the same lanes again.
+template <class T, dim Activation>
+void dense_dz_narrow(const T* y, const T* dy, T* dz, T* db, dim n, dim i0, dim i1) {
+    constexpr dim L = lanes<T>, block = 64;
+    dim period = 1;
+    while (period * L % n != 0) ++period;
+    vec<T> total[L] = {};
+    const dim end = i1 * n;
+    for (dim at = i0 * n; at < end;) {
+        vec<T> sum[L] = {};
+        for (dim r = 0; r < block && at < end; ++r)
+            for (dim v = 0; v < period && at < end; ++v, at += L) {
+                vec<T> z = load_upto(dy + at, end - at);
+                if constexpr (Activation != act_linear)
+                    z = times_derivative<T, Activation>(load_upto(y + at, end - at), z);
+                if (dz) store_upto(dz + at, z, end - at);
+                sum[v] = sum[v] + z;
+            }
+        for (dim v = 0; v < period; ++v) total[v] = total[v] + sum[v];
+    }
+    if (!db) return;
+    T lane[L * L];
+    for (dim v = 0; v < period; ++v) store(lane + v * L, total[v]);
+    for (dim j = 0; j < n; ++j) {
+        T sum = 0;
+        for (dim at = j; at < period * L; at += n) sum += lane[at];
+        db[j] = sum;
+    }
+}
+
+// Wide matrices are cut by columns; tall ones by rows, into parts with sums of their own.
 template <class T, dim Activation>
 void dense_dz_as(const T* y, const T* dy, T* dz, T* db, dim m, dim n) {
-    constexpr dim L = lanes<T>;
-    if (n == 1 && m > 1) {  // a column: its lanes first, then across them
-        vec<T> total = {};
-        for (dim i = 0; i < m; i += L) {
-            vec<T> z = load_upto(dy + i, m - i);
-            if constexpr (Activation != act_linear) z = times_derivative<T, Activation>(load_upto(y + i, m - i), z);
-            if (dz) store_upto(dz + i, z, m - i);
-            total = total + z;
+    constexpr dim L = lanes<T>, work = 32768;
+    const dim grain = ceil_div(work / (m + 1) + 1, 8 * L) * 8 * L;
+    if (n >= 2 * grain || m * n < 2 * work)
+        return parallel_for(n, grain, [=](dim j0, dim j1) {
+            if (n < L) dense_dz_narrow<T, Activation>(y, dy, dz, db, n, 0, m);
+            else dense_dz_rows<T, Activation>(y, dy, dz, db, n, 0, m, j0, j1);
+        });
+    const dim rows = ceil_div(m, least(most_parts, m * n / work)), parts = ceil_div(m, rows);
+    T* sums = static_cast<T*>(scratch(0, parts * n * sizeof(T)));
+    parallel_for(parts, 1, [=](dim begin, dim end) {
+        for (dim p = begin; p < end; ++p) {
+            T* sum = db ? sums + p * n : nullptr;
+            const dim i0 = p * rows, i1 = least(m, i0 + rows);
+            if (n < L) dense_dz_narrow<T, Activation>(y, dy, dz, sum, n, i0, i1);
+            else dense_dz_rows<T, Activation>(y, dy, dz, sum, n, i0, i1, 0, n);
         }
-        if (db) db[0] = horizontal_sum(total);
-        return;
+    });
+    for (dim j = 0; db && j < n; j += L) {
+        vec<T> total = {};
+        for (dim p = 0; p < parts; ++p) total = total + load_upto(sums + p * n + j, n - j);
+        store_upto(db + j, total, n - j);
     }
-    const dim grain = ceil_div(32768 / (m + 1) + 1, 8 * L) * 8 * L;
-    parallel_for(n, grain, [=](dim j0, dim j1) { dense_dz_columns<T, Activation>(y, dy, dz, db, m, n, j0, j1); });
 }
 
 // Gradient of y = activation(x W + bias) up to the products: dz(m, n) = dy activation'(...), db(n) = its column

@@ -10,6 +10,11 @@ struct Axis {
     dim inputs, outputs, size, stride, dilation, before;
 };
 
+// Positions [first, first + count) per axis.
+struct Block {
+    dim first[3], count[3];
+};
+
 // The list that pydl/ops/_window.py writes, after batch, groups, channels (of x) and filters (of y).
 struct Geometry {
     dim batch, groups, channels, filters;
@@ -22,6 +27,10 @@ struct Geometry {
     PYDL_INLINE dim outputs() const { return axis[0].outputs * axis[1].outputs * axis[2].outputs; }
     PYDL_INLINE dim taps() const { return axis[0].size * axis[1].size * axis[2].size; }
     PYDL_INLINE dim work() const { return 2 * batch * outputs() * taps() * (channels / groups) * filters; }
+    // The number of the pixel of y where a block of an image begins.
+    PYDL_INLINE dim output_pixel(dim image, const Block& b) const {
+        return ((image * axis[0].outputs + b.first[0]) * axis[1].outputs + b.first[1]) * axis[2].outputs + b.first[2];
+    }
     // Whether every window is one pixel and every pixel has one: a product of matrices.
     PYDL_INLINE bool pointwise() const {
         for (const Axis& a : axis)
@@ -63,11 +72,6 @@ PYDL_INLINE Slide gradient_slide(const Axis& a, dim phase) {
     return s;
 }
 
-// Positions [first, first + count) per axis.
-struct Block {
-    dim first[3], count[3];
-};
-
 // How the positions of one image are cut: a block is one position in depth, `rows` x `columns` of them.
 struct Blocks {
     dim rows, columns, high, wide, deep;
@@ -79,11 +83,17 @@ struct Blocks {
     }
 };
 
-// Blocks whose inputs stay in L2 beside a panel of weights, and enough of them for all threads when `images` of
-// `work` operations are worth it.
-PYDL_INLINE Blocks blocks_of(const Slide (&s)[3], dim images, dim work, dim pixel_bytes) {
-    constexpr dim bytes = dim{192} << 10, widest = 512, enough = 8, part = 1'000'000;
-    const dim wanted = ceil_div(least(enough, work / part + 1), images * s[0].count + 1);
+// Half of L2 at most, beside which a panel of weights has room.
+constexpr dim l2_bytes = dim{192} << 10, l1_bytes = dim{24} << 10;
+
+// Tasks that keep all threads busy to the end.
+constexpr dim enough_tasks = 8;
+
+// Blocks whose inputs take up to `bytes`, and enough of them for all threads when `work` operations on `images` are
+// worth it.
+PYDL_INLINE Blocks blocks_of(const Slide (&s)[3], dim images, dim work, dim pixel_bytes, dim bytes = l2_bytes) {
+    constexpr dim widest = 512, part = 1'000'000;
+    const dim wanted = ceil_div(least(enough_tasks, work / part + 1), images * s[0].count + 1);
     Blocks b;
     b.columns = even_part(s[2].count, least(widest, ceil_div(s[2].count, ceil_div(wanted, s[1].count + 1))));
     const dim row = s[0].taps * s[1].step * s[2].extent(b.columns) * pixel_bytes;

@@ -225,6 +225,16 @@ PYDL_INLINE V select(M m, V a, V b) {
     return m ? a : b;
 }
 
+// Keeps a loaded value in its register; the compiler would load it again for each of several uses as an operand.
+template <class V>
+PYDL_INLINE void hold(V& v) {
+#if defined(__x86_64__)
+    asm("" : "+v"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#endif
+}
+
 // Lane i of the result is lane F(i) of a, b laid end to end; F is a lambda without captures.
 template <class V, class F>
 PYDL_INLINE V shuffle(V a, V b, F) {
@@ -590,6 +600,25 @@ PYDL_INLINE void transpose(vec<T> (&rows)[lanes<T>]) {
             rows[3 * block + j] = shuffle(ab_high, cd_high, odd);
         }
     }
+}
+
+// The squares in both halves of half as many registers, rows[i][j] <-> rows[j][i] and rows[i][n + j] <-> rows[j][n + i]:
+// swaps blocks of 1, 2, 4, ... lanes between registers as far apart.
+template <class T>
+PYDL_INLINE void transpose_halves(vec<T> (&rows)[lanes<T> / 2]) {
+    constexpr int n = lanes<T> / 2;
+    const auto stage = [&]<int S>() __attribute__((always_inline)) {
+        if constexpr (S < n)
+            for (int i = 0; i < n; ++i) {
+                if (i & S) continue;
+                const vec<T> a = rows[i], b = rows[i + S];
+                rows[i] = shuffle(a, b, [](int l) { return l & S ? static_cast<int>(lanes<T>) + l - S : l; });
+                rows[i + S] = shuffle(a, b, [](int l) { return l & S ? static_cast<int>(lanes<T>) + l : l + S; });
+            }
+    };
+    stage.template operator()<1>();
+    stage.template operator()<2>();
+    stage.template operator()<4>();
 }
 
 }  // namespace

@@ -129,6 +129,13 @@ CASES = [
     conv_row("2d-channels-first", (2, 3, 7, 9), (3, 3, 3, 4), data_format="channels_first", padding="same"),
     conv_row("2d-parts", (8, 24, 24, 16), (3, 3, 16, 32), padding="same"),  # several threads, blocks and parts
     conv_row("2d-winograd", (2, 18, 21, 24), (3, 3, 24, 40), bias=True, padding="same", activation="relu"),
+    # Few filters or channels: lanes over pixels, and gradients scattered from the outputs.
+    conv_row("2d-planes", (3, 9, 21, 20), (3, 3, 20, 2), bias=True, padding="same", activation="relu"),
+    conv_row("2d-planes-dilation", (2, 19, 23, 4), (2, 3, 4, 1), bias=True, dilation_rate=(2, 3), activation="tanh"),
+    conv_row("2d-planes-rows", (2, 21, 14, 3), (3, 2, 3, 2), strides=(2, 1)),
+    conv_row("2d-scatter", (9, 16, 14, 6), (5, 5, 6, 16), bias=True, activation="relu"),
+    conv_row("2d-scatter-stride", (3, 17, 18, 3), (7, 7, 3, 20), strides=2, padding="same"),
+    transpose_row("2d-scatter", (3, 7, 8, 20), (4, 4, 3, 20), bias=True, strides=2, padding="same", activation="tanh"),
     conv_row("3d", (2, 5, 6, 7, 2), (3, 2, 3, 2, 5), bias=True, strides=(1, 2, 1), padding="same", activation="relu"),
     conv_row("3d-valid", (1, 5, 6, 7, 3), (2, 3, 3, 3, 4), dilation_rate=(2, 1, 1)),
     transpose_row("1d", (2, 5, 3), (4, 6, 3), bias=True, strides=2),
