@@ -44,7 +44,8 @@ def distorted(images, rng, shift=1.5, scale=0.1, shear=0.1):
     """
     n, height, width, _ = images.shape
     padded = np.pad(images[..., 0], ((0, 0), (1, 2), (1, 2)))
-    row, column = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
+    row = np.arange(height, dtype="float32")[:, None] - (height - 1) / 2
+    column = np.arange(width, dtype="float32") - (width - 1) / 2
     result = np.empty_like(images)
     for begin in range(0, n, 1000):
         part = padded[begin:begin + 1000]
@@ -82,8 +83,8 @@ def train(variant, epochs, data, seed=0):
     rng = np.random.default_rng(seed)
     accuracy = 0.0
     for epoch in range(epochs):
-        images = distorted(x, rng) if distort and epoch else x
         begin = time.perf_counter()
+        images = distorted(x, rng) if distort and epoch else x
         logs = model.fit(images, y, batch_size=batch_size, initial_epoch=epoch, epochs=epoch + 1, verbose=0).history
         seconds = time.perf_counter() - begin
         _, accuracy = model.evaluate(x_test, y_test, batch_size=500, verbose=0)

@@ -81,6 +81,26 @@ def test_every_module_has_its_helpers():
         assert callable(module.decode_predictions)
 
 
+@pytest.mark.parametrize("build, size", [
+    (lambda **k: lenet5.LeNet5(**k), (28, 28, 1)), (lambda **k: lenet5.LeNet5(variant="1998", **k), (28, 28, 1)),
+    (lambda **k: applications.MobileNetV2(alpha=0.35, include_top=False, pooling="avg", **k), (33, 40, 3)),
+    (lambda **k: applications.ResNet50V2(include_top=False, pooling="avg", **k), (32, 40, 3)),
+], ids=["modern", "1998", "mobilenet", "resnet"])
+def test_channels_first(build, size):
+    """The same weights give the same predictions for images whose channels come first."""
+    x = np.random.default_rng(2).uniform(size=(2, *size)).astype("float32")
+    last = build(weights=None, input_shape=size)
+    try:
+        pydl.config.set_image_data_format("channels_first")
+        first = build(weights=None, input_shape=(size[2], *size[:2]))
+        first.set_weights(last.get_weights())
+        y = first.predict(np.moveaxis(x, -1, 1), verbose=0)
+    finally:
+        pydl.config.set_image_data_format("channels_last")
+    want = last.predict(x, verbose=0)
+    np.testing.assert_allclose(y, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
 # ---- weights -------------------------------------------------------------------------------------------------------
 
 

@@ -18,8 +18,8 @@ __all__ = ["RBF", "SparseTableConv2D", "SubSampling2D"]
 class SubSampling2D(Spatial):
     """The sum of each window, times a trained coefficient, plus a trained bias, through an activation (section II.B).
 
-    (batch, height, width, channels) -> (batch, height // n, width // n, channels); coefficient and bias are of a
-    channel.
+    (batch, height, width, channels) -> (batch, height // n, width // n, channels); coefficient and bias, shaped
+    (channels,), are those of a channel.
 
     Args:
         pool_size: height and width n of the windows, which do not overlap.
@@ -43,16 +43,17 @@ class SubSampling2D(Spatial):
 
     def build(self, input_shape):
         axis = 3 if self.data_format == "channels_last" else 1
-        shape = [1, 1, 1]
-        shape[axis - 1] = input_shape[axis]
-        self.coefficient = self.add_weight(shape, self.coefficient_initializer, name="coefficient")
-        self.bias = self.add_weight(shape, self.bias_initializer, name="bias")
+        channels = (input_shape[axis],)
+        self.coefficient = self.add_weight(channels, self.coefficient_initializer, name="coefficient")
+        self.bias = self.add_weight(channels, self.bias_initializer, name="bias")
         self.input_spec = InputSpec(ndim=4, axes={axis: input_shape[axis]})
 
     def call(self, inputs):
         total = ops.average_pool(inputs, self.pool_size, self.pool_size, data_format=self.data_format)
         total = total * float(self.pool_size**2)
-        return self.activation(total * self.coefficient + self.bias)
+        shape = (-1,) if self.data_format == "channels_last" else (-1, 1, 1)
+        coefficient, bias = ops.reshape(self.coefficient, shape), ops.reshape(self.bias, shape)
+        return self.activation(total * coefficient + bias)
 
     def get_config(self):
         return {**super().get_config(), "pool_size": self.pool_size,
