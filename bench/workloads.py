@@ -30,6 +30,28 @@ def _matmul(m, n, k):
     return {"m": m, "n": n, "k": k}
 
 
+def _conv(shape, filters, size, padding="same", strides=1, direction="both"):
+    """direction: "forward"; "weights", backwards without the gradient of the input, as in a first layer; "both"."""
+    return {"shape": shape, "filters": filters, "size": size, "padding": padding, "strides": strides,
+            "direction": direction}
+
+
+def _conv_flops(a):
+    batch, height, width, channels = a["shape"]
+    cut = a["size"] - 1 if a["padding"] == "valid" else 0
+    outputs = -(-(height - cut) // a["strides"]) * -(-(width - cut) // a["strides"])
+    passes = {"forward": 1, "weights": 2, "both": 3}[a["direction"]]
+    return 2.0 * passes * batch * outputs * a["size"] ** 2 * channels * a["filters"]
+
+
+def _conv_rows(title, aims, smoke=False, first=False, **args):
+    """Two rows: forward, forward + backward."""
+    directions = (("fwd", "forward"), ("fwd+bwd", "weights" if first else "both"))
+    for (word, direction), aim in zip(directions, aims):
+        a = _conv(**args, direction=direction)
+        yield Workload(f"conv {title} {word}", "conv", a, _conv_flops(a), aim, smoke)
+
+
 WORKLOADS = [
     *[Workload(f"sgemm {s}x{s}x{s}", "matmul", _matmul(s, s, s), 2.0 * s**3, 1.0, s == 256)
       for s in (256, 512, 1024, 2048)],
@@ -40,19 +62,47 @@ WORKLOADS = [
     Workload("softmax 1024x1024", "unary", {"function": "softmax", "n": 1 << 20}),
     Workload("dropout 1M", "dropout", {"n": 1 << 20, "rate": 0.5}, aim=20.0),
     Workload("batch norm fwd+bwd 64x28x28x32", "batch_norm", {"shape": (64, 28, 28, 32)}, aim=2.0),
+    *_conv_rows("5x5, 64x28x28x1 -> 6", (2.0, 3.0), True, first=True, shape=(64, 28, 28, 1), filters=6, size=5),
+    *_conv_rows("5x5, 64x14x14x6 -> 16", (1.2, 2.5), shape=(64, 14, 14, 6), filters=16, size=5, padding="valid"),
+    *_conv_rows("3x3, 32x32x32x3 -> 32", (1.5, 2.0), first=True, shape=(32, 32, 32, 3), filters=32, size=3),
+    *_conv_rows("3x3, 16x56x56x64 -> 64", (1.5, 1.5), shape=(16, 56, 56, 64), filters=64, size=3),
+    *_conv_rows("3x3, 16x28x28x128 -> 128", (1.5, 1.5), shape=(16, 28, 28, 128), filters=128, size=3),
+    *_conv_rows("3x3, 8x14x14x256 -> 256", (1.5, 1.5), shape=(8, 14, 14, 256), filters=256, size=3),
+    *_conv_rows("3x3 stride 2, 16x56x56x64 -> 128", (1.0, 1.0), shape=(16, 56, 56, 64), filters=128, size=3,
+                strides=2),
+    *_conv_rows("1x1, 16x28x28x128 -> 256", (1.0, 1.0), shape=(16, 28, 28, 128), filters=256, size=1),
+    Workload("max pool fwd+bwd 64x28x28x32", "pool", {"mode": "max", "shape": (64, 28, 28, 32)}, aim=2.0, smoke=True),
+    Workload("average pool fwd+bwd 64x28x28x32", "pool", {"mode": "average", "shape": (64, 28, 28, 32)}, aim=2.0),
     Workload("step MLP 2-16-1, b32", "train", {"net": "tiny", "batch": 32}, aim=45.0, smoke=True),
     Workload("step MLP 784-128-64-10, dropout, L2, b32", "train", {"net": "mlp", "batch": 32}, aim=4.0, smoke=True),
     Workload("step MLP 784-128-64-10, dropout, L2, b128", "train", {"net": "mlp", "batch": 128}, aim=3.0),
     Workload("step MLP 784-512-512-10, batch norm, b128", "train", {"net": "wide", "batch": 128}, aim=1.5),
     Workload("one-row prediction, MLP 784-128-64-10", "predict", {"net": "mlp"}, aim=5.0, smoke=True),
+    Workload("step LeNet-5, b64", "train", {"net": "lenet", "batch": 64}, aim=3.5, smoke=True),
+    Workload("step LeNet-5, b128", "train", {"net": "lenet", "batch": 128}, aim=3.5),
+    Workload("step small VGG 32x32x3, b32", "train", {"net": "vgg", "batch": 32}, aim=1.5),
+    Workload("one-image prediction, LeNet-5", "predict", {"net": "lenet"}, aim=5.0, smoke=True),
 ]
 
 # The networks: hidden sizes, and what is around them. Each framework module builds them its own way.
 NETS = {
     "tiny": {"features": 2, "hidden": (16,), "outputs": 1, "dropout": 0.0, "l2": 0.0, "batch_norm": False},
     "mlp": {"features": 784, "hidden": (128, 64), "outputs": 10, "dropout": 0.2, "l2": 1e-4, "batch_norm": False},
+    # Convolutions with relu (filters, size, padding), 2x2 max pools, dense layers with relu.
+    "lenet": {"image": (28, 28, 1), "outputs": 10,
+              "layers": [("conv", 6, 5, "same"), ("pool",), ("conv", 16, 5, "valid"), ("pool",), ("dense", 120),
+                         ("dense", 84)]},
+    "vgg": {"image": (32, 32, 3), "outputs": 10,
+            "layers": [*[("conv", 32, 3, "same")] * 2, ("pool",), *[("conv", 64, 3, "same")] * 2, ("pool",),
+                       *[("conv", 128, 3, "same")] * 2, ("pool",), ("dense", 128)]},
     "wide": {"features": 784, "hidden": (512, 512), "outputs": 10, "dropout": 0.0, "l2": 0.0, "batch_norm": True},
 }
+
+
+def sample_shape(net: str) -> tuple:
+    """Shape of one input of a net."""
+    return NETS[net].get("image") or (NETS[net]["features"],)
+
 
 FRAMEWORKS = ("pydl", "torch", "torch_compiled", "jax", "keras", "sklearn", "numpy")
 
@@ -63,8 +113,10 @@ def data(net: str, rows: int):
 
     shape = NETS[net]
     rng = np.random.default_rng(0)
-    x = rng.random((rows, shape["features"]), np.float32)
-    score = x @ rng.normal(size=(shape["features"], shape["outputs"])).astype(np.float32)
+    sample = shape.get("image") or (shape["features"],)
+    x = rng.random((rows, *sample), np.float32)
+    flat = x.reshape(rows, -1)
+    score = flat @ rng.normal(size=(flat.shape[1], shape["outputs"])).astype(np.float32)
     if shape["outputs"] == 1:
         return x, (score > np.median(score)).astype(np.float32)
     return x, score.argmax(-1).astype(np.int64)

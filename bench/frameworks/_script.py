@@ -8,6 +8,31 @@ from bench.workloads import NETS
 def model(keras, net):
     """The compiled network of that name, made with the module `keras`."""
     shape = NETS[net]
+    layers = images(keras, shape) if "image" in shape else dense(keras, shape)
+    binary = shape["outputs"] == 1
+    layers.append(keras.layers.Dense(shape["outputs"], activation="sigmoid" if binary else "softmax"))
+    made = keras.Sequential(layers)
+    made.compile(optimizer="adam", loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+                 metrics=["accuracy"])
+    return made
+
+
+def images(keras, shape):
+    """Layers in front of the output of a convolutional network."""
+    layers = [keras.Input(shape["image"])]
+    for kind, *args in shape["layers"]:
+        if kind == "conv":
+            layers.append(keras.layers.Conv2D(*args[:2], padding=args[2], activation="relu"))
+        elif kind == "pool":
+            layers.append(keras.layers.MaxPooling2D())
+        else:
+            flat = any(isinstance(layer, keras.layers.Dense) for layer in layers[1:])
+            layers += ([] if flat else [keras.layers.Flatten()]) + [keras.layers.Dense(*args, activation="relu")]
+    return layers
+
+
+def dense(keras, shape):
+    """Layers in front of the output of a dense network."""
     layers = [keras.Input((shape["features"],))]
     l2 = keras.regularizers.L2(shape["l2"]) if shape["l2"] else None
     for units in shape["hidden"]:
@@ -18,9 +43,4 @@ def model(keras, net):
             layers.append(keras.layers.Dense(units, activation="relu", kernel_regularizer=l2))
         if shape["dropout"]:
             layers.append(keras.layers.Dropout(shape["dropout"]))
-    binary = shape["outputs"] == 1
-    layers.append(keras.layers.Dense(shape["outputs"], activation="sigmoid" if binary else "softmax"))
-    made = keras.Sequential(layers)
-    made.compile(optimizer="adam", loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
-                metrics=["accuracy"])
-    return made
+    return layers

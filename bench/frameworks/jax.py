@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.workloads import NETS, data
+from bench.workloads import NETS, data, sample_shape
 
 SCAN = 100
 
@@ -56,7 +56,73 @@ def batch_norm(shape):
     return _call(jax.grad(forward, (0, 1, 2)), x, gamma, beta)
 
 
+def _conv(x, w, padding, strides=1):
+    return jax.lax.conv_general_dilated(x, w, (strides, strides), padding.upper(),
+                                        dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _max_pool(x):
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def conv(shape, filters, size, padding, strides, direction):
+    x = jnp.asarray(np.random.default_rng(0).random(shape, np.float32))
+    w, b = jnp.full((size, size, shape[-1], filters), 0.1), jnp.zeros(filters)
+
+    def forward(w, b, x):
+        return _conv(x, w, padding, strides) + b
+
+    if direction == "forward":
+        return _call(forward, w, b, x)
+    sources = (0, 1, 2) if direction == "both" else (0, 1)
+    return _call(jax.grad(lambda w, b, x: forward(w, b, x).sum(), sources), w, b, x)
+
+
+def pool(mode, shape):
+    x = jnp.asarray(np.random.default_rng(0).random(shape, np.float32))
+
+    def forward(x):
+        if mode == "max":
+            return _max_pool(x).sum()
+        return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID").sum() / 4
+
+    return _call(jax.grad(forward), x)
+
+
+def _init_images(net):
+    shape, params, rng = NETS[net], [], np.random.default_rng(0)
+    x = jnp.zeros((1, *shape["image"]))
+    for kind, *args in [*shape["layers"], ("dense", shape["outputs"])]:
+        if kind == "pool":
+            params.append(())
+            x = _max_pool(x)
+            continue
+        if kind == "conv":
+            size = (args[1], args[1], x.shape[-1], args[0])
+        else:
+            x = x.reshape(1, -1)
+            size = (x.shape[-1], args[0])
+        w = jnp.asarray(rng.normal(0, (2 / np.prod(size[:-1])) ** 0.5, size).astype(np.float32))
+        params.append((w, jnp.zeros(size[-1])))
+        x = _conv(x, w, args[2]) if kind == "conv" else x @ w
+    return params
+
+
+def _forward_images(net, params, x):
+    for (kind, *args), p in zip(NETS[net]["layers"], params):
+        if kind == "pool":
+            x = _max_pool(x)
+        elif kind == "conv":
+            x = jax.nn.relu(_conv(x, p[0], args[2]) + p[1])
+        else:
+            x = jax.nn.relu(x.reshape(len(x), -1) @ p[0] + p[1])
+    w, b = params[-1]
+    return x @ w + b
+
+
 def _init(net):
+    if "image" in NETS[net]:
+        return _init_images(net)
     shape, params, rng = NETS[net], [], np.random.default_rng(0)
     sizes = (shape["features"], *shape["hidden"], shape["outputs"])
     for a, b in zip(sizes, sizes[1:]):
@@ -66,6 +132,8 @@ def _init(net):
 
 def _forward(net, params, x, key, training):
     shape = NETS[net]
+    if "image" in shape:
+        return _forward_images(net, params, x)
     for i, (w, b) in enumerate(params[:-1]):
         x = x @ w + b
         if shape["batch_norm"]:
@@ -80,7 +148,8 @@ def _forward(net, params, x, key, training):
 
 def train(net, batch):
     shape = NETS[net]
-    x_all, y_all = (jnp.asarray(a) for a in data(net, SCAN * batch))
+    steps = {"vgg": 8, "lenet": 40}.get(net, SCAN)
+    x_all, y_all = (jnp.asarray(a) for a in data(net, steps * batch))
 
     def loss(params, key, x, y):
         logits = _forward(net, params, x, key, True)
@@ -88,7 +157,7 @@ def train(net, batch):
             value = jnp.mean(jnp.maximum(logits, 0) - logits * y + jnp.log1p(jnp.exp(-jnp.abs(logits))))
         else:
             value = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], 1))
-        if shape["l2"]:
+        if shape.get("l2"):
             value = value + shape["l2"] * sum((w * w).sum() for w, _ in params[:-1])
         return value
 
@@ -111,7 +180,7 @@ def train(net, batch):
     def scan(state):
         *rest, key = state
         key, sub = jax.random.split(key)
-        order = jax.random.permutation(sub, SCAN * batch).reshape(SCAN, batch)
+        order = jax.random.permutation(sub, steps * batch).reshape(steps, batch)
         return jax.lax.scan(step, (*rest, key), order)[0]
 
     many = jax.jit(scan, donate_argnums=0)
@@ -119,10 +188,10 @@ def train(net, batch):
     def call():
         state[0] = jax.block_until_ready(many(state[0]))
 
-    return call, SCAN
+    return call, steps
 
 
 def predict(net):
     params = _init(net)
-    x = jnp.asarray(np.random.default_rng(0).random((1, NETS[net]["features"]), np.float32))
+    x = jnp.asarray(np.random.default_rng(0).random((1, *sample_shape(net)), np.float32))
     return _call(lambda x: jax.nn.softmax(_forward(net, params, x, None, False)), x)

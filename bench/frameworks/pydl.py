@@ -6,7 +6,7 @@ import numpy as np
 
 import pydl as keras
 from bench.frameworks._script import model
-from bench.workloads import NETS, data
+from bench.workloads import data, sample_shape
 from pydl import ops
 
 
@@ -52,9 +52,46 @@ def batch_norm(shape):
     return _replay(step, x)
 
 
+def conv(shape, filters, size, padding, strides, direction):
+    x = np.random.default_rng(0).random(shape, np.float32)
+    kernel = keras.Variable(np.full((size, size, shape[-1], filters), 0.1, np.float32))
+    bias = keras.Variable(np.zeros(filters, np.float32))
+
+    def forward(t):
+        return ops.conv(t, kernel, strides, padding, bias=bias)
+
+    ones = ops.ones(forward(x).shape)
+    sources = [kernel, bias]
+
+    def step(t):
+        if direction == "both":
+            t = keras.Tensor(t.data)
+            keras.autograd.watch(t)
+        with keras.GradientTape() as tape:
+            y = forward(t)
+        return tape.gradient(y, sources + ([t] if direction == "both" else []), output_gradients=ones)
+
+    return _replay(forward if direction == "forward" else step, x)
+
+
+def pool(mode, shape):
+    x = np.random.default_rng(0).random(shape, np.float32)
+    f = ops.max_pool if mode == "max" else ops.average_pool
+    ones = ops.ones(f(x, 2).shape)
+
+    def step(t):
+        t = keras.Tensor(t.data)
+        keras.autograd.watch(t)
+        with keras.GradientTape() as tape:
+            y = f(t, 2)
+        return tape.gradient(y, t, output_gradients=ones)
+
+    return _replay(step, x)
+
+
 def train(net, batch):
     """`fit` itself with its progress bar, on arrays in memory: one call is an epoch."""
-    steps = 4000 if net == "tiny" else 100
+    steps = {"tiny": 4000, "vgg": 8, "lenet": 40}.get(net, 100)
     x, y = data(net, steps * batch)
     m = model(keras, net)
 
@@ -66,5 +103,5 @@ def train(net, batch):
 
 def predict(net):
     m = model(keras, net)
-    x = np.random.default_rng(0).random((1, NETS[net]["features"]), np.float32)
+    x = np.random.default_rng(0).random((1, *sample_shape(net)), np.float32)
     return lambda: m.predict_on_batch(x), 1

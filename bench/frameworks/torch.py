@@ -3,10 +3,12 @@ inference mode for prediction."""
 
 from __future__ import annotations
 
+import time
+
 import torch
 from torch import nn
 
-from bench.workloads import NETS, data
+from bench.workloads import NETS, data, sample_shape
 
 COMPILE = False
 STEPS = 100  # per epoch of shuffled batches from arrays in memory
@@ -60,8 +62,92 @@ def batch_norm(shape):
     return step, 1
 
 
+FORMATS = (torch.contiguous_format, torch.channels_last)
+
+
+def _faster(setups):
+    """The fastest of several (call, units): memory formats suit different sizes."""
+    def seconds(made):
+        made[0](), made[0]()
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            made[0]()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return min(setups, key=seconds)
+
+
+def conv(shape, filters, size, padding, strides, direction):
+    return _faster([_conv(shape, filters, size, padding, strides, direction, f) for f in FORMATS])
+
+
+def _conv(shape, filters, size, padding, strides, direction, memory_format):
+    batch, height, width, channels = shape
+    pad = size // 2 if padding == "same" else 0
+    layer = nn.Conv2d(channels, filters, size, strides, pad).to(memory_format=memory_format)
+    x = torch.rand(batch, channels, height, width).contiguous(memory_format=memory_format)
+    x.requires_grad_(direction == "both")
+    f = _maybe_compile(layer)
+
+    def forward():
+        with torch.inference_mode():
+            return f(x)
+
+    ones = torch.ones_like(layer(x).detach())
+
+    def step():
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+        f(x).backward(ones)
+
+    return forward if direction == "forward" else step, 1
+
+
+def pool(mode, shape):
+    return _faster([_pool(mode, shape, f) for f in FORMATS])
+
+
+def _pool(mode, shape, memory_format):
+    batch, height, width, channels = shape
+    x = torch.rand(batch, channels, height, width).contiguous(memory_format=memory_format).requires_grad_()
+    f = _maybe_compile(nn.MaxPool2d(2) if mode == "max" else nn.AvgPool2d(2))
+    ones = torch.ones_like(f(x).detach())
+
+    def step():
+        x.grad = None
+        f(x).backward(ones)
+
+    return step, 1
+
+
+def images(net):
+    """A convolutional network of NETS; its input is channels first, as everywhere in PyTorch."""
+    shape = NETS[net]
+    size, _, channels = shape["image"]
+    layers, features = [], 0
+    for kind, *args in shape["layers"]:
+        if kind == "conv":
+            filters, taps, padding = args
+            layers += [nn.Conv2d(channels, filters, taps, padding=padding), nn.ReLU()]
+            channels, size = filters, size if padding == "same" else size - taps + 1
+        elif kind == "pool":
+            layers.append(nn.MaxPool2d(2))
+            size //= 2
+        else:
+            if not features:
+                layers.append(nn.Flatten())
+                features = channels * size * size
+            layers += [nn.Linear(features, args[0]), nn.ReLU()]
+            features = args[0]
+    return nn.Sequential(*layers, nn.Linear(features, shape["outputs"]))
+
+
 def model(net):
     shape = NETS[net]
+    if "image" in shape:
+        return images(net)
     layers, features = [], shape["features"]
     for units in shape["hidden"]:
         layers.append(nn.Linear(features, units, bias=not shape["batch_norm"]))
@@ -75,17 +161,27 @@ def model(net):
 
 
 def train(net, batch):
+    if "image" in NETS[net]:
+        return _faster([_train(net, batch, f) for f in FORMATS])
+    return _train(net, batch, None)
+
+
+def _train(net, batch, memory_format):
     shape = NETS[net]
     m = model(net)
-    rows = STEPS * batch
+    steps = {"vgg": 8, "lenet": 40}.get(net, STEPS)
+    rows = steps * batch
     x, y = (torch.from_numpy(a) for a in data(net, rows))
+    if memory_format:
+        m = m.to(memory_format=memory_format)
+        x = x.movedim(-1, 1).contiguous(memory_format=memory_format)
     decayed = [p for p in m.parameters() if p.ndim == 2][:-1]
     optimizer = torch.optim.Adam(m.parameters(), fused=True)
     loss_of = nn.BCEWithLogitsLoss() if shape["outputs"] == 1 else nn.CrossEntropyLoss()
 
     def forward(x, y):
         loss = loss_of(m(x), y)
-        if shape["l2"]:
+        if shape.get("l2"):
             loss = loss + shape["l2"] * sum((w * w).sum() for w in decayed)
         return loss
 
@@ -97,12 +193,20 @@ def train(net, batch):
             f(x[rows_of_batch], y[rows_of_batch]).backward()
             optimizer.step()
 
-    return epoch, STEPS
+    return epoch, steps
 
 
 def predict(net):
+    if "image" in NETS[net]:
+        return _faster([_predict(net, f) for f in FORMATS])
+    return _predict(net, None)
+
+
+def _predict(net, memory_format):
     m = model(net).eval()
-    x = torch.rand(1, NETS[net]["features"])
+    x = torch.rand(1, *sample_shape(net))
+    if memory_format:
+        m, x = m.to(memory_format=memory_format), x.movedim(-1, 1).contiguous(memory_format=memory_format)
     f = _maybe_compile(m)
 
     def call():
