@@ -16,12 +16,12 @@ from bench.workloads import FRAMEWORKS, WORKLOADS
 
 PACKAGES = {"pydl": ["pydl"], "torch": ["torch"], "jax": ["jax", "jaxlib"], "keras": ["keras", "jax", "jaxlib"],
             "sklearn": ["scikit-learn"], "numpy": ["numpy"]}
-_PEAK = {"net": "mlp", "batch": 64}
+_PEAKS = [{"net": "mlp", "batch": 64}, {"net": "lenet", "batch": 128}, {"net": "vgg", "batch": 32}]
 
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", default="", help="run the rows whose name contains this text")
+    parser.add_argument("--only", default="", help="rows whose name contains this text; `peak`: memory")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, e.g. 1,2")
     parser.add_argument("--frameworks", default=",".join(FRAMEWORKS), help="which frameworks, comma separated")
     parser.add_argument("--peers-python", default=os.environ.get("PYDL_BENCH_PEERS", sys.executable),
@@ -59,6 +59,7 @@ def main(argv=None) -> int:
             print(line(workload, found, names), flush=True)
         if not options.smoke and not options.only:
             neighbour(workers, threads, options, report)
+        if options.only in ("", "peak") and not options.smoke:
             peak(workers, threads, report)
         for w in workers:
             w.close()
@@ -104,19 +105,20 @@ def neighbour(workers, threads, options, report) -> None:
 
 
 def peak(workers, threads, report) -> None:
-    """Peak memory of fresh processes that run 100 training steps."""
-    print("\npeak memory of a process that trains 784-128-64-10 with batches of 64")
-    for old in workers:
-        if old.framework == "numpy":
-            continue
-        w = harness.Worker(old.framework, threads, old.process.args[0])
-        if w.ask(prepare={"kind": "train", "args": _PEAK}).get("ready"):
-            w.ask(measure=0.2)
-            size = w.ask(peak=True)["bytes"]
-            report["rows"].append({"workload": "peak memory", "threads": threads, "framework": w.framework,
-                                   "bytes": size})
-            print(f"  {w.framework:16}{size / 2**20:8.0f} MiB", flush=True)
-        w.close()
+    """Peak memory of fresh processes that train."""
+    for args in _PEAKS:
+        print(f"\npeak memory of a process that trains {args['net']} with batches of {args['batch']}")
+        for old in workers:
+            if old.framework in ("numpy", "sklearn"):
+                continue
+            w = harness.Worker(old.framework, threads, old.process.args[0])
+            if w.ask(prepare={"kind": "train", "args": args}).get("ready"):
+                w.ask(measure=0.2)
+                size = w.ask(peak=True)["bytes"]
+                report["rows"].append({"workload": f"peak memory {args['net']}", "threads": threads,
+                                       "framework": w.framework, "bytes": size})
+                print(f"  {w.framework:16}{size / 2**20:8.0f} MiB", flush=True)
+            w.close()
 
 
 def fixed_costs(frameworks, python_of, options, report) -> None:

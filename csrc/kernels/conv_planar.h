@@ -161,11 +161,15 @@ void planar_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim ba
 
 // ---------------------------------------------------------------------------------- kernel's gradient
 
-// Sums of R shifts of a row of x with F planes of dz: c(r, f) += sum over p < n of x[r * shift + p] z[f * plane + p].
+// Sums of R shifts of a row of x with F planes of dz: c(r, f) += x[r * shift + p] z[f * plane + p] over p < n, where an
+// element of c is a register whose lanes are added up at the end.
 template <class T, int R, int F>
 [[gnu::noinline]] void dots(dim n, const T* x, dim shift, const T* z, dim plane, T* c, dim stride) {
     constexpr dim L = lanes<T>;
-    vec<T> acc[R][F] = {};
+    vec<T> acc[R][F];
+    PYDL_UNROLL for (int r = 0; r < R; ++r) {
+        PYDL_UNROLL for (int f = 0; f < F; ++f) acc[r][f] = load(c + (r * stride + f) * L);
+    }
     const auto step = [&](dim p, auto get) __attribute__((always_inline)) {
         vec<T> zs[F];
         PYDL_UNROLL for (int f = 0; f < F; ++f) zs[f] = get(z + f * plane + p);
@@ -179,7 +183,7 @@ template <class T, int R, int F>
     for (; p + L <= n; p += L) step(p, [](const T* at) __attribute__((always_inline)) { return load(at); });
     if (p < n) step(p, [=](const T* at) __attribute__((always_inline)) { return load_partial(at, n - p); });
     PYDL_UNROLL for (int r = 0; r < R; ++r) {
-        PYDL_UNROLL for (int f = 0; f < F; ++f) c[r * stride + f] += horizontal_sum(acc[r][f]);
+        PYDL_UNROLL for (int f = 0; f < F; ++f) store(c + (r * stride + f) * L, acc[r][f]);
     }
 }
 
@@ -216,7 +220,8 @@ void planar_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulat
         T* planes = static_cast<T*>(scratch(slot_planes, (s[0].taps * channels * plane + L) * sizeof(T)));
         T* results = static_cast<T*>(scratch(slot_results, (filters * result + L) * sizeof(T)));
         const dim rows = even_part(taps, dim{dot_rows}), columns = even_part(filters, dim{dot_planes});
-        if (!add) zero_run(sum, size);
+        T* sums = static_cast<T*>(scratch(slot_view, size * L * sizeof(T)));
+        zero_run(sums, size * L);
         for (dim i = first; i < last; ++i) {
             const Block block = blocks.of(i % per_image, s);
             planes_of(x + i / per_image * g.inputs() * channels, s, block, channels, width, plane, planes);
@@ -230,14 +235,15 @@ void planar_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulat
                 const dim tap = row / channels, c = row % channels;
                 const T* from =
                     planes + (tap / taps_down * channels + c) * plane + tap % taps_down * s[1].delta_step * width;
-                T* to = sum + (tap * taps * channels + c) * filters;
+                T* to = sums + (tap * taps * channels + c) * filters * L;
                 for (dim r = 0; r < taps; r += rows)
                     for (dim f = 0; f < filters; f += columns)
                         all_dots<T>.of[least(rows, taps - r) - 1][least(columns, filters - f) - 1](
                             length, from + r * s[2].delta_step, s[2].delta_step, results + f * result, result,
-                            to + r * channels * filters + f, channels * filters);
+                            to + (r * channels * filters + f) * L, channels * filters);
             }
         }
+        for (dim i = 0; i < size; ++i) sum[i] = (add ? sum[i] : T(0)) + horizontal_sum(load(sums + i * L));
     };
     sum_in_parts(dw, size, g.batch * per_image, g.work(), dim{1}, accumulate, task);
 }
