@@ -51,9 +51,20 @@ def batch_norm(shape):
 
     def forward(x, gamma, beta):
         mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-        return (gamma * (x - mean) * jax.lax.rsqrt(variance + 1e-3) + beta).sum()
+        return gamma * (x - mean) * jax.lax.rsqrt(variance + 1e-3) + beta
 
-    return _call(jax.grad(forward, (0, 1, 2)), x, gamma, beta)
+    return _call(_with_gradient(forward, 3), jnp.ones_like(x), x, gamma, beta)
+
+
+def _with_gradient(fn, sources):
+    """A function of the arguments of `fn` and the gradient of its result that gives both result and gradients, as the
+    other frameworks compute them; `jax.grad` of a sum alone would leave out the forward pass and know the gradient."""
+
+    def both(dy, *args):
+        y, back = jax.vjp(lambda *moved: fn(*moved, *args[sources:]), *args[:sources])
+        return y, back(dy)
+
+    return both
 
 
 def _conv(x, w, padding, strides=1):
@@ -74,8 +85,7 @@ def conv(shape, filters, size, padding, strides, direction):
 
     if direction == "forward":
         return _call(forward, w, b, x)
-    sources = (0, 1, 2) if direction == "both" else (0, 1)
-    return _call(jax.grad(lambda w, b, x: forward(w, b, x).sum(), sources), w, b, x)
+    return _call(_with_gradient(forward, 3 if direction == "both" else 2), jnp.ones_like(forward(w, b, x)), w, b, x)
 
 
 def pool(mode, shape):
@@ -83,10 +93,10 @@ def pool(mode, shape):
 
     def forward(x):
         if mode == "max":
-            return _max_pool(x).sum()
-        return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID").sum() / 4
+            return _max_pool(x)
+        return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / 4
 
-    return _call(jax.grad(forward), x)
+    return _call(_with_gradient(forward, 1), jnp.ones_like(forward(x)), x)
 
 
 def _init_images(net):
