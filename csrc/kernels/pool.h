@@ -23,6 +23,8 @@ struct PoolAxis {
     PYDL_INLINE bool tiled() const {
         return apart() && (stride == 0 || (stride == size && before == 0 && input == output * size));
     }
+    // Whether every window lies inside the input, so that they are all alike.
+    PYDL_INLINE bool whole() const { return stride && before == 0 && (output - 1) * stride + size <= input; }
     // Where windows are apart: window o is alone with the places [own(o), own(o + 1)).
     PYDL_INLINE dim own(dim o) const { return o == 0 ? 0 : o == output ? input : first(o); }
 };
@@ -47,6 +49,7 @@ struct Pool {
 
 // The places of a clipped window, as distances from its first one, in order.
 struct Taps {
+    static constexpr bool two_by_two = false;
     dim planes, rows, columns, plane_step, row_step, step;
     PYDL_INLINE dim count() const { return planes * rows * columns; }
     template <class F>
@@ -60,6 +63,7 @@ struct Taps {
 // A window of one plane whose sizes the compiler knows.
 template <dim rows, dim columns>
 struct FixedTaps {
+    static constexpr bool two_by_two = rows == 2 && columns == 2;
     dim row_step, step;
     PYDL_INLINE static constexpr dim count() { return rows * columns; }
     template <class F>
@@ -77,15 +81,35 @@ PYDL_INLINE void for_each_window(const Pool& p, dim begin, dim end, const F& f) 
         const dim oy = r % p.y.output, oz = r / p.y.output % p.z.output, image = r / p.y.output / p.z.output;
         const dim z = p.z.first(oz), y = p.y.first(oy), planes = p.z.last(oz) - z, rows = p.y.last(oy) - y;
         const dim from = (image * p.z.input + z) * plane_step + y * row_step;
-        for (dim ox = 0; ox < p.x.output; ++ox) {
+        dim out = r * p.x.output * step;
+        if (p.x.whole() && planes == 1 && rows == 2 && p.x.size == 2) {
+            for (dim at = from, end = out + p.x.output * step; out < end; at += p.x.stride * step, out += step)
+                f(at, out, FixedTaps<2, 2>{row_step, step});
+            continue;
+        }
+        for (dim ox = 0; ox < p.x.output; ++ox, out += step) {
             const dim x = p.x.first(ox), columns = p.x.last(ox) - x;
-            const dim at = from + x * step, out = (r * p.x.output + ox) * step;
+            const dim at = from + x * step;
             if (planes == 1 && rows == 2 && columns == 2) f(at, out, FixedTaps<2, 2>{row_step, step});
             else if (planes == 1 && rows == 3 && columns == 3) f(at, out, FixedTaps<3, 3>{row_step, step});
             else f(at, out, Taps{planes, rows, columns, plane_step, row_step, step});
         }
     }
 }
+
+// A row of a 2 x 2 window whose two pixels fit one register: what brings the values of one pixel to the lanes of both.
+template <class T>
+struct Pair {
+    mask<T> left, right;  // lane numbers of the left and the right pixel, for either
+    mask<T> is_right;
+    PYDL_INLINE explicit Pair(dim channels) {
+        for (dim i = 0; i < lanes<T>; ++i) {
+            left[i] = static_cast<int_of<T>>(i % channels);
+            right[i] = static_cast<int_of<T>>(channels + i % channels);
+            is_right[i] = i < channels ? 0 : -1;
+        }
+    }
+};
 
 // f(c, n) for registers of n channels from c on.
 template <class T, class F>
@@ -100,7 +124,14 @@ template <class T>
 void max_pool(In<T> x, Out<T> y, dim batch, dim channels, Dims window) {
     const Pool p(batch, channels, window);
     p.share(p.rows(), [=](dim begin, dim end) {
+        const Pair<T> pair(most(channels, dim{1}));
         for_each_window(p, begin, end, [=](dim at, dim out, auto taps) __attribute__((always_inline)) {
+            if constexpr (taps.two_by_two)
+                if (2 * channels <= lanes<T>) {
+                    const vec<T> m =
+                        max_nan(load_partial(x + at, 2 * channels), load_partial(x + at + taps.row_step, 2 * channels));
+                    return store_partial(y + out, max_nan(m, permute(m, pair.right)), channels);
+                }
             for_channels<T>(channels, [=](dim c, dim n) __attribute__((always_inline)) {
                 vec<T> m = load_upto(x + at + c, n);
                 taps.each([&](dim offset) __attribute__((always_inline)) {
@@ -163,7 +194,20 @@ PYDL_INLINE void spread_windows(const Pool& p, T* dx, const F& spread) {
 template <class T>
 void max_pool_grad(In<T> x, In<T> y, In<T> dy, Out<T> dx, dim batch, dim channels, Dims window) {
     const Pool p(batch, channels, window);
+    const Pair<T> pair(most(channels, dim{1}));
     spread_windows<T>(p, dx, [=](dim at, dim out, auto taps, const auto& put) __attribute__((always_inline)) {
+        if constexpr (taps.two_by_two)
+            if (2 * channels <= lanes<T>) {
+                const vec<T> m = permute(load_partial(y + out, channels), pair.left);
+                const vec<T> d = permute(load_partial(dy + out, channels), pair.left);
+                const vec<T> upper = load_partial(x + at, 2 * channels);
+                const vec<T> lower = load_partial(x + at + taps.row_step, 2 * channels);
+                const mask<T> hit = (upper == m) | (upper != upper), low_hit = (lower == m) | (lower != lower);
+                const mask<T> before = permute(hit, pair.left), taken = before | permute(hit, pair.right);
+                const mask<T> low_before = taken | (permute(low_hit, pair.left) & pair.is_right);
+                put(at, hit & ~(before & pair.is_right) ? d : vec<T>{}, 2 * channels);
+                return put(at + taps.row_step, low_hit & ~low_before ? d : vec<T>{}, 2 * channels);
+            }
         for_channels<T>(channels, [&](dim c, dim n) __attribute__((always_inline)) {
             const vec<T> m = load_upto(y + out + c, n);
             vec<T> left = load_upto(dy + out + c, n);

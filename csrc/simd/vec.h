@@ -243,6 +243,18 @@ PYDL_INLINE V shuffle(V a, V b, F) {
     }(std::make_index_sequence<sizeof(V) / sizeof(a[0])>{});
 }
 
+// Lane i of the result is lane index[i] of v, 0 <= index[i] < lanes.
+template <class V>
+PYDL_INLINE V permute(V v, vec<int_of<lane_of<V>>> index) {
+#if defined(__clang__)
+    V result = v;
+    for (std::size_t i = 0; i < sizeof(V) / sizeof(v[0]); ++i) result[i] = v[index[i]];
+    return result;
+#else
+    return __builtin_shuffle(v, index);
+#endif
+}
+
 template <class V>
 PYDL_INLINE short_vec<lane_of<V>, sizeof(V) / sizeof(lane_of<V>) / 2> low_half(V v) {
     return [=]<std::size_t... I>(std::index_sequence<I...>) __attribute__((always_inline)) {
