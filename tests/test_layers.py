@@ -205,3 +205,24 @@ def test_noise_layers_follow_the_models_training_flag():
     assert np.array_equal(model(x).data, x) and np.array_equal(model.predict(x, verbose=0), x)
     assert (model(x, training=True).data == 0).any()
     assert ops.sum(layers.Dropout(1.0)(x, training=True)).numpy() == 0
+
+
+def test_build_by_hand():
+    """`build` called directly builds, once, with the names a call would give; also a user's."""
+    class Scale(layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight(shape=(input_shape[-1],), name="w")
+
+        def call(self, x):
+            return x * self.w
+
+    for layer, count in ((layers.Dense(3, name="d"), 2), (Scale(name="d"), 1)):
+        layer.build((None, 4))
+        assert layer.built and len(layer.weights) == count
+        layer(np.ones((2, 4), "float32"))
+        assert len(layer.weights) == count and layer.weights[0].path.startswith("d/")
+
+
+def test_unknown_features():
+    with pytest.raises(ValueError, match="must be known.*None, None"):
+        layers.Dense(3)(keras.Input((None,)))

@@ -202,7 +202,7 @@ def _samples(dataset) -> list:
     return [tuple(e) if isinstance(e, list) else e for e in dataset]
 
 
-def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=None):
+def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=None, preferred_backend=None):
     """Splits data into a left and a right part.
 
     Args:
@@ -212,6 +212,7 @@ def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=
             rest.
         shuffle: whether to shuffle before splitting.
         seed: of the shuffling.
+        preferred_backend: accepted for Keras scripts.
 
     Returns:
         Two `Dataset`, of batches where the given one was; else `.batch(n)` groups the samples for `fit`.

@@ -196,8 +196,8 @@ class RandomCrop(_RandomImageLayer):
         seed, data_format: as in the other random layers.
     """
 
-    def __init__(self, height, width, seed=None, data_format=None, **kwargs):
-        super().__init__(seed, data_format, **kwargs)
+    def __init__(self, height, width, seed=None, data_format=None, name=None, **kwargs):
+        super().__init__(seed, data_format, name=name, **kwargs)
         self.height, self.width = height, width
 
     def transform(self, images, training):

@@ -101,6 +101,26 @@ def _shape_of(x):
     return tree.map_structure(lambda t: tuple(t.shape) if hasattr(t, "shape") else None, x)
 
 
+def _marks_built(build):
+    """`build` of a class, after which a layer is built also when it was called directly."""
+
+    @functools.wraps(build)
+    def marked(self, *args, **kwargs):
+        outermost = getattr(type(self).build, "__wrapped__", None) is build  # not by way of super()
+        if not outermost or self._path is not None:
+            build(self, *args, **kwargs)
+        else:
+            with _Path(self.name) as path:
+                object.__setattr__(self, "_path", path.full)
+                build(self, *args, **kwargs)
+        if outermost:
+            if self._build_shapes is None and (args or kwargs):
+                object.__setattr__(self, "_build_shapes", kwargs or {"input_shape": args[0]})
+            object.__setattr__(self, "built", True)
+
+    return marked
+
+
 def _is_tensor(x) -> bool:
     return isinstance(x, (Tensor, KerasTensor, np.ndarray))
 
@@ -129,6 +149,13 @@ class Layer:
     _inbound_nodes: list[SymbolicNode]
     _path: str | None
     _build_shapes: dict | None
+
+    _builds_itself = False  # models look after `built` themselves
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls) and not cls._builds_itself:
+            cls.build = _marks_built(cls.build)
 
     def __new__(cls, *args, **kwargs):
         layer = super().__new__(cls)
@@ -389,11 +416,7 @@ class Layer:
         with _Path(self._path or self.name, absolute=self._path is not None) as path:
             if not self.built:
                 self._check_given(args, kwargs)
-                try:
-                    self._maybe_build(path.full, args, kwargs)
-                except (TypeError, ValueError) as error:
-                    _name_the_layer(error, self, args)
-                    raise
+                self._build_or_name(path.full, args, kwargs)
             label = _core.set_label(self._path or path.full)
             context = _context
             outer_training = context.training
@@ -421,6 +444,9 @@ class Layer:
 
     def _symbolic_call(self, args, kwargs):
         self._check_input(args, kwargs)
+        if not self.built and not self._builds_itself:  # with None for unknown axes, which a dry run does not have
+            with _Path(self._path or self.name, absolute=self._path is not None) as path:
+                self._build_or_name(path.full, args, kwargs)
         outputs = infer(self._infer_call, args, kwargs)
         node = SymbolicNode(self, args, kwargs, outputs)
         self._inbound_nodes.append(node)
@@ -468,6 +494,13 @@ class Layer:
             received = args[0] if args else next(iter(kwargs.values()))
             raise ValueError(f"Layer '{self.name}' expected an array or tensor; received {received!r} (of type"
                              f" {type(received).__name__}).")
+
+    def _build_or_name(self, path: str, args, kwargs) -> None:
+        try:
+            self._maybe_build(path, args, kwargs)
+        except (TypeError, ValueError) as error:
+            _name_the_layer(error, self, args)
+            raise
 
     def _maybe_build(self, path: str, args, kwargs) -> None:
         object.__setattr__(self, "_path", path)

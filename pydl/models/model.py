@@ -32,6 +32,8 @@ class Model(Trainer, Layer):
         name: of the model.
     """
 
+    _builds_itself = True
+
     def __new__(cls, *args, **kwargs):
         if cls is Model and _is_functional(args, kwargs):
             return super().__new__(Functional, *args, **kwargs)

@@ -57,7 +57,7 @@ def _resized(image, height, width, interpolation):
 
 def image_dataset_from_directory(directory, labels="inferred", label_mode="int", class_names=None, color_mode="rgb",
                                  batch_size=32, image_size=(256, 256), shuffle=True, seed=None, validation_split=None,
-                                 subset=None, follow_links=False, interpolation="bilinear",
+                                 subset=None, interpolation="bilinear", follow_links=False,
                                  crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, data_format=None, format="tf",
                                  verbose=True):
     """Batches of the images (.bmp, .gif, .jpeg, .jpg, .png) of a folder, decoded in threads ahead of their use.
@@ -74,9 +74,9 @@ def image_dataset_from_directory(directory, labels="inferred", label_mode="int",
         seed: of the shuffling and of the split.
         validation_split: fraction of the files that is set apart.
         subset: "training", "validation", or "both" for a pair; needs `validation_split`.
-        follow_links: whether to enter folders that are links.
         interpolation: "bilinear" and "nearest" without smoothing, as in Keras; "bicubic", "area", "lanczos3" with
             Pillow's filters, which smooth where an image gets smaller.
+        follow_links: whether to enter folders that are links.
         crop_to_aspect_ratio: cut the middle out instead of distorting.
         pad_to_aspect_ratio: add black bars instead of distorting.
         data_format: "channels_last" or "channels_first"; the global setting when None.
