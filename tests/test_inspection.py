@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -553,7 +554,8 @@ if len(sys.argv) > 1:
     assert "matplotlib.figure" in sys.modules and "matplotlib.pyplot" not in sys.modules
 """
     arguments = ["draw"] if importlib.util.find_spec("matplotlib") else []
-    subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=120,
+                   cwd=Path(keras.__file__).parent.parent)
 
 
 def test_without_matplotlib(monkeypatch):
