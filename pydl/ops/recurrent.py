@@ -92,7 +92,8 @@ class _Sequence:
         if weights.node is None:
             return None
         dw = self.new(*weights.shape)
-        kernels.recurrent_dw(left.data, dz.data, _data(self.mask), dw.data, self.batch, self.steps, *weights.shape[::-1])
+        kernels.recurrent_dw(left.data, dz.data, _data(self.mask), dw.data, self.batch, self.steps,
+                             *weights.shape[::-1])
         return dw
 
     def sums(self, dz: Tensor) -> Tensor:
@@ -255,8 +256,8 @@ def gru(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, reset_after=T
         drecurrent = None
         if s.recurrent.node is not None:
             drecurrent = s.new(*s.recurrent.shape)
-            kernels.gru_dw(previous.data, dz.data, dinner.data, _data(s.mask), drecurrent.data, s.batch, s.steps, s.units,
-                           after)
+            kernels.gru_dw(previous.data, dz.data, dinner.data, _data(s.mask), drecurrent.data, s.batch, s.steps,
+                           s.units, after)
         dbias = _dbias(s, dz)
         if reset_after and dbias and dbias[0] is not None:
             dbias = (ops.stack([dbias[0], ops.concatenate([dbias[0][:2 * s.units], s.sums(dinner)])]),)
