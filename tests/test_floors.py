@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the ground up; rooms of one line may know each other.
 FLOORS = [
-    {"_core"},
+    {"_core", "_text"},
     {"config", "progbar", "tree"},
     {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tensor"},
     {"ops", "program"},

@@ -26,8 +26,8 @@ IMAGES = ("""Pool Crop Padding UpSampling SpatialDropout Resizing Random Rand Mi
           Solarization pool image img unfold fold depth_to_space space_to_depth psnr polar BoundingBoxes
           bounding_boxes directory Pipeline applications""").split()
 # Issue 4: recurrence, text.
-RECURRENCE = """GRU LSTM RNN Bidirectional TimeDistributed ctc CTC Lookup Vectorization Hash StringLookup IntegerLookup
-             CategoryEncoding Discretization FeatureSpace audio extract_sequences Spectr spectr""".split()
+RECURRENCE = """GRU LSTM RNN Bidirectional TimeDistributed ctc CTC HashedCrossing FeatureSpace
+             audio extract_sequences Spectr spectr""".split()
 # Issue 5: attention.
 ATTENTION = "Attention attention EinsumDense ReversibleEmbedding flash".split()
 # Issue 6: drawings, tuning, inspection.

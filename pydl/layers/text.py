@@ -1,0 +1,233 @@
+"""Texts to numbers: TextVectorization."""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+
+import numpy as np
+
+from pydl import _text
+from pydl.layers._encoding import INT, MULTI_HOT, check_dense
+from pydl.layers._vocabulary import batches_of, strings_of
+from pydl.layers.lookup import StringLookup
+from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
+from pydl.tensor import from_numpy
+
+__all__ = ["TextVectorization"]
+
+_LOWER, _STRIP, _BOTH = "lower", "strip_punctuation", "lower_and_strip_punctuation"
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def _kinds(strip: bool, split: str) -> bytes:
+    """What each byte means to `_text.Splitter`."""
+    separators = b" \t\n\v\f\r" if split == "whitespace" else b""
+    dropped = string.punctuation.encode() if strip else b""
+    return bytes(_text.SEPARATE if c in separators else _text.DROP if c in dropped else _text.KEEP
+                 for c in range(256))
+
+
+@builtin("keras.layers")
+class TextVectorization(StringLookup):
+    """Texts to rows of numbers of tokens, or to one row of counts each.
+
+    Input: str, bytes, or a list or NumPy array (batch,) or (batch, 1) of them. It runs on the host: in `Dataset.map`,
+    or before `fit` and `predict`. Output: int64 (batch, length) with 0 for padding and 1 for unknown tokens, or
+    (batch, depth) in `dtype`.
+
+    A text is standardised, split, its tokens joined to n-grams, and these looked up. Lower-casing follows Unicode
+    and brings text to NFC, so that composed and decomposed letters are the same (Keras lower-cases ASCII alone).
+    Punctuation is that of ASCII, white space likewise, as in Keras. "character" splits by code point: a combining
+    mark or a joined emoji is a token of its own. Bytes that `encoding` cannot read become U+FFFD.
+
+    Args:
+        max_tokens: most numbers, special ones included; None for no limit.
+        standardize: "lower_and_strip_punctuation", "lower", "strip_punctuation", None, or a function of a NumPy array
+            of str that returns one of the same shape.
+        split: "whitespace", "character", None (a text is one token), or a function of a NumPy array (batch,) of str
+            that returns a list of tokens for each.
+        ngrams: N for n-grams of 1 to N tokens joined by spaces, a tuple for those sizes; None for tokens alone.
+        output_mode: "int", "multi_hot", "count" or "tf_idf".
+        output_sequence_length: length of the rows in "int" mode; by default that of the longest.
+        pad_to_max_tokens: depth is `max_tokens`, also when the vocabulary is smaller.
+        vocabulary: list of tokens, or path of a file with one per line; else `adapt` learns it.
+        idf_weights: weights of the tokens for "tf_idf".
+        encoding: of bytes.
+    """
+
+    def __init__(self, max_tokens=None, standardize=_BOTH, split="whitespace", ngrams=None, output_mode="int",
+                 output_sequence_length=None, pad_to_max_tokens=False, vocabulary=None, idf_weights=None, sparse=False,
+                 ragged=False, encoding="utf-8", name=None, **kwargs):
+        kind = "TextVectorization"
+        check_dense(kind, ragged=ragged)
+        for what, value, known in (("standardize", standardize, (_BOTH, _LOWER, _STRIP)),
+                                   ("split", split, ("whitespace", "character"))):
+            if value is not None and not callable(value) and value not in known:
+                raise ValueError(f"{kind}: `{what}` is one of {', '.join(known)}, None or a function; received"
+                                 f" {value!r}.")
+        sizes = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
+        if sizes is not None and (not isinstance(sizes, tuple) or not sizes
+                                  or not all(isinstance(n, int) and n > 0 for n in sizes)):
+            raise ValueError(f"{kind}: `ngrams` is None, a positive integer or a tuple of them; received {ngrams!r}.")
+        length = output_sequence_length
+        if length is not None and (output_mode != INT or not isinstance(length, int) or length < 0):
+            raise ValueError(f"{kind}: `output_sequence_length` is an integer in output_mode='int', else None;"
+                             f" received {length!r} with output_mode={output_mode!r}.")
+        self.standardize, self.split, self.ngrams = standardize, split, ngrams
+        self.output_sequence_length = length
+        self._ngrams = sizes
+        self._splitter = None
+        lower, strip = standardize in (_LOWER, _BOTH), standardize in (_STRIP, _BOTH)
+        if isinstance(split, str):
+            self._splitter = _text.Splitter(_kinds(strip, split), lower, lower or strip, split == "character",
+                                            sizes or (1,), encoding)
+        super().__init__(max_tokens=max_tokens, mask_token="", vocabulary=vocabulary, idf_weights=idf_weights,
+                         output_mode=output_mode, pad_to_max_tokens=pad_to_max_tokens, sparse=sparse,
+                         encoding=encoding, name=name, **kwargs)
+
+    # ---- texts to tokens ---------------------------------------------------------------------------------------
+
+    def _texts(self, inputs) -> list:
+        """A list of str or bytes of an input (), (batch,) or (batch, 1), after a function that standardises."""
+        if callable(self.standardize):
+            inputs = np.asarray(self.standardize(self._array(inputs).astype(str)))
+        if isinstance(inputs, (str, bytes)):
+            return [inputs]
+        if isinstance(inputs, list) and inputs and isinstance(inputs[0], (str, bytes)):
+            return inputs
+        is_text = isinstance(inputs, np.ndarray) and inputs.dtype.kind in "OUS"
+        array = inputs if is_text else self._array(inputs)
+        if array.ndim > 1 and array.shape[-1] != 1 or array.ndim > 2:
+            raise ValueError(f"expected texts of shape (batch,) or (batch, 1) to split; received {array.shape}.")
+        return array.ravel().tolist()
+
+    def _array(self, inputs):
+        flat, shape = strings_of(inputs, self.encoding, f'Layer "{self.name}"')
+        array = np.empty(len(flat), object)
+        array[:] = flat
+        return array.reshape(shape)
+
+    def _tokens(self, inputs):
+        """Rows of tokens where nothing is split, or the user's function does it."""
+        array = self._array(inputs)
+        if callable(self.standardize):
+            array = np.asarray(self.standardize(array.astype(str)), object)
+        elif self.standardize is not None and array.size:
+            array = np.asarray(np.frompyfunc(self._standard, 1, 1)(array), object)
+        if self.split is not None:
+            if array.ndim > 1 and array.shape[-1] != 1 or array.ndim > 2:
+                raise ValueError(f"expected texts of shape (batch,) or (batch, 1) to split; received {array.shape}.")
+            rows = [list(row) for row in self.split(array.ravel().astype(str))]
+        else:
+            rows = array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1).tolist()
+        if self._ngrams is not None:
+            rows = [[" ".join(row[i : i + n]) for n in self._ngrams for i in range(len(row) - n + 1)] for row in rows]
+        return rows
+
+    def _standard(self, text):
+        text = unicodedata.normalize("NFC", text if self.standardize == _STRIP else text.lower())
+        return text if self.standardize == _LOWER else text.translate(_NO_PUNCTUATION)
+
+    # ---- learning and use --------------------------------------------------------------------------------------
+
+    def adapt(self, data, batch_size=None, steps=None) -> None:  # type: ignore[override]  # as in Keras
+        """Learns the vocabulary: most frequent tokens first, among equals the greater first, as in Keras.
+
+        Args:
+            data: texts as for a call, or an iterable of batches of them.
+            batch_size: accepted; of no effect.
+            steps: number of batches to read, None for all.
+
+        Raises:
+            ValueError: for data without a batch, or a layer that was made with a vocabulary.
+        """
+        self.reset_state()
+        empty = True
+        for batch in batches_of(data, steps):
+            self.update_state(batch)
+            empty = False
+        if empty:
+            raise ValueError(f'Layer "{self.name}": adapt received no data.')
+        self.finalize_state()
+
+    def reset_state(self):
+        super().reset_state()
+        self._counted = _text.Words()
+
+    def update_state(self, data):
+        """Counts the tokens of a batch of texts; each is a document."""
+        self._check_adaptable()
+        if self._splitter is None:
+            self._count_rows(self._tokens(data))
+            return
+        texts = self._texts(data)
+        self._splitter.count(texts, self._counted)
+        self._num_documents += len(texts)
+
+    def finalize_state(self):
+        counts, documents = self._counted.tallies()
+        words = self._counted.words()
+        self._counts.update(dict(zip(words, counts.tolist())))
+        self._documents.update(dict(zip(words, documents.tolist())))
+        super().finalize_state()
+
+    def call(self, inputs):
+        self._check_ready()
+        if self._splitter is None:
+            rows = self._tokens(inputs)
+            flat = [token for row in rows for token in row]
+            positions, lengths = self._words.index(flat), np.array([len(row) for row in rows], np.int64)
+            numbers = self._placed(positions, np.array([token == "" for token in flat], bool))
+        else:
+            texts = self._texts(inputs)
+            positions, lengths = self._splitter.index(texts, self._words)
+            numbers = self._placed(positions, None)
+        if self.output_mode != INT:
+            return self._per_text(numbers, lengths)
+        width = self.output_sequence_length
+        padded = _text.pad(numbers, lengths, int(lengths.max(initial=0)) if width is None else width)
+        return from_numpy(padded[0] if isinstance(inputs, (str, bytes)) else padded)
+
+    def _placed(self, positions, masked):
+        """Numbers of places in the vocabulary, in NumPy; -1 for tokens that are left out."""
+        unknown = self._oov_start_index()
+        numbers = np.where(positions < 0, unknown, positions + self._token_start_index())
+        if masked is not None:
+            numbers[masked] = 0 if self.output_mode == INT else -1
+        return numbers
+
+    def _per_text(self, numbers, lengths):
+        """Counts (texts, depth) of tokens."""
+        depth, kept = self._depth(), numbers >= 0
+        bins = np.repeat(np.arange(len(lengths)) * depth, lengths)[kept] + numbers[kept]
+        counts = np.zeros(len(lengths) * depth, self._dtype)
+        if self.output_mode == MULTI_HOT:
+            counts[bins] = 1
+        else:
+            np.add.at(counts, bins, 1)
+        return self._weighted(from_numpy(counts.reshape(len(lengths), depth)))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.output_sequence_length if self.output_mode == INT else self._depth())
+
+    def get_config(self):
+        config = super().get_config()
+        for name in ("num_oov_indices", "mask_token", "oov_token", "invert", "salt", "oov_method"):
+            del config[name]
+
+        def plain(value):
+            return serialize_keras_object(value) if callable(value) else value
+
+        return {**config, "standardize": plain(self.standardize), "split": plain(self.split),
+                "ngrams": self.ngrams, "output_sequence_length": self.output_sequence_length, "ragged": False}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("standardize", "split"):
+            if isinstance(config.get(name), dict):
+                config[name] = deserialize_keras_object(config[name])
+        if isinstance(config.get("ngrams"), list):
+            config["ngrams"] = tuple(config["ngrams"])
+        return super().from_config(config)
