@@ -177,7 +177,7 @@ cdef class Splitter:
     """Cuts texts into tokens.
 
     Args:
-        kinds: 256 bytes, KEEP, DROP or SEPARATE for each value of a byte of UTF-8.
+        kinds: 256 bytes, KEEP, DROP or SEPARATE for each value of a byte of UTF-8, after `lower`.
         lower: whether letters become small ones, by the rules of Unicode.
         compose: whether composed and decomposed forms of a letter become the same (Unicode's NFC).
         characters: whether every code point is a token, instead of what stands between separators.
@@ -197,8 +197,8 @@ cdef class Splitter:
     def __init__(self, bytes kinds, bint lower, bint compose, bint characters=False, widths=(1,), encoding="utf-8"):
         cdef int c
         for c in range(256):
-            self.kinds[c] = kinds[c]
             self.small[c] = c + 32 if lower and 65 <= c <= 90 else c
+            self.kinds[c] = kinds[self.small[c]]
         self.lower, self.compose, self.characters = lower, compose, characters
         self.widths, self.encoding = tuple(widths), encoding
         self.arguments = (kinds, lower, compose, characters, self.widths, encoding)

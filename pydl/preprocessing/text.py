@@ -78,10 +78,7 @@ class Tokenizer:
             return None
         separators = (self.filters + self.split).encode()
         kinds = bytes(_text.SEPARATE if c in separators else _text.KEEP for c in range(256))
-        # Letters are made small before the text is cut: a capital separator separates nothing.
-        if self.lower:
-            kinds = bytes(_text.KEEP if 65 <= c <= 90 else kinds[c] for c in range(256))
-        return None if self.lower and self.split.isalpha() else _text.Splitter(kinds, self.lower, False)
+        return _text.Splitter(kinds, self.lower, False)
 
     def _tokens(self, text):
         if self.char_level or isinstance(text, list):
