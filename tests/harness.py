@@ -413,7 +413,7 @@ def check_layer_gradient(case, step: float = 1e-6, tolerance: float = 2e-5) -> N
 
 # Arguments that Keras's configs leave out: values that weights hold, features that pydl refuses.
 _NOT_IN_CONFIG = {"kwargs", "weights", "activity_regularizer", "renorm", "renorm_clipping", "renorm_momentum",
-                  "lora_rank", "lora_alpha", "quantization_config"}
+                  "lora_rank", "lora_alpha", "quantization_config", "use_cudnn"}
 
 
 def check_layer_config(case) -> None:

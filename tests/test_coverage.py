@@ -60,7 +60,8 @@ WITH_TESTS = ["optimizers.schedules", "regularizers", "constraints", "activation
 NAMED_TESTS = {
     "ops": {"associative_scan", "cond", "fori_loop", "map", "scan", "shape", "stop_gradient", "switch",
             "vectorized_map", "while_loop", "glu"},
-    "layers": {"Hashing", "Input", "InputLayer", "InputSpec", "Lambda", "Layer", "StringLookup", "TextVectorization",
+    "layers": {"Bidirectional", "GRUCell", "Hashing", "Input", "InputLayer", "InputSpec", "LSTMCell", "Lambda", "Layer",
+               "RNN", "SimpleRNNCell", "StackedRNNCells", "StringLookup", "TextVectorization", "TimeDistributed",
                "Wrapper"},
     "losses": {"Loss"},
     "metrics": {"Mean", "Metric", "Sum", "accuracy", "binary_accuracy", "categorical_accuracy",

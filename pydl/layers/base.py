@@ -647,7 +647,7 @@ class Layer:
         """Builds from `get_build_config`."""
         if not config or self.built:
             return
-        shapes = {k: _as_shape(v) for k, v in config.items()}
+        shapes = {k: _as_shape(v) for k, v in config.get("shapes_dict", config).items()}
         with _Path(self.name) as path:
             object.__setattr__(self, "_path", path.full)
             object.__setattr__(self, "_build_shapes", shapes)

@@ -214,6 +214,12 @@ class Model(Trainer, Layer):
 
     # ---- reports and files -------------------------------------------------------------------------------------
 
+    def reset_states(self) -> None:
+        """Sets the states of all stateful layers to 0."""
+        for layer in self._flatten_layers(include_self=False):
+            if getattr(layer, "stateful", False) and hasattr(layer, "reset_states"):
+                layer.reset_states()
+
     def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
                 layer_range=None) -> None:
         """Prints layers, output shapes, parameter counts."""

@@ -1,0 +1,241 @@
+"""RNN, SimpleRNN, LSTM, GRU: a cell over the steps of a sequence."""
+
+from __future__ import annotations
+
+import inspect
+
+from pydl import ops, tree
+from pydl.layers.base import InputSpec, Layer
+from pydl.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell, check_cell, initial_state_of, one_draw, step
+from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
+from pydl.tensor import Variable
+
+__all__ = ["GRU", "LSTM", "RNN", "SimpleRNN"]
+
+
+@builtin("keras.layers")
+class RNN(Layer):
+    """A cell over all steps of (batch, steps, features).
+
+    Args:
+        cell: has `call(inputs, states)` -> (output, new states), `state_size` (an int, or a list of ints), and may have
+            `output_size` and `get_initial_state(batch_size)`.
+        return_sequences: outputs of all steps (batch, steps, units) instead of the last.
+        return_state: also return the last state(s).
+        go_backwards: walk from the last step to the first; the outputs come in the order of the walk.
+        stateful: each batch starts from the states that the one before left, row by row; the batch size is fixed.
+        unroll: accepted; recorded programs are unrolled anyway.
+        zero_output_for_mask: outputs of masked steps are 0; by default they repeat the output before.
+
+    Call arguments: sequences, initial_state (one tensor or a list, as many as the cell has states), mask
+    (batch, steps), training. A masked step changes no state.
+
+    Raises:
+        ValueError: for initial states that do not fit the cell, a stateful layer without a batch size, or with another
+            one than it was built for.
+    """
+
+    def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
+                 unroll=False, zero_output_for_mask=False, **kwargs):
+        super().__init__(**kwargs)
+        check_cell(cell, type(self).__name__)
+        self.cell = cell
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        self.unroll = unroll
+        self.zero_output_for_mask = zero_output_for_mask
+        self.state_size = [cell.state_size] if isinstance(cell.state_size, int) else list(cell.state_size)
+        self.states = None
+        self.supports_masking = True
+        self.input_spec = InputSpec(min_ndim=3)
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        if isinstance(self.cell, Layer) and not self.cell.built:
+            self.cell.build((sequences_shape[0], *sequences_shape[2:]))
+        if self.stateful:
+            if sequences_shape[0] is None:
+                raise ValueError(f'{type(self).__name__} "{self.name}": a stateful layer keeps a state for each row of'
+                                 " the batch, so the batch size must be fixed, e.g. by Input(batch_shape=(batch,"
+                                 f" steps, features)). Received shape {tuple(sequences_shape)}.")
+            self.states = tree.map_structure(
+                lambda value: Variable(value, dtype=self.dtype, trainable=False, name="rnn_state"),
+                self.get_initial_state(sequences_shape[0]))
+
+    def get_build_config(self):
+        return self._build_shapes and {"input_shape": next(iter(self._build_shapes.values()))}
+
+    def get_initial_state(self, batch_size):
+        """The state before the first step, as a list."""
+        state = initial_state_of(self.cell, batch_size, self.dtype)
+        return list(state) if isinstance(state, (list, tuple)) else [state]
+
+    def reset_state(self) -> None:
+        """Sets the state of a stateful layer to 0."""
+        for state in tree.flatten(self.states) if self.states is not None else ():
+            state.assign(ops.zeros(state.shape, state.dtype))
+
+    def reset_states(self) -> None:
+        """As `reset_state`."""
+        self.reset_state()
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if sequences.shape[1] == 0:
+            raise ValueError("expected at least one step.")
+        mask = None if mask is None else ops.cast(tree.flatten(mask)[0], "bool")
+        begin = self._first_state(sequences, initial_state)
+        with one_draw(self.cell):
+            sequence, states = self._walk(sequences, begin, mask, training)
+        if mask is not None and self.zero_output_for_mask:
+            walked = ops.flip(mask, 1) if self.go_backwards else mask
+            sequence = ops.where(_beside(walked, sequence), sequence, 0)
+        if self.stateful:
+            for variable, state in zip(tree.flatten(self.states), tree.flatten(states)):
+                variable.assign(state)
+        if self.return_sequences:
+            output = sequence
+        elif mask is None and hasattr(self.cell, "walk"):
+            output = states[0]  # the same, and its gradient is one row instead of a sequence
+        else:
+            output = sequence[:, -1]
+        return (output, *states) if self.return_state else output
+
+    def _first_state(self, sequences, given) -> list:
+        batch = sequences.shape[0]
+        if self.stateful and self.states is not None:
+            expected = tree.flatten(self.states)[0].shape[0]
+            if batch != expected:
+                raise ValueError(f"a stateful layer keeps its batch size: expected {expected} rows, received {batch}.")
+        if given is None:
+            # A copy: the variables change before the gradients are taken.
+            return tree.map_structure(lambda v: ops.add(v, 0), self.states) if self.stateful else (
+                self.get_initial_state(batch))
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        flat, sizes = tree.flatten(given), tree.flatten(self.state_size)
+        want = [(batch, n) for n in sizes]
+        if [tuple(s.shape) for s in flat] != want:
+            raise ValueError(f"expected initial_state of {len(want)} tensor(s) of shapes {want}; received"
+                             f" {[tuple(s.shape) for s in flat]}.")
+        return tree.pack_sequence_as(self.state_size, flat)
+
+    def _walk(self, sequences, states, mask, training):
+        """Outputs of all steps in the order of the walk, and the last states: by the cell's fused kernel, or a loop."""
+        fused = getattr(self.cell, "walk", None)
+        result = fused and fused(sequences, states, mask, self.go_backwards, training)
+        if result:
+            return result
+        outputs: list = []
+        steps = range(sequences.shape[1])
+        for t in reversed(steps) if self.go_backwards else steps:
+            output, new = step(self.cell, sequences[:, t], states, training)
+            if mask is not None:
+                before = outputs[-1] if outputs else ops.zeros(output.shape, output.dtype)
+                output = ops.where(_beside(mask[:, t], output), output, before)
+                new = [ops.where(_beside(mask[:, t], a), a, b) for a, b in zip(tree.flatten(new), tree.flatten(states))]
+            outputs.append(output)
+            states = tree.pack_sequence_as(states, tree.flatten(new))
+        return ops.stack(outputs, 1), states
+
+    def compute_mask(self, inputs, mask=None):
+        first = tree.flatten(mask)[0] if mask is not None else None
+        return first if self.return_sequences else None
+
+    def _flags(self) -> dict:
+        return {name: getattr(self, name) for name in ("return_sequences", "return_state", "go_backwards", "stateful",
+                                                       "unroll", "zero_output_for_mask")}
+
+    def get_config(self):
+        return {**super().get_config(), **self._flags(), "cell": serialize_keras_object(self.cell)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        if isinstance(config.get("cell"), dict):
+            config["cell"] = deserialize_keras_object(config["cell"], custom_objects)
+        return cls(**config)
+
+
+def _beside(mask, values):
+    """`mask` with axes of size 1 up to the rank of `values`."""
+    return ops.reshape(mask, (*mask.shape, *[1] * (values.ndim - mask.ndim)))
+
+
+class _Recurrent(RNN):
+    """A layer that makes its own cell out of the arguments they share; those of the cell are attributes here too."""
+
+    _cell_class: type
+
+    def __init__(self, cell_arguments, cell_name, flags, kwargs):
+        same = {k: kwargs[k] for k in ("dtype", "trainable") if k in kwargs}
+        cell_arguments = {**cell_arguments, **{k: kwargs.pop(k) for k in ("implementation",) if k in kwargs}}
+        super().__init__(self._cell_class(**cell_arguments, **same, name=cell_name), **flags, **kwargs)
+        self.input_spec = InputSpec(ndim=3)
+
+    def __getattr__(self, name):
+        if name in _cell_parameters(type(self)._cell_class) and "cell" in self.__dict__:
+            return getattr(self.cell, name)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        super().build(sequences_shape, initial_state_shape)
+        self.input_spec = InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+
+    def get_config(self):
+        own = {k: v for k, v in self.cell.get_config().items() if k in _cell_parameters(self._cell_class)}
+        return {**Layer.get_config(self), **self._flags(), **own}
+
+
+def _cell_parameters(cell_class) -> set[str]:
+    return set(inspect.signature(cell_class).parameters) - {"kwargs", "name", "dtype", "trainable"}
+
+
+@builtin("keras.layers")
+class SimpleRNN(_Recurrent):
+    __doc__ = f"SimpleRNNCell over a sequence; arguments of both.\n{RNN.__doc__}"
+    _cell_class = SimpleRNNCell
+
+    def __init__(self, units, activation="tanh", use_bias=True, kernel_initializer="glorot_uniform",
+                 recurrent_initializer="orthogonal", bias_initializer="zeros", kernel_regularizer=None,
+                 recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+                 recurrent_constraint=None, bias_constraint=None, dropout=0.0, recurrent_dropout=0.0,
+                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False,
+                 seed=None, **kwargs):
+        super().__init__(*_sorted_out(locals(), "simple_rnn_cell"))
+
+
+@builtin("keras.layers")
+class LSTM(_Recurrent):
+    __doc__ = f"LSTMCell over a sequence; arguments of both. `use_cudnn` is accepted.\n{RNN.__doc__}"
+    _cell_class = LSTMCell
+
+    def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
+                 go_backwards=False, stateful=False, unroll=False, use_cudnn="auto", **kwargs):
+        super().__init__(*_sorted_out(locals(), "lstm_cell"))
+
+
+@builtin("keras.layers")
+class GRU(_Recurrent):
+    __doc__ = f"GRUCell over a sequence; arguments of both. `use_cudnn` is accepted.\n{RNN.__doc__}"
+    _cell_class = GRUCell
+
+    def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.0,
+                 recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False, go_backwards=False,
+                 stateful=False, unroll=False, reset_after=True, use_cudnn="auto", **kwargs):
+        super().__init__(*_sorted_out(locals(), "gru_cell"))
+
+
+def _sorted_out(given: dict, cell_name: str) -> tuple[dict, str, dict, dict]:
+    """The arguments of a constructor (its `locals()`): the cell's, its name, the flags, what remains for Layer."""
+    layer, kwargs = given["self"], given["kwargs"]
+    parameters = _cell_parameters(type(layer)._cell_class)
+    flags = {k: v for k, v in given.items() if k in inspect.signature(RNN).parameters and k != "kwargs"}
+    cell = {k: v for k, v in given.items() if k in parameters}
+    return cell, cell_name, flags, {**kwargs, "activity_regularizer": given["activity_regularizer"]}

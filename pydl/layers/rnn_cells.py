@@ -1,0 +1,395 @@
+"""SimpleRNNCell, LSTMCell, GRUCell, StackedRNNCells: one step of a recurrent layer."""
+
+from __future__ import annotations
+
+import contextlib
+
+from pydl import activations, constraints, initializers, ops, random, regularizers, tree
+from pydl.layers.base import InputSpec, Layer
+from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
+
+__all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
+
+
+class GatedCell(Layer):
+    """Common to the cells below: Keras's arguments, the weights of `gates` gates side by side, dropout.
+
+    The arguments are described at SimpleRNNCell. All gates see the same draw of dropout.
+
+    Call: `(inputs (batch, features), states, training)` -> output (batch, units), new states.
+    """
+
+    gates = 1
+    state_count = 1
+
+    def __init__(self, units, activation="tanh", use_bias=True, kernel_initializer="glorot_uniform",
+                 recurrent_initializer="orthogonal", bias_initializer="zeros", kernel_regularizer=None,
+                 recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
+                 bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, seed=None, **kwargs):
+        kwargs.pop("implementation", None)
+        super().__init__(**kwargs)
+        if not isinstance(units, int) or isinstance(units, bool) or units <= 0:
+            raise ValueError("Received an invalid value for argument `units`, expected a positive integer, got"
+                             f" {units!r}.")
+        self.units = self.output_size = units
+        self.state_size = units if self.state_count == 1 else [units] * self.state_count
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.recurrent_initializer = initializers.get(recurrent_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.recurrent_constraint = constraints.get(recurrent_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.dropout = min(1.0, max(0.0, dropout))
+        self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
+        self.seed = seed
+        self.seed_generator = random.SeedGenerator(seed)
+        self._drawn = None
+
+    def build(self, input_shape):
+        features = input_shape[-1]
+        if features is None:
+            raise ValueError(f'{type(self).__name__} "{self.name}": the last axis of the input must be known; received'
+                             f" a step of shape {tuple(input_shape)}.")
+        self.kernel = self.add_weight(name="kernel", shape=(features, self.gates * self.units),
+                                      initializer=self.kernel_initializer, regularizer=self.kernel_regularizer,
+                                      constraint=self.kernel_constraint)
+        self.recurrent_kernel = self.add_weight(name="recurrent_kernel", shape=(self.units, self.gates * self.units),
+                                                initializer=self.recurrent_initializer,
+                                                regularizer=self.recurrent_regularizer,
+                                                constraint=self.recurrent_constraint)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=self._bias_shape(), initializer=self._bias_initializer(),
+                                        regularizer=self.bias_regularizer, constraint=self.bias_constraint)
+        self.input_spec = [InputSpec(ndim=2, axes={-1: features})]
+
+    def _bias_shape(self):
+        return (self.gates * self.units,)
+
+    def _bias_initializer(self):
+        return self.bias_initializer
+
+    def dropped(self, which: str, x, training):
+        """`x` (batch, n) with the dropout of `which`, "dropout" or "recurrent_dropout"."""
+        mask = self.mask_of(which, x, training)
+        return x if mask is None else ops.multiply(x, mask)
+
+    def mask_of(self, which: str, x, training):
+        """0 or 1 / (1 - rate) in the shape of `x`, or None where nothing is dropped; one draw inside `one_draw`."""
+        rate = getattr(self, which)
+        if not training or not 0 < rate < 1:
+            return None
+        drawn = {} if self._drawn is None else self._drawn
+        if which not in drawn:
+            drawn[which] = random.dropout(ops.ones(x.shape, x.dtype), rate, seed=self.seed_generator)
+        return drawn[which]
+
+    def get_initial_state(self, batch_size=None):
+        """Zeros (batch_size, units), one for each state."""
+        return [ops.zeros((batch_size, self.units), self.dtype) for _ in range(self.state_count)]
+
+    def walk(self, sequences, states, mask, go_backwards, training):
+        """All steps in one fused kernel.
+
+        Returns:
+            (sequence, last states), or None where only the loop over `call` is right.
+        """
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(), "units": self.units, "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias, "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "recurrent_initializer": initializers.serialize(self.recurrent_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "recurrent_regularizer": regularizers.serialize(self.recurrent_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "recurrent_constraint": constraints.serialize(self.recurrent_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint), "dropout": self.dropout,
+            "recurrent_dropout": self.recurrent_dropout, "seed": self.seed,
+        }
+
+    def _fused_inputs(self, sequences, states, mask, go_backwards, training):
+        """The arguments that the ops over whole sequences share."""
+        drop = self.mask_of("dropout", sequences[:, 0], training)
+        if drop is not None:
+            sequences = ops.multiply(sequences, ops.expand_dims(drop, 1))
+        return (sequences, *states, self.kernel, self.recurrent_kernel, self.bias), {
+            "mask": mask, "go_backwards": go_backwards,
+            "recurrent_mask": self.mask_of("recurrent_dropout", states[0], training)}
+
+
+@contextlib.contextmanager
+def one_draw(cell):
+    """Inside, cells drop the same places at every step."""
+    cells = [c for c in cell._flatten_layers() if isinstance(c, GatedCell)] if isinstance(cell, Layer) else []
+    for c in cells:
+        c._drawn = {}
+    try:
+        yield
+    finally:
+        for c in cells:
+            c._drawn = None
+
+
+def _listed(states) -> list:
+    return list(states) if isinstance(states, (list, tuple)) else [states]
+
+
+@builtin("keras.layers")
+class SimpleRNNCell(GatedCell):
+    """One step of the simple cell (Elman 1990):
+
+        h = activation(x @ kernel + h' @ recurrent_kernel + bias)
+
+    Args:
+        units: size of the state, at least 1.
+        activation: name or callable.
+        use_bias: whether to add a bias.
+        *_initializer, *_regularizer, *_constraint: of `kernel` (features, units), `recurrent_kernel` (units, units)
+            and `bias` (units,).
+        dropout, recurrent_dropout: in [0, 1], shares of inputs and state that count as 0 in training; inside a layer
+            all steps drop the same places (Gal and Ghahramani 2016).
+        seed: int or None.
+    """
+
+    def call(self, inputs, states, training=False):
+        previous = _listed(states)[0]
+        z = ops.dense(self.dropped("dropout", inputs, training), self.kernel, self.bias)
+        h = self.activation(z + ops.matmul(self.dropped("recurrent_dropout", previous, training),
+                                           self.recurrent_kernel))
+        return h, [h] if isinstance(states, (list, tuple)) else h
+
+    def walk(self, sequences, states, mask, go_backwards, training):
+        name = {activations.tanh: "tanh", activations.relu: "relu"}.get(self.activation)
+        if name is None:
+            return None
+        args, kwargs = self._fused_inputs(sequences, states, mask, go_backwards, training)
+        sequence, *last = ops.simple_rnn(*args, activation=name, **kwargs)
+        return sequence, last
+
+
+class _Gated(GatedCell):
+    """A cell with gates of their own activation."""
+
+    def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True, **kwargs):
+        super().__init__(units, activation, use_bias, **kwargs)
+        self.recurrent_activation = activations.get(recurrent_activation)
+
+    def _is_fused(self) -> bool:
+        return self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
+
+    def get_config(self):
+        return {**super().get_config(), "recurrent_activation": activations.serialize(self.recurrent_activation)}
+
+
+@builtin("keras.layers")
+class LSTMCell(_Gated):
+    """Long short-term memory, gates in the order i f g o (Hochreiter and Schmidhuber 1997; Gers et al. 2000):
+
+        c = f * c' + i * g,    h = o * activation(c)
+
+    Args beside those of SimpleRNNCell:
+        recurrent_activation: of the gates i, f, o.
+        unit_forget_bias: the bias of f starts at 1 (Jozefowicz et al. 2015).
+
+    States: [h, c], each (batch, units).
+    """
+
+    gates = 4
+    state_count = 2
+
+    def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.0,
+                 recurrent_dropout=0.0, seed=None, **kwargs):
+        super().__init__(units, activation, recurrent_activation, use_bias, kernel_initializer=kernel_initializer,
+                         recurrent_initializer=recurrent_initializer, bias_initializer=bias_initializer,
+                         kernel_regularizer=kernel_regularizer, recurrent_regularizer=recurrent_regularizer,
+                         bias_regularizer=bias_regularizer, kernel_constraint=kernel_constraint,
+                         recurrent_constraint=recurrent_constraint, bias_constraint=bias_constraint, dropout=dropout,
+                         recurrent_dropout=recurrent_dropout, seed=seed, **kwargs)
+        self.unit_forget_bias = unit_forget_bias
+
+    def _bias_initializer(self):
+        if not self.unit_forget_bias:
+            return self.bias_initializer
+
+        def forget_at_one(shape, dtype=None):
+            part = (self.units,)
+            return ops.concatenate([self.bias_initializer(part, dtype=dtype), ops.ones(part, dtype),
+                                    self.bias_initializer((2 * self.units,), dtype=dtype)])
+
+        return forget_at_one
+
+    def call(self, inputs, states, training=False):
+        h, c = states
+        z = ops.dense(self.dropped("dropout", inputs, training), self.kernel, self.bias) + ops.matmul(
+            self.dropped("recurrent_dropout", h, training), self.recurrent_kernel)
+        i, f, g, o = ops.split(z, 4, axis=-1)
+        gate = self.recurrent_activation
+        c = gate(f) * c + gate(i) * self.activation(g)
+        h = gate(o) * self.activation(c)
+        return h, [h, c]
+
+    def walk(self, sequences, states, mask, go_backwards, training):
+        if not self._is_fused():
+            return None
+        args, kwargs = self._fused_inputs(sequences, states, mask, go_backwards, training)
+        sequence, *last = ops.lstm(*args, **kwargs)
+        return sequence, last
+
+    def get_config(self):
+        return {**super().get_config(), "unit_forget_bias": self.unit_forget_bias}
+
+
+@builtin("keras.layers")
+class GRUCell(_Gated):
+    """Gated recurrent unit, gates in the order z r n (Cho et al. 2014):
+
+        n = activation(x @ kernel + b0 + r * (h' @ recurrent_kernel + b1))     with reset_after
+        n = activation(x @ kernel + b0 + (r * h') @ recurrent_kernel)          without
+        h = z * h' + (1 - z) * n
+
+    Args beside those of SimpleRNNCell:
+        recurrent_activation: of the gates z and r.
+        reset_after: see above; the bias is then (2, 3 * units), else (3 * units,).
+    """
+
+    gates = 3
+
+    def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None,
+                 recurrent_constraint=None, bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, reset_after=True,
+                 seed=None, **kwargs):
+        super().__init__(units, activation, recurrent_activation, use_bias, kernel_initializer=kernel_initializer,
+                         recurrent_initializer=recurrent_initializer, bias_initializer=bias_initializer,
+                         kernel_regularizer=kernel_regularizer, recurrent_regularizer=recurrent_regularizer,
+                         bias_regularizer=bias_regularizer, kernel_constraint=kernel_constraint,
+                         recurrent_constraint=recurrent_constraint, bias_constraint=bias_constraint, dropout=dropout,
+                         recurrent_dropout=recurrent_dropout, seed=seed, **kwargs)
+        self.reset_after = reset_after
+
+    def _bias_shape(self):
+        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+
+    def call(self, inputs, states, training=False):
+        previous = _listed(states)[0]
+        both = self.bias is not None and self.reset_after
+        x_z, x_r, x_n = ops.split(ops.dense(self.dropped("dropout", inputs, training), self.kernel,
+                                            self.bias[0] if both else self.bias), 3, axis=-1)
+        h = self.dropped("recurrent_dropout", previous, training)
+        gate = self.recurrent_activation
+        if self.reset_after:
+            h_z, h_r, h_n = ops.split(ops.dense(h, self.recurrent_kernel, self.bias[1] if both else None), 3, axis=-1)
+            z, r = gate(x_z + h_z), gate(x_r + h_r)
+            n = self.activation(x_n + r * h_n)
+        else:
+            k_z, k_r, k_n = ops.split(self.recurrent_kernel, 3, axis=-1)
+            z, r = gate(x_z + ops.matmul(h, k_z)), gate(x_r + ops.matmul(h, k_r))
+            n = self.activation(x_n + ops.matmul(r * h, k_n))
+        h = z * previous + (1 - z) * n
+        return h, [h] if isinstance(states, (list, tuple)) else h
+
+    def walk(self, sequences, states, mask, go_backwards, training):
+        if not self._is_fused():
+            return None
+        args, kwargs = self._fused_inputs(sequences, states, mask, go_backwards, training)
+        sequence, *last = ops.gru(*args, reset_after=self.reset_after, **kwargs)
+        return sequence, last
+
+    def get_config(self):
+        return {**super().get_config(), "reset_after": self.reset_after}
+
+
+@builtin("keras.layers")
+class StackedRNNCells(Layer):
+    """Cells on top of each other, as one cell: each sees the output of the one before.
+
+    Args:
+        cells: list of cells with `call` and `state_size`.
+
+    States: one entry for each cell, in the cell's own form.
+    """
+
+    def __init__(self, cells, **kwargs):
+        super().__init__(**kwargs)
+        for cell in cells:
+            check_cell(cell, "StackedRNNCells")
+        self.cells = list(cells)
+
+    @property
+    def state_size(self):
+        return [cell.state_size for cell in self.cells]
+
+    @property
+    def output_size(self):
+        return output_size_of(self.cells[-1])
+
+    def build(self, input_shape):
+        for cell in self.cells:
+            if isinstance(cell, Layer) and not cell.built:
+                cell.build(input_shape)
+            input_shape = (input_shape[0], output_size_of(cell))
+
+    def call(self, inputs, states, training=False):
+        new_states = []
+        for cell, given in zip(self.cells, states):
+            inputs, state = step(cell, inputs, _listed(given), training)
+            new_states.append(state if isinstance(given, (list, tuple)) else state[0])
+        return inputs, new_states
+
+    def get_initial_state(self, batch_size=None):
+        return [initial_state_of(cell, batch_size, self.dtype) for cell in self.cells]
+
+    def get_config(self):
+        return {**super().get_config(), "cells": [serialize_keras_object(cell) for cell in self.cells]}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        cells = [deserialize_keras_object(cell, custom_objects) if isinstance(cell, dict) else cell
+                 for cell in config.pop("cells")]
+        return cls(cells, **config)
+
+
+def check_cell(cell, who) -> None:
+    """Raises a ValueError for what cannot be a cell."""
+    for attribute in ("call", "state_size"):
+        if not hasattr(cell, attribute):
+            raise ValueError(f"{who}: a cell has a method `call(inputs, states)` and an attribute `state_size`;"
+                             f" {cell!r} has no `{attribute}`.")
+    size = cell.state_size
+    if not all(isinstance(s, int) for s in tree.flatten(size)) or not isinstance(size, (int, list, tuple)):
+        raise ValueError(f"{who}: the state_size of a cell is an int or a list of ints; received {size!r}.")
+
+
+def output_size_of(cell) -> int:
+    """`output_size` of a cell, the size of its first state where it has none."""
+    size = getattr(cell, "output_size", None)
+    return tree.flatten(cell.state_size)[0] if size is None else size
+
+
+def initial_state_of(cell, batch_size, dtype):
+    """What the cell's `get_initial_state` gives, or zeros in the form of `state_size`."""
+    if hasattr(cell, "get_initial_state"):
+        return cell.get_initial_state(batch_size=batch_size)
+    return tree.map_structure(lambda n: ops.zeros((batch_size, n), dtype), cell.state_size)
+
+
+def step(cell, inputs, states, training) -> tuple:
+    """One call of any cell; states as a list."""
+    if isinstance(cell, Layer):
+        output, states = cell(inputs, states, training=training)
+    else:
+        output, states = cell.call(inputs, states)
+    return output, _listed(states)

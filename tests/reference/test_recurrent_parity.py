@@ -1,0 +1,126 @@
+"""Recurrent layers against Keras 3: outputs, states, masks, merges, configs, files both ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+import pydl  # noqa: E402  after the skip
+
+pytestmark = [pytest.mark.reference,
+              pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(4, 6, 3)).astype("float32")
+MASKS = {"none": None, "right": np.arange(6) < np.array([[6], [3], [1], [4]]),
+         "left": np.arange(6) >= np.array([[0], [2], [5], [1]]), "holes": RNG.random((4, 6)) < 0.5}
+
+MAKERS = {
+    "SimpleRNN": lambda k, **o: k.layers.SimpleRNN(5, **o),
+    "SimpleRNN-relu": lambda k, **o: k.layers.SimpleRNN(5, "relu", **o),
+    "LSTM": lambda k, **o: k.layers.LSTM(5, **o),
+    "LSTM-hard": lambda k, **o: k.layers.LSTM(5, "relu", "hard_sigmoid", unit_forget_bias=False, **o),
+    "GRU": lambda k, **o: k.layers.GRU(5, **o),
+    "GRU-before": lambda k, **o: k.layers.GRU(5, reset_after=False, **o),
+    "GRU-hard": lambda k, **o: k.layers.GRU(5, "softsign", "hard_sigmoid", use_bias=False, **o),
+    "cell": lambda k, **o: k.layers.RNN(k.layers.GRUCell(5), **o),
+    "stack": lambda k, **o: k.layers.RNN(k.layers.StackedRNNCells([k.layers.LSTMCell(4), k.layers.SimpleRNNCell(5)]),
+                                         **o),
+}
+
+
+def arrays(values) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(v) if not isinstance(v, pydl.Tensor) else v.data
+            for v in (values if isinstance(values, (list, tuple)) else [values])]
+
+
+def flat(values):
+    return [v for part in (values if isinstance(values, (list, tuple)) else [values])
+            for v in (flat(part) if isinstance(part, (list, tuple)) else [part])]
+
+
+def same(ours, theirs, tolerance=2e-5):
+    ours, theirs = arrays(flat(ours)), arrays(flat(theirs))
+    assert [a.shape for a in ours] == [b.shape for b in theirs]
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def pair(make, **options):
+    ours, theirs = make(pydl, **options), make(keras, **options)
+    ours(X), theirs(X)
+    assert [(w.name, tuple(w.shape)) for w in ours.weights] == [(w.name, tuple(w.shape)) for w in theirs.weights]
+    weights = [RNG.normal(0, 0.5, w.shape).astype("float32") for w in ours.weights]
+    ours.set_weights(weights)
+    theirs.set_weights(weights)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("kind", MAKERS)
+def test_layer(kind, mask, backwards):
+    for sequences in (False, True):
+        ours, theirs = pair(MAKERS[kind], return_sequences=sequences, return_state=True, go_backwards=backwards)
+        m = MASKS[mask]
+        y, z = ours(X, mask=m), theirs(X, mask=None if m is None else keras.ops.convert_to_tensor(m))
+        same(y, z)
+        if kind != "stack":
+            same(ours(X, initial_state=list(y[1:])), theirs(X, initial_state=list(z[1:])))
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_config(kind):
+    ours, theirs = MAKERS[kind](pydl, name="same"), MAKERS[kind](keras, name="same")
+    mine, wanted = ours.get_config(), theirs.get_config()
+    skipped = {"dtype", "activity_regularizer", "cell"} | {k for k, v in wanted.items() if isinstance(v, dict)}
+    compared = wanted.keys() - skipped
+    assert {k: mine.get(k, "absent") for k in compared} == {k: wanted[k] for k in compared}
+    keras.layers.deserialize(pydl.layers.serialize(ours))
+    pydl.layers.deserialize(keras.layers.serialize(theirs))
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", "mul", "ave", None])
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_bidirectional(kind, merge):
+    for sequences in (False, True):
+        for mask in ("none", "right", "holes"):
+            ours, theirs = pair(lambda k: k.layers.Bidirectional(
+                MAKERS[kind](k, return_sequences=sequences, return_state=True), merge_mode=merge))  # noqa: B023
+            m = MASKS[mask]
+            y, z = ours(X, mask=m), theirs(X, mask=None if m is None else keras.ops.convert_to_tensor(m))
+            same(y, z)
+
+
+def classifier(k):
+    return k.Sequential([
+        k.Input((6,), dtype="int32"), k.layers.Embedding(9, 4, mask_zero=True),
+        k.layers.Bidirectional(k.layers.LSTM(5, return_sequences=True)), k.layers.GRU(4, return_sequences=True),
+        k.layers.TimeDistributed(k.layers.Dense(3)), k.layers.SimpleRNN(2, dropout=0.2)])
+
+
+def encoder_decoder(k):
+    source, target = k.Input((6,), dtype="int32", name="a"), k.Input((6,), dtype="int32", name="b")
+    embed = k.layers.Embedding(9, 4)
+    _, h, c = k.layers.LSTM(5, return_state=True)(embed(source))
+    return k.Model([source, target], k.layers.LSTM(5, return_sequences=True)(embed(target), initial_state=[h, c]))
+
+
+def stacked(k):
+    return k.Sequential([k.Input((6,), dtype="int32"), k.layers.Embedding(9, 4), MAKERS["stack"](k)])
+
+
+@pytest.mark.parametrize("build", [classifier, encoder_decoder, stacked])
+def test_files_both_ways(build, tmp_path):
+    ids = RNG.integers(1, 9, (4, 6)).astype("int32")
+    x = [ids, ids[::-1].copy()] if build is encoder_decoder else ids
+    ours, theirs = build(pydl), build(keras)
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    want, keras_want = ours.predict(x, verbose=0), theirs.predict(x, verbose=0)
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "ours.keras").predict(x, verbose=0), want, rtol=1e-4,
+                               atol=1e-5)
+    np.testing.assert_allclose(pydl.models.load_model(tmp_path / "theirs.keras").predict(x, verbose=0), keras_want,
+                               rtol=1e-4, atol=1e-5)
