@@ -5,6 +5,7 @@
 // 297 + 480 (memory alone: 212 + 353).
 #pragma once
 #include "base/memory.h"
+#include "kernels/group_norm.h"
 #include "kernels/rows.h"
 
 namespace pydl::PYDL_ISA {

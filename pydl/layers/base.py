@@ -1,4 +1,4 @@
-"""Layer: state (variables, sub-layers), `build` / `call`, masks, the training flag, and InputSpec."""
+"""Layer: `build` and `call`, masks, the training flag, configuration; and InputSpec."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import threading
 
 import numpy as np
 
-from pydl import _core, config, constraints, initializers, ops, regularizers, tree
-from pydl.dtype_policies import DTypePolicy
+from pydl import _core, ops, regularizers, tree
 from pydl.dtype_policies import serialize as serialize_policy
+from pydl.layers._state import LayerState
 from pydl.registry import auto_name, to_snake_case
 from pydl.symbolic import KerasTensor, SymbolicNode, infer, is_symbolic
-from pydl.tensor import Tensor, Variable, from_numpy, is_float_dtype, name_scope, standardize_dtype
+from pydl.tensor import Tensor, Variable, from_numpy, name_scope, standardize_dtype
 
 __all__ = ["InputSpec", "Layer"]
 
@@ -125,7 +125,7 @@ def _is_tensor(x) -> bool:
     return isinstance(x, (Tensor, KerasTensor, np.ndarray))
 
 
-class Layer:
+class Layer(LayerState):
     """A function with state: the base of every layer and model.
 
     Subclasses write `__init__`, `build(input_shape)` (make variables with `add_weight`), `call(inputs, ...)` and
@@ -139,35 +139,12 @@ class Layer:
         name: unique in a model; made from the class name by default.
     """
 
-    _quiet: frozenset[str] = frozenset(("built",))  # attributes that no recorded program depends on
-
-    # Set by __new__, so that a subclass may assign attributes before it calls super().__init__().
-    built: bool
-    _init_arguments: tuple[tuple, dict]
-    _variables: list[Variable]
-    _losses: list
-    _inbound_nodes: list[SymbolicNode]
-    _path: str | None
-    _build_shapes: dict | None
-
     _builds_itself = False  # models look after `built` themselves
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "build" in vars(cls) and not cls._builds_itself:
             cls.build = _marks_built(cls.build)
-
-    def __new__(cls, *args, **kwargs):
-        layer = super().__new__(cls)
-        # For get_config of classes that do not write one: the arguments as given.
-        object.__setattr__(layer, "_init_arguments", (args, kwargs))
-        object.__setattr__(layer, "_variables", [])
-        object.__setattr__(layer, "_losses", [])
-        object.__setattr__(layer, "_inbound_nodes", [])
-        object.__setattr__(layer, "built", False)
-        object.__setattr__(layer, "_path", None)
-        object.__setattr__(layer, "_build_shapes", None)
-        return layer
 
     def __init__(self, *, activity_regularizer=None, trainable=True, dtype=None, autocast=True, name=None, **kwargs):
         input_dim = kwargs.pop("input_dim", None)
@@ -186,213 +163,6 @@ class Layer:
         self.supports_masking = False
         if input_shape is not None:  # Sequential turns it into an Input
             self._declared_input_shape = tuple(input_shape)
-
-    # ---- state -------------------------------------------------------------------------------------------------
-
-    def __setattr__(self, key, value):
-        if isinstance(value, Variable):
-            if not any(v is value for v in self._variables):
-                self._variables.append(value)
-        if self.built and not key.startswith("_") and key not in self._quiet and not _core.is_recording():
-            config.bump_structure()  # recorded programs may have baked the old value in
-        object.__setattr__(self, key, value)
-
-    def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
-                   constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
-        """Creates a variable of the layer.
-
-        Args:
-            shape: tuple of ints; () by default.
-            initializer: name, Initializer, callable `(shape, dtype)` or None (Glorot uniform for floats, else zeros).
-            dtype: the layer's variable dtype by default.
-            trainable: whether gradients update it.
-            regularizer, constraint: names, objects or callables.
-            name: last part of the variable's path.
-        """
-        dtype = standardize_dtype(dtype or self._dtype)
-        if initializer is None:
-            initializer = "glorot_uniform" if is_float_dtype(dtype) else "zeros"
-        with name_scope(self._path or self.name, absolute=self._path is not None):
-            variable = Variable(initializers.get(initializer), shape=tuple(shape or ()), dtype=dtype,
-                                trainable=trainable, name=name, regularizer=regularizers.get(regularizer),
-                                constraint=constraints.get(constraint))
-        variable.overwrite_with_gradient = overwrite_with_gradient
-        if trainable and not self.trainable:
-            variable.trainable = False
-            object.__setattr__(variable, "_frozen_by_layer", True)
-        self._variables.append(variable)
-        return variable
-
-    add_variable = add_weight
-
-    def _own_layers(self) -> list[Layer]:
-        """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""
-        found: list[Layer] = []
-        seen: set[int] = set()
-
-        def visit(value):
-            if isinstance(value, Layer):
-                if id(value) not in seen:
-                    seen.add(id(value))
-                    found.append(value)
-            elif isinstance(value, (list, tuple)):
-                for item in value:
-                    visit(item)
-            elif isinstance(value, dict):
-                for item in value.values():
-                    visit(item)
-
-        for key, value in self.__dict__.items():
-            if isinstance(value, (Layer, list, tuple, dict)) and key not in _NOT_STATE:
-                visit(value)
-        return found
-
-    def _flatten_layers(self, include_self=True, recursive=True) -> list[Layer]:
-        found, queue = [], [self]
-        seen = set()
-        while queue:
-            layer = queue.pop(0)
-            if id(layer) in seen:
-                continue
-            seen.add(id(layer))
-            found.append(layer)
-            if recursive or layer is self:
-                queue = layer._own_layers() + queue
-        return found if include_self else found[1:]
-
-    def _own_metrics(self) -> list:
-        from pydl.metrics import Metric
-
-        return [value for value in self.__dict__.values() if isinstance(value, Metric)]
-
-    def _own_seed_variables(self) -> list[Variable]:
-        from pydl.random import SeedGenerator
-
-        return [value.state for value in self.__dict__.values() if isinstance(value, SeedGenerator)]
-
-    @property
-    def variables(self) -> list[Variable]:
-        """Weights and the states of random generators; those of metrics are in `metrics_variables`."""
-        return _unique([v for layer in self._flatten_layers()
-                        for v in layer._variables + layer._own_seed_variables()])
-
-    @property
-    def weights(self) -> list[Variable]:
-        """Variables that make up the layer's function: own trainable, own non-trainable, then the sub-layers'."""
-        own = [v for v in self._variables if v.trainable or getattr(v, "_frozen_by_layer", False)]
-        own += [v for v in self._variables if not any(v is w for w in own)]
-        return _unique(own + [v for layer in self._own_layers() for v in layer.weights])
-
-    @property
-    def trainable_variables(self) -> list[Variable]:
-        return self.trainable_weights
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        if not self.trainable:
-            return []
-        own = [v for v in self._variables if v.trainable]
-        return _unique(own + [v for layer in self._own_layers() for v in layer.trainable_weights])
-
-    @property
-    def non_trainable_variables(self) -> list[Variable]:
-        trainable = {id(v) for v in self.trainable_weights}
-        return [v for v in self.variables if id(v) not in trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        trainable = {id(v) for v in self.trainable_weights}
-        return [v for v in self.weights if id(v) not in trainable]
-
-    @property
-    def metrics(self) -> list:
-        return _unique([m for layer in self._flatten_layers() for m in layer._own_metrics()])
-
-    @property
-    def metrics_variables(self) -> list[Variable]:
-        return [v for m in self.metrics for v in m.variables]
-
-    @property
-    def trainable(self) -> bool:
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value) -> None:
-        value = bool(value)
-        self._trainable = value
-        for v in self._variables:
-            if not value and v.trainable:
-                v.trainable = False
-                object.__setattr__(v, "_frozen_by_layer", True)
-            elif value and getattr(v, "_frozen_by_layer", False):
-                v.trainable = True
-                object.__setattr__(v, "_frozen_by_layer", False)
-        for layer in self._own_layers():
-            layer.trainable = value
-        config.bump_structure()
-
-    @property
-    def dtype(self) -> str:
-        return self._dtype
-
-    variable_dtype = compute_dtype = input_dtype = dtype
-
-    @property
-    def dtype_policy(self) -> DTypePolicy:
-        return DTypePolicy(self._dtype)
-
-    @property
-    def path(self) -> str:
-        """Where the layer is: "model/block/dense"."""
-        return self._path or self.name
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of the values of `weights`."""
-        return [v.numpy() for v in self.weights]
-
-    def set_weights(self, weights) -> None:
-        """Assigns `weights`, in the order of `get_weights`. Nothing is assigned unless all shapes fit."""
-        variables = self.weights
-        if len(variables) != len(weights):
-            raise ValueError(
-                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length {len(weights)},"
-                f" but the layer was expecting {len(variables)} weights.")
-        arrays = [np.asarray(w.data if isinstance(w, Tensor) else w) for w in weights]
-        for v, a in zip(variables, arrays):
-            if v.shape != a.shape:
-                raise ValueError(f"Layer {self.name} weight shape {v.shape} is not compatible with provided weight"
-                                 f" shape {a.shape} (variable {v.path}).")
-        for v, a in zip(variables, arrays):
-            v.assign(a)
-
-    def zero_grad(self) -> None:
-        """Forgets the gradients that `backward()` has added up in the `.grad` of the trainable variables."""
-        for v in self.trainable_weights:
-            v.grad = None
-
-    def count_params(self) -> int:
-        if not self.built:
-            raise ValueError(f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built."
-                             " You can build it manually via: `layer.build(input_shape)`.")
-        return sum(v.size for v in self.weights)
-
-    # ---- losses ------------------------------------------------------------------------------------------------
-
-    def add_loss(self, loss) -> None:
-        """Adds scalar(s) to the training loss of the model this call belongs to."""
-        for value in tree.flatten(loss):
-            self._losses.append(value() if callable(value) and not isinstance(value, Tensor) else value)
-
-    @property
-    def losses(self) -> list:
-        """Losses added by the last call, and the penalties of regularised variables."""
-        found = [value for layer in self._flatten_layers() for value in layer._losses]
-        return found + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
-
-    def _clear_losses(self) -> None:
-        for layer in self._flatten_layers():
-            if layer._losses:
-                layer._losses.clear()
 
     # ---- build and call ----------------------------------------------------------------------------------------
 
@@ -659,38 +429,8 @@ class Layer:
                 self.build(**shapes)
         object.__setattr__(self, "built", True)
 
-    def save_own_variables(self, store) -> None:
-        """Writes the layer's own variables into a dict-like `store`, keyed "0", "1", ..."""
-        for i, v in enumerate(self._ordered_own_variables()):
-            store[str(i)] = v.numpy()
-
-    def load_own_variables(self, store) -> None:
-        """Reads what `save_own_variables` wrote. Nothing is assigned unless everything fits."""
-        variables = self._ordered_own_variables()
-        if len(store) != len(variables):
-            if len(variables) == 0 and not self.built:
-                raise ValueError(f"Layer '{self.name}' was never built and thus it doesn't have any variables. However"
-                                 f" the weights file lists {len(store)} variables for this layer.")
-            raise ValueError(f"Layer '{self.name}' expected {len(variables)} variables, but received {len(store)}"
-                             f" variables during loading. Expected: {[v.name for v in variables]}")
-        arrays = [np.asarray(store[str(i)]) for i in range(len(variables))]
-        for v, a in zip(variables, arrays):
-            if v.shape != a.shape:
-                raise ValueError(f"Layer '{self.name}': variable {v.path} has shape {v.shape}; the file holds shape"
-                                 f" {a.shape}.")
-        for v, a in zip(variables, arrays):
-            v.assign(a)
-
-    def _ordered_own_variables(self) -> list[Variable]:
-        own = [v for v in self._variables if v.trainable or getattr(v, "_frozen_by_layer", False)]
-        return own + [v for v in self._variables if not any(v is w for w in own)]
-
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-# Attributes that hold layers without owning them.
-_NOT_STATE = {"_inbound_nodes", "_init_arguments", "_nodes", "_by_depth"}
 
 
 class _Path(name_scope):
@@ -732,10 +472,6 @@ def _keep_mask(source, target):
     if mask is not None:
         target._keras_mask = mask
     return target
-
-
-def _unique(items) -> list:
-    return list({id(x): x for x in items}.values())
 
 
 def _as_shape(value):

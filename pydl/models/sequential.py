@@ -153,7 +153,7 @@ class Sequential(Model):
         return self._graph.output_tensors[0].shape
 
     def get_config(self) -> dict:
-        base = Layer.get_config(self) if type(self).get_config is not Sequential.get_config else {
+        base: dict = Layer.get_config(self) if type(self).get_config is not Sequential.get_config else {
             "name": self.name, "trainable": self.trainable, "dtype": {
                 "module": "keras", "class_name": "DTypePolicy", "config": {"name": self._dtype},
                 "registered_name": None}}

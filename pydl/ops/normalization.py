@@ -201,16 +201,24 @@ def group_normalization(x, groups, gamma=None, beta=None, axis=-1, epsilon=1e-3)
         raise ValueError(f"group_normalization: expected groups to divide the {channels} channels; received "
                          f"groups={groups}.")
 
+    gamma, beta = (_like(x, v, (channels,), "group_normalization", what)
+                   for v, what in ((gamma, "gamma"), (beta, "beta")))
+    sizes = (x.shape[0], x.size // max(x.shape[0] * channels, 1), channels, groups)
+
     def last(x):
-        batch, places = x.shape[0], math.prod(x.shape[1:-1])
-        split = ops.transpose(ops.reshape(x, (batch, places, groups, channels // groups)), (0, 2, 1, 3))
-        flat = _normalize_rows("group_normalization", ops.reshape(split, (batch * groups, -1)), None, None, -1, epsilon,
-                               1)
-        y = ops.reshape(flat, (batch, groups, places, channels // groups))
-        y = ops.reshape(ops.transpose(y, (0, 2, 1, 3)), x.shape)
-        if gamma is not None:
-            y = y * _like(x, gamma, (channels,), "group_normalization", "gamma")
-        return y if beta is None else y + _like(x, beta, (channels,), "group_normalization", "beta")
+        y = empty(x.shape, x.dtype)
+        mean, rstd = empty((x.shape[0], channels), x.dtype), empty((x.shape[0], channels), x.dtype)
+        kernels.group_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, *sizes, epsilon)
+        inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
+
+        def vjp(dy):
+            dx = empty(x.shape, x.dtype)
+            dgamma, dbeta = (None if v is None else empty((channels,), x.dtype) for v in (gamma, beta))
+            kernels.group_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
+                                    _data(dbeta), *sizes)
+            return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
+
+        return differentiable(y, inputs, vjp)
 
     return _with_last(x, (axis,), last)
 

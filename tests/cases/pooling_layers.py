@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cases.image import np_resize
 from cases.layers import dropped
 from cases.pooling import np_adaptive, np_pool
 from harness import LayerCase, normal
@@ -80,6 +81,8 @@ CASES = [
     LayerCase("UpSampling1D", repeated(axis_1=2), (SEQUENCE,)),
     LayerCase("UpSampling2D", repeated(axis_1=2, axis_2=2), (IMAGE,)),
     LayerCase("UpSampling2D", repeated(axis_2=3, axis_3=2), (IMAGE,), {"size": (3, 2), **FIRST}, tag="channels_first"),
+    *[LayerCase("UpSampling2D", lambda w, x, i=i: np_resize(x, (2 * x.shape[1], 3 * x.shape[2]), i), (IMAGE,),
+                {"size": (2, 3), "interpolation": i}, tag=i, rtol_eps=64) for i in ("bilinear", "bicubic", "lanczos3")],
     LayerCase("UpSampling3D", repeated(axis_1=2, axis_2=2, axis_3=2), (VOLUME,)),
     LayerCase("UpSampling3D", repeated(axis_2=1, axis_3=2, axis_4=3), (VOLUME,), {"size": (1, 2, 3), **FIRST},
               tag="channels_first"),
