@@ -62,3 +62,14 @@ def test_edges_of_a_photograph(tmp_path, capsys):
     assert results["Sobel magnitude"].shape == (598, 510)
     assert results["blur (Gauss)"].std() < image.std() < results["sharpen"].std()
     assert "Conv2D needs 72 weights" in capsys.readouterr().out
+
+
+def test_adding_problem(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    adding = example("adding_problem")
+    x, y = adding.sequences(50, 8)
+    assert (x[:, :4, 1].sum(1) == 1).all() and (x[:, 4:, 1].sum(1) == 1).all()
+    np.testing.assert_allclose(y[:, 0], [row[row[:, 1] == 1, 0].sum() for row in x], rtol=1e-6)
+    errors = adding.main(["--quick", "--output", str(tmp_path / "norms.png")])
+    assert errors["LSTM", 10] < 0.02 and errors["GRU", 10] < 0.02 < 1 / 6
+    assert (tmp_path / "norms.png").stat().st_size > 1000 and "T =  10" in capsys.readouterr().out

@@ -25,7 +25,7 @@ def function(name):
 
 
 def close(got, want, rtol=2e-5):
-    np.testing.assert_allclose(np.asarray(got.data), want, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(got.data if isinstance(got, pydl.Tensor) else got, want, rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -309,3 +309,28 @@ def test_initial_weights():
         gru = L.GRU(3, **options)
         gru(X)
         assert gru.get_weights()[2].shape == shape
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_gates_make_the_states(name):
+    model = pydl.Sequential([pydl.Input(batch_shape=(4, 5, 3)), L.Masking(), getattr(L, name)(2, stateful=True)])
+    x = np.where(MASKS["right"][..., None], X, 0)
+    model(x)
+    layer, before = model.layers[-1], model.layers[-1].states[0].numpy()
+    seen = pydl.inspection.gates(model, x)
+    np.testing.assert_array_equal(layer.states[0].numpy(), before)
+    assert {v.shape for v in seen.values()} == {(4, 5, 2)}
+    layer.reset_states()
+    seen = pydl.inspection.gates(layer, X)
+    layer.return_sequences = True
+    y = layer(X).data
+    if name == "LSTM":
+        close(y, seen["o"] * np.tanh(seen["c"]))
+        close(seen["c"][:, 1:], (seen["f"] * np.roll(seen["c"], 1, 1) + seen["i"] * seen["g"])[:, 1:])
+    else:
+        before = np.concatenate([np.zeros((4, 1, 2)), y[:, :-1]], 1)
+        close(y, seen["z"] * before + (1 - seen["z"]) * seen["n"])
+    with pytest.raises(ValueError, match="2 LSTM and GRU layers"):
+        pydl.inspection.gates(pydl.Sequential([pydl.Input((5, 3)), L.Bidirectional(L.GRU(2))]), X)
+    with pytest.raises(ValueError, match="tanh and sigmoid"):
+        pydl.inspection.gates(getattr(L, name)(2, "relu"), X)

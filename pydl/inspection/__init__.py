@@ -14,6 +14,7 @@ from pydl.inspection.drawing import (
     plot_saliency,
 )
 from pydl.inspection.maps import feature_maps, filters
+from pydl.inspection.recurrent import gates
 
-__all__ = ["feature_maps", "filters", "grad_cam", "plot_feature_maps", "plot_filters", "plot_grad_cam", "plot_history",
-           "plot_predictions", "plot_saliency", "saliency"]
+__all__ = ["feature_maps", "filters", "gates", "grad_cam", "plot_feature_maps", "plot_filters", "plot_grad_cam",
+           "plot_history", "plot_predictions", "plot_saliency", "saliency"]

@@ -116,7 +116,7 @@ class GatedCell(Layer):
             "recurrent_dropout": self.recurrent_dropout, "seed": self.seed,
         }
 
-    def _fused_inputs(self, sequences, states, mask, go_backwards, training):
+    def fused_inputs(self, sequences, states, mask, go_backwards, training):
         """The arguments that the ops over whole sequences share."""
         drop = self.mask_of("dropout", sequences[:, 0], training)
         if drop is not None:
@@ -171,7 +171,7 @@ class SimpleRNNCell(GatedCell):
         name = {activations.tanh: "tanh", activations.relu: "relu"}.get(self.activation)
         if name is None:
             return None
-        args, kwargs = self._fused_inputs(sequences, states, mask, go_backwards, training)
+        args, kwargs = self.fused_inputs(sequences, states, mask, go_backwards, training)
         sequence, *last = ops.simple_rnn(*args, activation=name, **kwargs)
         return sequence, last
 
@@ -183,7 +183,8 @@ class _Gated(GatedCell):
         super().__init__(units, activation, use_bias, **kwargs)
         self.recurrent_activation = activations.get(recurrent_activation)
 
-    def _is_fused(self) -> bool:
+    def is_fused(self) -> bool:
+        """Whether the fused kernel has these activations."""
         return self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
 
     def get_config(self):
@@ -241,9 +242,9 @@ class LSTMCell(_Gated):
         return h, [h, c]
 
     def walk(self, sequences, states, mask, go_backwards, training):
-        if not self._is_fused():
+        if not self.is_fused():
             return None
-        args, kwargs = self._fused_inputs(sequences, states, mask, go_backwards, training)
+        args, kwargs = self.fused_inputs(sequences, states, mask, go_backwards, training)
         sequence, *last = ops.lstm(*args, **kwargs)
         return sequence, last
 
@@ -301,9 +302,9 @@ class GRUCell(_Gated):
         return h, [h] if isinstance(states, (list, tuple)) else h
 
     def walk(self, sequences, states, mask, go_backwards, training):
-        if not self._is_fused():
+        if not self.is_fused():
             return None
-        args, kwargs = self._fused_inputs(sequences, states, mask, go_backwards, training)
+        args, kwargs = self.fused_inputs(sequences, states, mask, go_backwards, training)
         sequence, *last = ops.gru(*args, reset_after=self.reset_after, **kwargs)
         return sequence, last
 
