@@ -1,0 +1,86 @@
+"""The adding problem: which recurrent layers remember over long times (Hochreiter and Schmidhuber 1997).
+
+Each step of a sequence holds a number from [0, 1] and a mark; two steps are marked, one in each half, and the target is
+the sum of their numbers. Always answering 1 has a mean squared error of 1/6 = 0.167, so a network that stays there has
+not learned to remember.
+
+    python examples/adding_problem.py            T = 50 and 200
+    python examples/adding_problem.py --quick    T = 10, a few seconds
+"""
+
+import argparse
+
+import numpy as np
+
+import pydl
+from pydl import layers
+
+LAYERS = {"SimpleRNN": layers.SimpleRNN, "LSTM": layers.LSTM, "GRU": layers.GRU}
+
+
+def sequences(count, steps, seed=0):
+    """Sequences (count, steps, 2) of numbers and marks, and their sums (count, 1)."""
+    rng = np.random.default_rng(seed)
+    x = np.zeros((count, steps, 2), "float32")
+    x[:, :, 0] = rng.uniform(size=(count, steps))
+    rows = np.arange(count)
+    for low, high in ((0, steps // 2), (steps // 2, steps)):
+        x[rows, rng.integers(low, high, count), 1] = 1
+    return x, (x[:, :, 0] * x[:, :, 1]).sum(1, keepdims=True)
+
+
+def network(kind, units=32):
+    """A recurrent layer and a linear answer from its last state."""
+    model = pydl.Sequential([layers.Input((None, 2)), LAYERS[kind](units), layers.Dense(1)])
+    model.compile(pydl.optimizers.Adam(0.005, clipnorm=1.0), "mse")
+    return model
+
+
+def gradient_norms(model, x, y):
+    """Norm of the gradient of the loss with respect to each step's input, a mean over the batch: (steps,)."""
+    inputs = pydl.Tensor(x.copy())
+    pydl.autograd.watch(inputs)
+    loss = pydl.ops.mean(pydl.ops.square(model(inputs, training=False) - y))
+    (gradient,) = pydl.autograd.gradients([loss], [inputs], [np.float32(1)])
+    return np.sqrt((gradient.data ** 2).sum(-1)).mean(0)
+
+
+def draw(norms, path) -> None:
+    """One curve for each layer, on a logarithmic scale."""
+    import matplotlib.pyplot as plt
+
+    for kind, values in norms.items():
+        plt.semilogy(np.maximum(values, 1e-30), label=kind)
+    plt.xlabel("step")
+    plt.ylabel("norm of the gradient with respect to the input")
+    plt.legend()
+    plt.savefig(path)
+    plt.close()
+
+
+def main(arguments=None):
+    """Trains all layers for each length. Returns {(kind, steps): mean squared error on new sequences}."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="T = 10 only")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--output", help="file for a picture of gradient norms by step, before training")
+    options = parser.parse_args(arguments)
+    errors, norms = {}, {}
+    for steps in (10,) if options.quick else (50, 200):
+        x, y = sequences(2000 if options.quick else 10_000, steps)
+        test = sequences(1000, steps, seed=1)
+        for kind in LAYERS:
+            pydl.utils.set_random_seed(1)
+            model = network(kind)
+            norms[kind] = gradient_norms(model, x[:64], y[:64])
+            model.fit(x, y, batch_size=32, epochs=10 if options.quick else options.epochs, verbose=0)
+            errors[kind, steps] = float(model.evaluate(*test, verbose=0))
+            print(f"T = {steps:3}  {kind:9}  mean squared error {errors[kind, steps]:.4f}   gradient at the first step"
+                  f" / at the last, untrained: {norms[kind][0] / norms[kind][-1]:.1e}", flush=True)
+    if options.output:
+        draw(norms, options.output)
+    return errors
+
+
+if __name__ == "__main__":
+    main()
