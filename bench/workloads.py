@@ -73,6 +73,14 @@ WORKLOADS = [
     *_conv_rows("1x1, 16x28x28x128 -> 256", (1.0, 1.0), shape=(16, 28, 28, 128), filters=256, size=1),
     Workload("max pool fwd+bwd 64x28x28x32", "pool", {"mode": "max", "shape": (64, 28, 28, 32)}, aim=2.0, smoke=True),
     Workload("average pool fwd+bwd 64x28x28x32", "pool", {"mode": "average", "shape": (64, 28, 28, 32)}, aim=2.0),
+    *[Workload(f"{'Bi' * both}{layer} {batch},{steps},{features},{units} fwd+bwd", "recurrent",
+               {"layer": layer, "shape": (batch, steps, features), "units": units, "both_ways": both}, aim=aim)
+      for layer, both, batch, steps, features, units, aim in (
+          ("LSTM", False, 32, 50, 32, 64, 2.0), ("LSTM", False, 64, 100, 128, 128, 1.6),
+          ("LSTM", False, 128, 100, 128, 256, 1.5), ("GRU", False, 32, 50, 32, 64, 5.0),
+          ("GRU", False, 64, 100, 128, 128, 2.2), ("GRU", False, 128, 100, 128, 256, 1.6),
+          ("SimpleRNN", False, 32, 100, 32, 64, 4.0), ("SimpleRNN", False, 64, 100, 128, 128, 2.0),
+          ("LSTM", True, 32, 100, 32, 64, 2.0), ("LSTM", True, 64, 100, 128, 128, 1.6))],
     Workload("step MLP 2-16-1, b32", "train", {"net": "tiny", "batch": 32}, aim=45.0, smoke=True),
     Workload("step MLP 784-128-64-10, dropout, L2, b32", "train", {"net": "mlp", "batch": 32}, aim=4.0, smoke=True),
     Workload("step MLP 784-128-64-10, dropout, L2, b128", "train", {"net": "mlp", "batch": 128}, aim=3.0),

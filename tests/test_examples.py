@@ -73,3 +73,10 @@ def test_adding_problem(tmp_path, capsys):
     errors = adding.main(["--quick", "--output", str(tmp_path / "norms.png")])
     assert errors["LSTM", 10] < 0.02 and errors["GRU", 10] < 0.02 < 1 / 6
     assert (tmp_path / "norms.png").stat().st_size > 1000 and "T =  10" in capsys.readouterr().out
+
+
+def test_forecast():
+    """A GRU beats last year's number and that of a solar cycle ago by far (RMSE 17 against 32 and 36)."""
+    pytest.importorskip("statsmodels")
+    errors = example("forecast").forecast(epochs=100, seed=1)
+    assert errors["GRU"] < 0.7 * min(errors["naive"], errors["seasonal naive"])

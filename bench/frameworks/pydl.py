@@ -89,6 +89,22 @@ def pool(mode, shape):
     return _replay(step, x)
 
 
+def recurrent(layer, shape, units, both_ways):
+    x = np.random.default_rng(0).random(shape, np.float32)
+    made = getattr(keras.layers, layer)(units, return_sequences=True)
+    made = keras.layers.Bidirectional(made) if both_ways else made
+    ones = ops.ones(made(x).shape)
+
+    def step(t):
+        t = keras.Tensor(t.data)
+        keras.autograd.watch(t)
+        with keras.GradientTape() as tape:
+            y = made(t, training=True)
+        return tape.gradient(y, [t, *made.trainable_weights], output_gradients=ones)
+
+    return _replay(step, x)
+
+
 def train(net, batch):
     """`fit` itself with its progress bar, on arrays in memory: one call is an epoch."""
     steps = {"tiny": 4000, "vgg": 8, "lenet": 40}.get(net, 100)

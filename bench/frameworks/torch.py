@@ -122,6 +122,20 @@ def _pool(mode, shape, memory_format):
     return step, 1
 
 
+def recurrent(layer, shape, units, both_ways):
+    x = torch.rand(shape).requires_grad_()
+    kind = {"SimpleRNN": nn.RNN}.get(layer) or getattr(nn, layer)
+    f = made = kind(shape[-1], units, batch_first=True, bidirectional=both_ways)
+    ones = torch.ones_like(made(x)[0].detach())
+
+    def step():
+        made.zero_grad(set_to_none=True)
+        x.grad = None
+        f(x)[0].backward(ones)
+
+    return step, 1
+
+
 def images(net):
     """A convolutional network of NETS; its input is channels first, as everywhere in PyTorch."""
     shape = NETS[net]
