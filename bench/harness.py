@@ -13,8 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The checkout comes last on the path: the installed package is what is measured, not the source folder.
-_START = "import sys; sys.path.append(sys.argv[1]); from bench.worker import main; main(*sys.argv[2:])"
+# The checkout comes last on the path, the folder it starts in does not count: the installed package is what is measured.
+_START = "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); from bench.worker import main; main(*sys.argv[2:])"
 
 
 class Worker:

@@ -13,12 +13,17 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 import pydl
 from pydl import layers, tree
 from pydl.tensor import Tensor, from_numpy
+
+# Where a process of its own finds the pydl under test: it looks first in the folder it starts in, and in the checkout
+# there are only sources.
+PYDL_FOLDER = Path(pydl.__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)

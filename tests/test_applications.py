@@ -3,12 +3,12 @@
 import importlib
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pydl
+from harness import PYDL_FOLDER
 from pydl import applications, layers
 from pydl.applications import _common, lenet5
 
@@ -254,7 +254,7 @@ x, y = np.load({str(tmp_path / "x.npy")!r}), np.load({str(tmp_path / "y.npy")!r}
 np.testing.assert_array_equal(model.predict(x, verbose=0), y)
 model.fit(x, y.argmax(1), verbose=0)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(pydl.__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PYDL_FOLDER)
 
 
 @pytest.mark.parametrize("variant, least", [("modern", 0.985), ("1998", 0.985)])

@@ -4,19 +4,19 @@ import importlib.util
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pydl
+from harness import PYDL_FOLDER
 from pydl import cli
 
 
 def run(*arguments):
     # `-m` looks into the working directory first: that of the package under test, not that of the sources.
     return subprocess.run([sys.executable, "-m", "pydl", *arguments], capture_output=True, text=True, timeout=300,
-                          cwd=Path(pydl.__file__).parent.parent)
+                          cwd=PYDL_FOLDER)
 
 
 def test_info_in_a_process_of_its_own():

@@ -3,12 +3,12 @@
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pydl as keras
+from harness import PYDL_FOLDER
 from pydl import inspection, ops
 from pydl.inspection import (
     feature_maps,
@@ -555,7 +555,7 @@ if len(sys.argv) > 1:
 """
     arguments = ["draw"] if importlib.util.find_spec("matplotlib") else []
     subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=120,
-                   cwd=Path(keras.__file__).parent.parent)
+                   cwd=PYDL_FOLDER)
 
 
 def test_without_matplotlib(monkeypatch):

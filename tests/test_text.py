@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pydl
+from harness import PYDL_FOLDER
 from pydl.data.dataset import Dataset
 from pydl.layers import Discretization, Hashing, IntegerLookup, StringLookup, TextVectorization
 from pydl.preprocessing.text import (
@@ -259,6 +260,6 @@ def test_hashing_trick():
 
 def test_numbers_do_not_depend_on_the_run():
     code = "from pydl.layers import Hashing; print(Hashing(1000)(['x', 'yy', 'z' * 99]).numpy().tolist())"
-    runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-            for _ in range(2)}
+    runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                           cwd=PYDL_FOLDER).stdout for _ in range(2)}
     assert len(runs) == 1
