@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The checkout comes last on the path, the folder it starts in does not count: the installed package is what is measured.
+# The checkout comes last on the path, the folder it starts in not at all: what is measured is the installed package.
 _START = "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); from bench.worker import main; main(*sys.argv[2:])"
 
 
