@@ -25,6 +25,8 @@ def test_layer(case):
     if (keras.backend.backend() == "torch" and case.name in ("AveragePooling2D", "AveragePooling3D")
             and case.args.get("padding") == "same"):
         pytest.skip("Keras on PyTorch repeats edges where the padding is uneven; its JAX backend agrees with pydl")
+    if keras.backend.backend() == "torch" and case.args.get("interpolation") in ("bicubic", "lanczos3"):
+        pytest.skip("Keras on PyTorch has another bicubic and no lanczos; its JAX backend agrees with pydl")
     ours, theirs = case.built(name="same"), getattr(keras.layers, case.name)(**case.args, name="same")
     inputs = case.draw(1, "float32")
     want = keras.ops.convert_to_numpy(theirs(inputs[0]))
