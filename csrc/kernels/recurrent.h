@@ -20,10 +20,17 @@ template <class T>
 void recurrent_dx(In<T> dz, In<T> kernel, OptIn<std::uint8_t> mask, Out<T> dx, dim batch, dim steps, dim n, dim k) {
     multiply_spans<T>(dz, kernel, nullptr, dx, mask, batch, steps, k, n, true, true);
 }
-// dw(k, n) = x(batch, steps, k)^T dz(batch, steps, n), over the real steps.
+// Gradients of the weights, over the real steps: dkernel(features, n) = x^T dz, drecurrent(units, n) = h'^T dz with the
+// states h' that steps began with, times drop, and dbias(n), the sums of dz, or null. x (batch, steps, features); sequence
+// (batch, steps, units) in the order of the walk.
 template <class T>
-void recurrent_dw(In<T> x, In<T> dz, OptIn<std::uint8_t> mask, Out<T> dw, dim batch, dim steps, dim n, dim k) {
-    weights_gradient<T>(x, dz, n, dw, n, mask, batch, steps, k, n);
+void recurrent_dw(In<T> x, In<T> h0, In<T> sequence, In<T> dz, OptIn<std::uint8_t> mask, OptIn<T> drop, Out<T> dkernel,
+                  Out<T> drecurrent, OptOut<T> dbias, dim batch, dim steps, dim features, dim units, dim n,
+                  dim backwards) {
+    const Walk w{batch, steps, units, backwards != 0, mask};
+    const Factor<T> factors[2] = {{x, nullptr, nullptr, features, dkernel, n, n},
+                                  {sequence, h0, drop, units, drecurrent, n, n}};
+    weights_gradients<T>(w, factors, dz, n, n, dbias);
 }
 
 // -------------------------------------------------------------------------------------- simple cell
@@ -107,18 +114,17 @@ struct SimpleBackward {
     }
 };
 
-// The gradient up to the products over all steps: dz (batch, steps, units), zero at masked steps; previous (batch,
-// steps, units): the h each step began with, times drop. Null gradients count as zero.
+// The gradient up to the products over all steps: dz (batch, steps, units), zero at masked steps. Null
+// gradients count as zero.
 template <class T>
 void dsimple_rnn(In<T> h0, In<T> recurrent, OptIn<std::uint8_t> mask, OptIn<T> drop, In<T> sequence, OptIn<T> dsequence,
-                 OptIn<T> dlast, Out<T> dz, Out<T> previous, Out<T> dh0, dim batch, dim steps, dim units, dim backwards,
-                 dim activation) {
+                 OptIn<T> dlast, Out<T> dz, Out<T> dh0, dim batch, dim steps, dim units, dim backwards, dim activation) {
     const Walk w{batch, steps, units, backwards != 0, mask};
     const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(units, units) * sizeof(T))), units,
                             units};
     weights.fill(ColumnsOfB<T>{recurrent, units});
     const SimpleBackward<T> cell{w, weights, units, activation == act_relu, sequence, drop, dz};
-    walk_backward<T>(w, h0, drop, sequence, dsequence, dlast, previous, dh0, cell);
+    walk_backward<T>(w, h0, drop, sequence, dsequence, dlast, nullptr, dh0, cell);
 }
 
 }  // namespace

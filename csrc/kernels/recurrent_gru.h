@@ -201,14 +201,21 @@ void dgru(In<T> gates, In<T> h0, In<T> recurrent, OptIn<std::uint8_t> mask, OptI
     walk_backward<T>(w, h0, drop, sequence, dsequence, dlast_h, previous, dh0, cell);
 }
 
-// dw (units, 3 units): the gradient of the recurrent weights, from what dgru returned.
+// Gradients of the weights, from what dgru returned: dkernel (features, 3 units), drecurrent (units, 3 units), dbias
+// (2, 3 units) with `after`, (3 units) without, or null.
 template <class T>
-void gru_dw(In<T> previous, In<T> dz, In<T> dinner, OptIn<std::uint8_t> mask, Out<T> dw, dim batch, dim steps,
-            dim units, dim after) {
+void gru_dw(In<T> x, In<T> previous, In<T> dz, In<T> dinner, OptIn<std::uint8_t> mask, Out<T> dkernel,
+            Out<T> drecurrent, OptOut<T> dbias, dim batch, dim steps, dim features, dim units, dim after) {
+    const Walk w{batch, steps, units, false, mask};
     const dim n = 3 * units;
-    weights_gradient<T>(previous, dz, n, dw, n, mask, batch, steps, units, 2 * units);
-    if (after) weights_gradient<T>(previous, dinner, units, dw + 2 * units, n, mask, batch, steps, units, units);
-    else weights_gradient<T>(dinner, dz + 2 * units, n, dw + 2 * units, n, mask, batch, steps, units, units);
+    const Factor<T> both[2] = {{x, nullptr, nullptr, features, dkernel, n, n},
+                               {previous, nullptr, nullptr, units, drecurrent, n, 2 * units}};
+    weights_gradients<T>(w, both, dz, n, n, dbias);
+    const T *left = after ? previous : dinner, *right = after ? dinner : dz + 2 * units;
+    const Factor<T> candidate[1] = {{left, nullptr, nullptr, units, drecurrent + 2 * units, n, units}};
+    T *first = dbias, *second = first && after ? first + n : nullptr;
+    if (second) copy_row(second, first, 2 * units);
+    weights_gradients<T>(w, candidate, right, after ? units : n, units, second ? second + 2 * units : nullptr);
 }
 
 }  // namespace

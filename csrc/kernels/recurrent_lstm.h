@@ -112,19 +112,19 @@ struct LstmBackward {
     }
 };
 
-// The gradient up to the products over all steps: dz (batch, steps, 4 units), zero at masked steps; previous (batch,
-// steps, units): the h each step began with, times drop. Null gradients count as zero.
+// The gradient up to the products over all steps: dz (batch, steps, 4 units), zero at masked steps. Null
+// gradients count as zero.
 template <class T>
 void dlstm(In<T> gates, In<T> h0, In<T> c0, In<T> recurrent, OptIn<std::uint8_t> mask, OptIn<T> drop, In<T> sequence,
-           In<T> cells, OptIn<T> dsequence, OptIn<T> dlast_h, OptIn<T> dlast_c, Out<T> dz, Out<T> previous, Out<T> dh0,
-           Out<T> dc0, dim batch, dim steps, dim units, dim backwards) {
+           In<T> cells, OptIn<T> dsequence, OptIn<T> dlast_h, OptIn<T> dlast_c, Out<T> dz, Out<T> dh0, Out<T> dc0,
+           dim batch, dim steps, dim units, dim backwards) {
     const Walk w{batch, steps, units, backwards != 0, mask};
     const dim columns = 4 * units;
     const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(columns, units) * sizeof(T))), columns,
                             units};
     weights.fill(ColumnsOfB<T>{recurrent, columns});
     const LstmBackward<T> cell{w, weights, columns, c0, gates, cells, drop, dlast_c, dz, dc0};
-    walk_backward<T>(w, h0, drop, sequence, dsequence, dlast_h, previous, dh0, cell);
+    walk_backward<T>(w, h0, drop, sequence, dsequence, dlast_h, nullptr, dh0, cell);
 }
 
 }  // namespace

@@ -156,7 +156,7 @@ void walk_forward(const Walk& w, const T* h0, const T* drop, T* sequence, T* las
 }
 
 // Walks from the last step to the first; h of the Step is dh. dsequence and dlast may be null. previous (batch, steps,
-// units), in the order of the inputs: the state each step began with, times drop.
+// units), in the order of the inputs, or null: the state each step began with, times drop.
 template <class T, class Cell>
 void walk_backward(const Walk& w, const T* h0, const T* drop, const T* sequence, const T* dsequence, const T* dlast,
                    T* previous, T* dh0, const Cell& cell) {
@@ -178,14 +178,14 @@ void walk_backward(const Walk& w, const T* h0, const T* drop, const T* sequence,
             step.count = 0;
             for (dim r = 0; r < rows; ++r) {
                 const dim b = begin + r, at = (b * w.steps + s) * units;
-                T* before = previous + (b * w.steps + w.time(s)) * units;
+                T* before = previous ? previous + (b * w.steps + w.time(s)) * units : nullptr;
                 if (dsequence && s >= first[r]) add_row(dh + r * stride, dsequence + at, units);
                 if (w.real(b, s)) {
                     active[step.count++] = r;
-                    scaled_row(before, s > first[r] ? sequence + at - units : h0 + b * units,
+                    if (before) scaled_row(before, s > first[r] ? sequence + at - units : h0 + b * units,
                                drop ? drop + b * units : nullptr, units);
                 } else {
-                    zero_row(before, units);
+                    if (before) zero_row(before, units);
                     cell.rest(b, s);
                 }
             }
@@ -243,22 +243,148 @@ void multiply_spans(const T* a, const T* b, const T* bias, T* c, const std::uint
     });
 }
 
-// dw(depth, n) = x(batch * steps, depth)^T dz(batch * steps, n); rows of dz are ldz apart, of dw ldw.
+// A left factor of the products that give weights their gradients: dw(depth, columns) = x^T dz over the real steps. Row
+// (b, t) of x is x(b, t, :), or with h0 the state its step began with: x is then the sequence (batch, steps, depth), in
+// the order of the walk, scaled by drop where there is one.
 template <class T>
-void weights_gradient(const T* x, const T* dz, dim ldz, T* dw, dim ldw, const std::uint8_t* mask, dim batch, dim steps,
-                      dim depth, dim n) {
-    in_parts<T>(depth, n, batch * steps, [=](dim i0, dim i1, dim j0, dim j1) {
-        bool add = false;
-        for_each_span(mask, 0, batch, steps, [=, &add](dim row, dim count) {
-            const bool copy_x = worth_a_copy(count * depth * sizeof(T), n);
-            const bool copy_dz = worth_a_copy(count * n * sizeof(T), depth);
-            gemm_part(i0, i1, j0, j1, count, ColumnsOfA<T>{x + row * depth, depth, copy_x},
-                      RowsOfB<T>{dz + row * ldz, ldz, copy_dz},
-                      Result<T>{dw, ldw, nullptr, add, minus_infinity<T>, nullptr});
-            add = true;
-        });
-        for (dim i = i0; !add && i < i1; ++i) zero_row(dw + i * ldw + j0, j1 - j0);
+struct Factor {
+    const T *x, *h0, *drop;
+    dim depth;
+    T* dw;
+    dim ldw, columns;
+
+    PYDL_INLINE const T* row(const Walk& w, dim b, dim t, dim first_step) const {
+        if (!h0) return x + (b * w.steps + t) * depth;
+        const dim s = w.time(t);
+        return s > first_step ? x + (b * w.steps + s - 1) * depth : h0 + b * depth;
+    }
+};
+
+// Up to Blocking::depth real steps of any rows of the batch, copied side by side: one slice of the products.
+template <class T, dim Factors>
+struct StepSlice {
+    static constexpr dim room = Blocking<T>::depth, width = Blocking<T>::width;
+    static constexpr dim height = ceil_div(Blocking<T>::rows, lanes<T>) * lanes<T>;
+    dim count = 0;
+    const T *dz[room], *x[Factors][room], *drop[Factors][room];
+
+    // Columns j.. of dz in panels; their sums are added to db, which may be null.
+    PYDL_INLINE void pack(dim j, dim columns, T* panels, T* db) const {
+        constexpr dim L = lanes<T>;
+        for (dim q = 0; q < count; ++q) {
+            const T* from = dz[q] + j;
+            T* to = panels + q * width;
+            for (dim c = 0; c < columns; c += width, to += width * count)
+                PYDL_UNROLL for (dim v = 0; v < width; v += L) if (c + v < columns)
+                    store(to + v, load_upto(from + c + v, columns - c - v));
+        }
+        for (dim c = 0; db && c < columns; c += L) {
+            const T* from = panels + c / width * width * count + c % width;
+            vec<T> sum = {};
+            for (dim q = 0; q < count; ++q) sum = sum + load(from + q * width);
+            store_upto(db + j + c, load_upto(db + j + c, columns - c) + sum, columns - c);
+        }
+    }
+    // Rows i.. of a factor's x^T, k-major.
+    PYDL_INLINE void strip(dim factor, dim i, dim rows, T* to) const {
+        for (dim r = 0; r < rows; r += lanes<T>) {
+            const dim left = rows - r;
+            for (dim q = 0; q < count; ++q) {
+                const vec<T> v = load_upto(x[factor][q] + i + r, left);
+                const T* scale = drop[factor][q];
+                store(to + q * height + r, scale ? v * load_upto(scale + i + r, left) : v);
+            }
+        }
+    }
+    // dw of all factors (added to with `add`), and db += sums. `packed` has room for `columns` columns, `column` for a strip.
+    PYDL_INLINE void multiply(const Factor<T> (&factors)[Factors], dim n, T* db, bool add, dim columns, T* packed,
+                              T* column) const {
+        constexpr dim L = lanes<T>;
+        for (dim j = 0; j < n; j += columns) {
+            pack(j, least(columns, n - j), packed, db);
+            for (dim f = 0; f < Factors; ++f) {
+                const Factor<T>& x = factors[f];
+                const dim rows = even_part(x.depth, Blocking<T>::rows);
+                for (dim i = 0; i < x.depth; i += rows) {
+                    const dim high = least(rows, x.depth - i);
+                    strip(f, i, high, column);
+                    for (dim c = j; c < least(j + columns, x.columns); c += width) {
+                        T* out = x.dw + i * x.ldw + c;
+                        const dim left = least(width, x.columns - c);
+                        const Ends<T> ends{add ? out : nullptr, x.ldw, minus_infinity<T>};
+                        tiles<T, true>.of[high - 1][(left - 1) / L][left % L != 0](
+                            count, column, height, packed + (c - j) * count, width, out, x.ldw, ends, left % L, one_run);
+                    }
+                }
+            }
+        }
+    }
+};
+
+// The dw of each factor, and db(n), the sums of dz, which may be null. dz (batch, steps, n): rows ldz apart. Each slice
+// of dz and x is read once, for all factors and sums; masked steps at the ends of a row take no place in it. Threads
+// share the steps: each part of them has sums of its own, which are added up in their order at the end.
+template <class T, dim Factors>
+void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const T* dz, dim ldz, dim n, T* db) {
+    constexpr dim width = Blocking<T>::width, room = Blocking<T>::depth;
+    dim size = n, depth = 0;
+    for (dim f = 0; f < Factors; ++f) {
+        size += factors[f].depth * factors[f].columns;
+        depth += factors[f].depth;
+    }
+    const dim all = w.batch * w.steps, work = 2 * depth * n * all / (4 * part_work);
+    const dim share = ceil_div(all, least(least(most_parts, work + 1), ceil_div(all, room))), parts = ceil_div(all, share);
+    T* sums = parts > 1 ? static_cast<T*>(scratch(slot_panels, (parts - 1) * size * sizeof(T))) : nullptr;
+    parallel_for(parts, 1, [&](dim begin, dim end) {
+        const dim columns = even_part(n, Blocking<T>::columns);
+        T* packed = static_cast<T*>(scratch(1, ceil_div(columns, width) * width * room * sizeof(T)));
+        T* column = static_cast<T*>(scratch(0, StepSlice<T, Factors>::height * room * sizeof(T)));
+        for (dim part = begin; part < end; ++part) {
+            Factor<T> mine[Factors];
+            T* at = sums + (part - 1) * size;
+            for (dim f = 0; f < Factors; ++f) {
+                mine[f] = factors[f];
+                if (part == 0) continue;
+                mine[f].dw = at;
+                mine[f].ldw = mine[f].columns;
+                at += mine[f].depth * mine[f].columns;
+            }
+            T* sum = db && part ? at : db;
+            if (sum) zero_row(sum, n);
+            StepSlice<T, Factors> slice;
+            bool add = false;
+            const dim from = part * share, to = least(all, from + share);
+            for (dim b = from / w.steps; b * w.steps < to; ++b) {
+                for_each_span(w.mask, b, b + 1, w.steps, [&](dim row, dim count) {
+                    const dim t0 = row - b * w.steps, first_step = w.backwards ? w.steps - t0 - count : t0;
+                    for (dim r = row > from ? row : from; r < least(to, row + count); ++r) {
+                        const dim q = slice.count++;
+                        slice.dz[q] = dz + r * ldz;
+                        for (dim f = 0; f < Factors; ++f) {
+                            slice.x[f][q] = mine[f].row(w, b, r - b * w.steps, first_step);
+                            slice.drop[f][q] = mine[f].drop ? mine[f].drop + b * mine[f].depth : nullptr;
+                        }
+                        if (slice.count < room) continue;
+                        slice.multiply(mine, n, sum, add, columns, packed, column);
+                        add = true;
+                        slice.count = 0;
+                    }
+                });
+            }
+            if (slice.count || !add) slice.multiply(mine, n, sum, add, columns, packed, column);
+        }
     });
+    if (parts == 1) return;
+    T* at = sums;
+    const auto add_up = [&](T* to, dim rows, dim ld, dim n) {
+        parallel_for(rows, 32768 / (n * parts) + 1, [=](dim begin, dim end) {
+            for (dim i = begin; i < end; ++i)
+                for (dim p = 0; p + 1 < parts; ++p) add_row(to + i * ld, at + p * size + i * n, n);
+        });
+        at += rows * n;
+    };
+    for (dim f = 0; f < Factors; ++f) add_up(factors[f].dw, factors[f].depth, factors[f].ldw, factors[f].columns);
+    if (db) add_up(db, 1, n, n);
 }
 
 }  // namespace

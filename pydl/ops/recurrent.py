@@ -87,21 +87,24 @@ class _Sequence:
                              self.features)
         return dx
 
-    def dw(self, weights: Tensor, left: Tensor, dz: Tensor) -> Tensor | None:
-        """The gradient of the weights that `left` (batch, steps, k) was multiplied with."""
-        if weights.node is None:
-            return None
-        dw = self.new(*weights.shape)
-        kernels.recurrent_dw(left.data, dz.data, _data(self.mask), dw.data, self.batch, self.steps,
-                             *weights.shape[::-1])
-        return dw
+    def dw(self, sequence: Tensor, dz: Tensor, go_backwards: bool) -> tuple:
+        """The gradients of kernel, recurrent kernel and, where there is one, bias."""
+        if self.frozen:
+            return self.weights(None, None, None)
+        dkernel, drecurrent = self.new(*self.kernel.shape), self.new(*self.recurrent.shape)
+        dbias = None if self.bias is None else self.new(*self.bias.shape)
+        kernels.recurrent_dw(self.x.data, self.states[0].data, sequence.data, dz.data, *self.masks, dkernel.data,
+                             drecurrent.data, _data(dbias), self.batch, self.steps, self.features, self.units,
+                             self.columns, int(go_backwards))
+        return self.weights(dkernel, drecurrent, dbias)
 
-    def sums(self, dz: Tensor) -> Tensor:
-        """Over batch and steps."""
-        n = dz.shape[-1]
-        total = self.new(n)
-        kernels.dense_dz(None, dz.data, None, total.data, self.batch * self.steps, n, 0)
-        return total
+    @property
+    def frozen(self) -> bool:
+        return all(t is None or t.node is None for t in (self.kernel, self.recurrent, self.bias))
+
+    def weights(self, dkernel, drecurrent, dbias) -> tuple:
+        """What a vjp returns behind the gradients of inputs and states."""
+        return (dkernel, drecurrent) if self.bias is None else (dkernel, drecurrent, dbias)
 
     def gates(self, values: Tensor, names: tuple[str, ...], go_backwards: bool) -> dict[str, Tensor]:
         """Each gate's values (batch, steps, units) in the order of the walk."""
@@ -153,16 +156,12 @@ def simple_rnn(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, activa
     kernels.simple_rnn(s.project().data, h0.data, s.recurrent.data, *s.masks, y, last.data, *attributes)
 
     def vjp(dsequence, dlast):
-        (dz, previous), (dh0,) = s.like_sequence(2), s.like_state(1)
+        (dz,), (dh0,) = s.like_sequence(1), s.like_state(1)
         kernels.dsimple_rnn(h0.data, s.recurrent.data, *s.masks, y, _data(dsequence), _data(dlast),
-                            dz.data, previous.data, dh0.data, *attributes)
-        return s.dx(dz), dh0, s.dw(s.kernel, s.x, dz), s.dw(s.recurrent, previous, dz), *_dbias(s, dz)
+                            dz.data, dh0.data, *attributes)
+        return s.dx(dz), dh0, *s.dw(sequence, dz, go_backwards)
 
     return differentiable((sequence, last), s.inputs(), vjp)
-
-
-def _dbias(s: _Sequence, dz: Tensor) -> tuple:
-    return () if s.bias is None else (s.sums(dz) if s.bias.node is not None else None,)
 
 
 @op
@@ -200,10 +199,10 @@ def lstm(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias=None, *, m
     kernels.lstm(gates.data, *given, y, cells.data, last_h.data, last_c.data, *attributes)
 
     def vjp(dsequence, dh, dc):
-        dz, (previous,), (dh0, dc0) = s.new(*gates.shape), s.like_sequence(1), s.like_state(2)
-        kernels.dlstm(gates.data, *given, y, cells.data, _data(dsequence), _data(dh), _data(dc), dz.data,
-                      previous.data, dh0.data, dc0.data, *attributes)
-        return s.dx(dz), dh0, dc0, s.dw(s.kernel, s.x, dz), s.dw(s.recurrent, previous, dz), *_dbias(s, dz)
+        dz, (dh0, dc0) = s.new(*gates.shape), s.like_state(2)
+        kernels.dlstm(gates.data, *given, y, cells.data, _data(dsequence), _data(dh), _data(dc), dz.data, dh0.data,
+                      dc0.data, *attributes)
+        return s.dx(dz), dh0, dc0, *s.dw(sequence, dz, go_backwards)
 
     result = differentiable((sequence, last_h, last_c), s.inputs(), vjp)
     if not return_gates:
@@ -253,15 +252,13 @@ def gru(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, reset_after=T
         dz, (dinner, previous), (dh0,) = s.new(*gates.shape), s.like_sequence(2), s.like_state(1)
         kernels.dgru(gates.data, h0.data, s.recurrent.data, *s.masks, y, inner.data, _data(dsequence),
                      _data(dlast), dz.data, dinner.data, previous.data, dh0.data, *attributes)
-        drecurrent = None
-        if s.recurrent.node is not None:
-            drecurrent = s.new(*s.recurrent.shape)
-            kernels.gru_dw(previous.data, dz.data, dinner.data, _data(s.mask), drecurrent.data, s.batch, s.steps,
-                           s.units, after)
-        dbias = _dbias(s, dz)
-        if reset_after and dbias and dbias[0] is not None:
-            dbias = (ops.stack([dbias[0], ops.concatenate([dbias[0][:2 * s.units], s.sums(dinner)])]),)
-        return s.dx(dz), dh0, s.dw(s.kernel, s.x, dz), drecurrent, *dbias
+        if s.frozen:
+            return s.dx(dz), dh0, *s.weights(None, None, None)
+        dkernel, drecurrent = s.new(*s.kernel.shape), s.new(*s.recurrent.shape)
+        dbias = None if s.bias is None else s.new(*s.bias.shape)
+        kernels.gru_dw(s.x.data, previous.data, dz.data, dinner.data, _data(s.mask), dkernel.data, drecurrent.data,
+                       _data(dbias), s.batch, s.steps, s.features, s.units, after)
+        return s.dx(dz), dh0, *s.weights(dkernel, drecurrent, dbias)
 
     result = differentiable((sequence, last), s.inputs(), vjp)
     return (*result, s.gates(gates, ("z", "r", "n"), go_backwards)) if return_gates else result
