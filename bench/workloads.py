@@ -90,6 +90,10 @@ WORKLOADS = [
     Workload("step LeNet-5, b128", "train", {"net": "lenet", "batch": 128}, aim=3.5),
     Workload("step small VGG 32x32x3, b32", "train", {"net": "vgg", "batch": 32}, aim=1.5),
     Workload("one-image prediction, LeNet-5", "predict", {"net": "lenet"}, aim=5.0, smoke=True),
+    *[Workload(f"step text classifier, {layer}, b32", "train", {"net": f"text {layer}", "batch": 32}, aim=aim,
+               smoke=layer == "GRU")
+      for layer, aim in (("SimpleRNN", 4.0), ("LSTM", 2.5), ("GRU", 6.0), ("BiLSTM", 2.5))],
+    Workload("one-text prediction, LSTM classifier", "predict", {"net": "text LSTM"}, aim=2.0, smoke=True),
 ]
 
 # The networks: hidden sizes, and what is around them. Each framework module builds them its own way.
@@ -104,12 +108,33 @@ NETS = {
             "layers": [*[("conv", 32, 3, "same")] * 2, ("pool",), *[("conv", 64, 3, "same")] * 2, ("pool",),
                        *[("conv", 128, 3, "same")] * 2, ("pool",), ("dense", 128)]},
     "wide": {"features": 784, "hidden": (512, 512), "outputs": 10, "dropout": 0.0, "l2": 0.0, "batch_norm": True},
+    # Texts of one class out of two: word numbers, an embedding, the last output of a recurrent layer (forwards, or both
+    # ways), a dense output.
+    **{f"text {layer}": {"vocabulary": 10000, "steps": 100, "embedding": 64, "layer": layer.removeprefix("Bi"),
+                         "both_ways": layer.startswith("Bi"), "units": 64, "outputs": 1}
+       for layer in ("SimpleRNN", "LSTM", "GRU", "BiLSTM")},
 }
+
+# Steps of an epoch where it is not the framework's own number.
+STEPS = {"tiny": 4000, "vgg": 8, "lenet": 40}
 
 
 def sample_shape(net: str) -> tuple:
     """Shape of one input of a net."""
-    return NETS[net].get("image") or (NETS[net]["features"],)
+    shape = NETS[net]
+    return (shape["steps"],) if "vocabulary" in shape else shape.get("image") or (shape["features"],)
+
+
+def samples(net: str, rows: int, seed: int = 0):
+    """Random inputs of a net: numbers in [0, 1), or word numbers that are the rarer the larger they are."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    if "vocabulary" in NETS[net]:
+        size = NETS[net]["vocabulary"]
+        frequency = 1 / np.arange(1, size + 1)
+        return rng.choice(size, (rows, *sample_shape(net)), p=frequency / frequency.sum()).astype(np.int32)
+    return rng.random((rows, *sample_shape(net)), np.float32)
 
 
 FRAMEWORKS = ("pydl", "torch", "torch_compiled", "jax", "keras", "sklearn", "numpy")
@@ -119,12 +144,9 @@ def data(net: str, rows: int):
     """(x, y) for a net: random features, and labels that depend on them."""
     import numpy as np
 
-    shape = NETS[net]
-    rng = np.random.default_rng(0)
-    sample = shape.get("image") or (shape["features"],)
-    x = rng.random((rows, *sample), np.float32)
-    flat = x.reshape(rows, -1)
-    score = flat @ rng.normal(size=(flat.shape[1], shape["outputs"])).astype(np.float32)
+    shape, x = NETS[net], samples(net, rows)
+    flat = x.reshape(rows, -1).astype(np.float32)
+    score = flat @ np.random.default_rng(1).normal(size=(flat.shape[1], shape["outputs"])).astype(np.float32)
     if shape["outputs"] == 1:
         return x, (score > np.median(score)).astype(np.float32)
     return x, score.argmax(-1).astype(np.int64)

@@ -8,7 +8,7 @@ from bench.workloads import NETS
 def model(keras, net):
     """The compiled network of that name, made with the module `keras`."""
     shape = NETS[net]
-    layers = images(keras, shape) if "image" in shape else dense(keras, shape)
+    layers = (texts if "vocabulary" in shape else images if "image" in shape else dense)(keras, shape)
     binary = shape["outputs"] == 1
     layers.append(keras.layers.Dense(shape["outputs"], activation="sigmoid" if binary else "softmax"))
     made = keras.Sequential(layers)
@@ -44,3 +44,11 @@ def dense(keras, shape):
         if shape["dropout"]:
             layers.append(keras.layers.Dropout(shape["dropout"]))
     return layers
+
+
+def texts(keras, shape):
+    """Layers in front of the output of a text classifier."""
+    layer = getattr(keras.layers, shape["layer"])(shape["units"])
+    return [keras.Input((shape["steps"],), dtype="int32"),
+            keras.layers.Embedding(shape["vocabulary"], shape["embedding"]),
+            keras.layers.Bidirectional(layer) if shape["both_ways"] else layer]

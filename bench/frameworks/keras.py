@@ -10,7 +10,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from bench.frameworks._script import model  # noqa: E402
-from bench.workloads import data, sample_shape  # noqa: E402
+from bench.workloads import STEPS, data, samples  # noqa: E402
 
 
 def set_threads(n):
@@ -18,7 +18,7 @@ def set_threads(n):
 
 
 def train(net, batch):
-    steps = {"vgg": 8, "lenet": 40}.get(net, 200)
+    steps = 200 if net == "tiny" else STEPS.get(net, 200)
     x, y = data(net, steps * batch)
     m = model(keras, net)
     return lambda: m.fit(x, y, batch_size=batch, epochs=1, verbose=0), steps
@@ -26,5 +26,5 @@ def train(net, batch):
 
 def predict(net):
     m = model(keras, net)
-    x = np.random.default_rng(0).random((1, *sample_shape(net)), np.float32)
+    x = samples(net, 1)
     return lambda: np.asarray(m.predict_on_batch(x)), 1

@@ -6,7 +6,7 @@ import numpy as np
 
 import pydl as keras
 from bench.frameworks._script import model
-from bench.workloads import data, sample_shape
+from bench.workloads import STEPS, data, samples
 from pydl import ops
 
 
@@ -107,7 +107,7 @@ def recurrent(layer, shape, units, both_ways):
 
 def train(net, batch):
     """`fit` itself with its progress bar, on arrays in memory: one call is an epoch."""
-    steps = {"tiny": 4000, "vgg": 8, "lenet": 40}.get(net, 100)
+    steps = STEPS.get(net, 100)
     x, y = data(net, steps * batch)
     m = model(keras, net)
 
@@ -119,5 +119,5 @@ def train(net, batch):
 
 def predict(net):
     m = model(keras, net)
-    x = np.random.default_rng(0).random((1, *sample_shape(net)), np.float32)
+    x = samples(net, 1)
     return lambda: m.predict_on_batch(x), 1

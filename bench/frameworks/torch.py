@@ -8,10 +8,9 @@ import time
 import torch
 from torch import nn
 
-from bench.workloads import NETS, data, sample_shape
+from bench.workloads import NETS, STEPS, data, samples
 
 COMPILE = False
-STEPS = 100  # per epoch of shuffled batches from arrays in memory
 
 
 def set_threads(n):
@@ -158,8 +157,26 @@ def images(net):
     return nn.Sequential(*layers, nn.Linear(features, shape["outputs"]))
 
 
+class Texts(nn.Module):
+    """A text classifier of NETS."""
+
+    def __init__(self, shape):
+        super().__init__()
+        kind = {"SimpleRNN": nn.RNN}.get(shape["layer"]) or getattr(nn, shape["layer"])
+        self.embedding = nn.Embedding(shape["vocabulary"], shape["embedding"])
+        self.layer = kind(shape["embedding"], shape["units"], batch_first=True, bidirectional=shape["both_ways"])
+        self.output = nn.Linear(shape["units"] * (1 + shape["both_ways"]), shape["outputs"])
+
+    def forward(self, words):
+        _, last = self.layer(self.embedding(words))
+        h = last[0] if isinstance(last, tuple) else last
+        return self.output(torch.cat([*h], -1))
+
+
 def model(net):
     shape = NETS[net]
+    if "vocabulary" in shape:
+        return Texts(shape)
     if "image" in shape:
         return images(net)
     layers, features = [], shape["features"]
@@ -183,7 +200,7 @@ def train(net, batch):
 def _train(net, batch, memory_format):
     shape = NETS[net]
     m = model(net)
-    steps = {"vgg": 8, "lenet": 40}.get(net, STEPS)
+    steps = 100 if net == "tiny" else STEPS.get(net, 100)
     rows = steps * batch
     x, y = (torch.from_numpy(a) for a in data(net, rows))
     if memory_format:
@@ -218,7 +235,7 @@ def predict(net):
 
 def _predict(net, memory_format):
     m = model(net).eval()
-    x = torch.rand(1, *sample_shape(net))
+    x = torch.from_numpy(samples(net, 1))
     if memory_format:
         m, x = m.to(memory_format=memory_format), x.movedim(-1, 1).contiguous(memory_format=memory_format)
     f = _maybe_compile(m)

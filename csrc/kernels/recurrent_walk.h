@@ -332,8 +332,12 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
         size += factors[f].depth * factors[f].columns;
         depth += factors[f].depth;
     }
-    const dim all = w.batch * w.steps, work = 2 * depth * n * all / (4 * part_work);
-    const dim share = ceil_div(all, least(least(most_parts, work + 1), ceil_div(all, room))), parts = ceil_div(all, share);
+    // A power of two, so that threads get equal shares; each part long enough that its sums cost little.
+    const dim all = w.batch * w.steps, most = least(2 * depth * n * all / (4 * part_work), all / (2 * room));
+    dim parts = 1;
+    while (2 * parts <= least(most, most_parts)) parts *= 2;
+    const dim share = ceil_div(all, parts);
+    parts = ceil_div(all, share);
     T* sums = parts > 1 ? static_cast<T*>(scratch(slot_panels, (parts - 1) * size * sizeof(T))) : nullptr;
     parallel_for(parts, 1, [&](dim begin, dim end) {
         const dim columns = even_part(n, Blocking<T>::columns);
@@ -352,6 +356,7 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
             T* sum = db && part ? at : db;
             if (sum) zero_row(sum, n);
             StepSlice<T, Factors> slice;
+            const dim full = even_part(share, room);
             bool add = false;
             const dim from = part * share, to = least(all, from + share);
             for (dim b = from / w.steps; b * w.steps < to; ++b) {
@@ -364,7 +369,7 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
                             slice.x[f][q] = mine[f].row(w, b, r - b * w.steps, first_step);
                             slice.drop[f][q] = mine[f].drop ? mine[f].drop + b * mine[f].depth : nullptr;
                         }
-                        if (slice.count < room) continue;
+                        if (slice.count < full) continue;
                         slice.multiply(mine, n, sum, add, columns, packed, column);
                         add = true;
                         slice.count = 0;

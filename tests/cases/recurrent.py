@@ -131,6 +131,9 @@ def rows_of(name, **kwargs):
     yield row(name, 1, 1, 1, 1, **kwargs)
     # Slices of the depth of a product, several columns of panels, several tasks.
     yield row(name, 35, 3, 40, 130, "right", **kwargs)
+    # Gradients of the weights in several parts, of several slices each.
+    yield row(name, 24, 75, 41, 34, **kwargs)
+    yield row(name, 23, 79, 36, 42, "holes", drop=True, go_backwards=True, **kwargs)
 
 
 CASES = [
