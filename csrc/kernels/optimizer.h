@@ -115,7 +115,8 @@ void rmsprop(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> velocities
 }
 
 // m += (1 - beta_1)(g - m); v += (1 - beta_2)(g^2 - v); w -= alpha m / (sqrt(v) + epsilon) with
-// alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t). amsgrad: the running maximum of v in place of v.
+// alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t). Tried and dropped: no writes where m, v and g are all 0, the words of
+// an embedding that no text had yet (100,000 x 64, two Zen 5 cores: 2.4 ms with and without). amsgrad: the running maximum of v in place of v.
 template <class T>
 void adam(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> momentums, List<InOut<T>> velocities,
           List<InOut<T>> maxima, Dims sizes, Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every,
