@@ -118,7 +118,8 @@ struct SimpleBackward {
 // gradients count as zero.
 template <class T>
 void dsimple_rnn(In<T> h0, In<T> recurrent, OptIn<std::uint8_t> mask, OptIn<T> drop, In<T> sequence, OptIn<T> dsequence,
-                 OptIn<T> dlast, Out<T> dz, Out<T> dh0, dim batch, dim steps, dim units, dim backwards, dim activation) {
+                 OptIn<T> dlast, Out<T> dz, Out<T> dh0, dim batch, dim steps, dim units, dim backwards,
+                 dim activation) {
     const Walk w{batch, steps, units, backwards != 0, mask};
     const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(units, units) * sizeof(T))), units,
                             units};

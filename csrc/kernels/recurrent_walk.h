@@ -182,8 +182,9 @@ void walk_backward(const Walk& w, const T* h0, const T* drop, const T* sequence,
                 if (dsequence && s >= first[r]) add_row(dh + r * stride, dsequence + at, units);
                 if (w.real(b, s)) {
                     active[step.count++] = r;
-                    if (before) scaled_row(before, s > first[r] ? sequence + at - units : h0 + b * units,
-                               drop ? drop + b * units : nullptr, units);
+                    if (before)
+                        scaled_row(before, s > first[r] ? sequence + at - units : h0 + b * units,
+                                   drop ? drop + b * units : nullptr, units);
                 } else {
                     if (before) zero_row(before, units);
                     cell.rest(b, s);
@@ -312,8 +313,9 @@ struct StepSlice {
                         T* out = x.dw + i * x.ldw + c;
                         const dim left = least(width, x.columns - c);
                         const Ends<T> ends{add ? out : nullptr, x.ldw, minus_infinity<T>};
-                        tiles<T, true>.of[high - 1][(left - 1) / L][left % L != 0](
-                            count, column, height, packed + (c - j) * count, width, out, x.ldw, ends, left % L, one_run);
+                        tiles<T, true>.of[high - 1][(left - 1) / L][left % L != 0](count, column, height,
+                                                                                   packed + (c - j) * count, width, out,
+                                                                                   x.ldw, ends, left % L, one_run);
                     }
                 }
             }
