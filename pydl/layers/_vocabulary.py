@@ -168,7 +168,8 @@ class IndexLookup(Layer):
         with open(path, encoding="utf-8", newline="\n") as file:
             return [line.removesuffix("\n").removesuffix("\r") for line in file]
 
-    def _use(self, tokens, weights) -> None:
+    def _use(self, tokens, weights, words=None) -> None:
+        """Takes over a vocabulary; `words`: a table of it, if there is one already."""
         size = self._token_start_index() + len(tokens)
         fixed = self.output_mode != INT and not self.pad_to_max_tokens
         if fixed and self._frozen_vocab_size not in (None, size):
@@ -177,7 +178,10 @@ class IndexLookup(Layer):
                                f" one is {size}.")
         self._frozen_vocab_size = size
         self.tokens, self.idf_weights = tokens, weights
-        self._index_terms()
+        if words is None:
+            self._index_terms()
+        else:
+            self._words = words
 
     # ---- learning it -------------------------------------------------------------------------------------------
 
@@ -236,16 +240,21 @@ class IndexLookup(Layer):
         for token in (self.mask_token, self.oov_token):
             self._counts.pop(token, None)
         tokens = sorted(self._counts, key=lambda t: (self._counts[t], t), reverse=True)
-        if self.max_tokens is not None:
-            tokens = tokens[: max(self.max_tokens - self._token_start_index(), 0)]
-        weights = None
-        if self.output_mode == TF_IDF:
-            documents = np.array([self._documents[t] for t in tokens], np.float64)
-            weights = np.log(1 + self._num_documents / (1 + documents))
-            weights = np.concatenate([np.full(self._token_start_index(), weights.mean() if len(tokens) else 0.0),
-                                      weights])
-        self._use(tokens, weights)
+        tokens = tokens[: self._room()]
+        self._use(tokens, self._idf([self._documents[t] for t in tokens]))
         self.reset_state()
+
+    def _room(self) -> int | None:
+        """How many terms may be learned; None for any number."""
+        return None if self.max_tokens is None else max(self.max_tokens - self._token_start_index(), 0)
+
+    def _idf(self, documents) -> np.ndarray | None:
+        """Weights for "tf_idf" of all numbers, from the documents that each term occurs in."""
+        if self.output_mode != TF_IDF:
+            return None
+        weights = np.log(1 + self._num_documents / (1 + np.asarray(documents, np.float64)))
+        special = np.full(self._token_start_index(), weights.mean() if len(weights) else 0.0)
+        return np.concatenate([special, weights])
 
     # ---- use ---------------------------------------------------------------------------------------------------
 
@@ -281,9 +290,11 @@ class IndexLookup(Layer):
     def _weighted(self, counts):
         if self.output_mode != TF_IDF:
             return counts
-        weights = np.zeros(self._depth(), self._dtype)
-        weights[: len(self.idf_weights)] = self.idf_weights
-        return counts * weights
+        return counts * self._factors().astype(self._dtype)
+
+    def _factors(self) -> np.ndarray:
+        """The weights of all columns."""
+        return np.pad(self.idf_weights, (0, self._depth() - len(self.idf_weights)))
 
     def _unknown(self, values) -> ValueError:
         return ValueError(f"with num_oov_indices=0 all values must be in the vocabulary; received {values[:5]}.")
