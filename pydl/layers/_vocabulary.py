@@ -12,6 +12,7 @@ import numpy as np
 from pydl import ops
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, ONE_HOT, TF_IDF, check_dense, check_mode, encode
 from pydl.layers.base import Layer
+from pydl.symbolic import KerasTensor, SymbolicNode
 from pydl.tensor import Tensor
 
 
@@ -54,7 +55,28 @@ def salt_of(kind: str, salt):
     return pair
 
 
-class IndexLookup(Layer):
+class HostLayer(Layer):
+    """A layer whose result's shape is known without a run. While `on_host` is true it runs in Python: in a model,
+    ahead of the recorded steps, where it and its like stand directly behind the inputs."""
+
+    def _symbolic_call(self, args, kwargs):
+        x = args[0] if args else kwargs["inputs"]
+        self._check_symbolic(x)
+        outputs = self.compute_output_spec(x)
+        self._inbound_nodes.append(SymbolicNode(self, args, kwargs, outputs))
+        return outputs
+
+    def _check_symbolic(self, x) -> None:
+        """Raises TypeError for an input of a kind that the layer does not read."""
+
+    def compute_output_spec(self, inputs):
+        return KerasTensor(self.compute_output_shape(inputs.shape), self._output_dtype())
+
+    def _output_dtype(self) -> str:
+        return "int64" if self.output_mode == INT else self._dtype  # type: ignore[attr-defined]  # of subclasses
+
+
+class IndexLookup(HostLayer):
     """What StringLookup, IntegerLookup and TextVectorization share: a vocabulary, given or learned, and its use.
 
     Numbers run: mask (0, in "int" mode with a `mask_token`), then `num_oov_indices` for unknown values, then the
@@ -81,7 +103,7 @@ class IndexLookup(Layer):
         self.tokens: list | None = None  # the vocabulary without special tokens; None before there is one
         self.idf_weights: np.ndarray | None = None  # for every number, special ones too
         self._has_input_vocabulary = vocabulary is not None if has_input_vocabulary is None else has_input_vocabulary
-        self._frozen_vocab_size = None  # what a later vocabulary has to keep to; the list of tokens sets it
+        self._frozen_vocab_size = vocabulary_size  # what a later vocabulary has to keep to
         self.reset_state()
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, idf_weights)
@@ -278,7 +300,20 @@ class IndexLookup(Layer):
         return ops.cast(numbers, "int64")
 
     def _depth(self) -> int:
-        return self.max_tokens if self.pad_to_max_tokens else self.vocabulary_size()
+        if self.pad_to_max_tokens:
+            return self.max_tokens
+        if self.tokens is None and self._frozen_vocab_size is not None:
+            return self._frozen_vocab_size  # of a file that is being loaded
+        self._check_ready()
+        return self.vocabulary_size()
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        if self.output_mode == INT:
+            return shape
+        if self.output_mode == ONE_HOT and not (len(shape) > 1 and shape[-1] == 1):
+            return (*shape, self._depth())
+        return (*shape[:-1], self._depth())
 
     def _encoded(self, numbers):
         """Numbers in the layer's output mode."""
@@ -318,5 +353,32 @@ class IndexLookup(Layer):
             store["idf_weights"] = self.idf_weights
 
     def load_own_variables(self, store) -> None:
-        if "idf_weights" in store and self.tokens is not None:
-            self.idf_weights = np.asarray(store["idf_weights"], np.float64)
+        if "idf_weights" in store:
+            weights = np.asarray(store["idf_weights"], np.float64)
+            self.idf_weights = weights if self.tokens is None else weights[: self.vocabulary_size()]
+
+    def save_assets(self, dir_path) -> None:
+        """Writes a learned vocabulary to `vocabulary.txt`, special tokens included, as Keras does."""
+        if not self._has_input_vocabulary:
+            with open(os.path.join(dir_path, "vocabulary.txt"), "w", encoding="utf-8", newline="") as file:
+                file.write("\n".join(map(str, self.get_vocabulary())))
+
+    def load_assets(self, dir_path) -> None:
+        """Reads what `save_assets` wrote, here or in Keras. Weights for "tf_idf" are loaded before."""
+        path = os.path.join(dir_path, "vocabulary.txt")
+        if self._has_input_vocabulary or not os.path.exists(path):
+            return
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = file.read().split("\n")
+        while lines and lines[-1] == "":
+            lines.pop()
+        weights = self.idf_weights if self.output_mode == TF_IDF else None
+        if len(lines) > len(self._special_tokens()):
+            self.set_vocabulary(lines, None if weights is None else weights[: len(lines)])
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config.get("vocabulary"), str):
+            raise ValueError(f"{cls.__name__}: a configuration names the vocabulary file {config['vocabulary']!r};"
+                             " files are read for the constructor and `set_vocabulary` alone.")
+        return super().from_config(config)

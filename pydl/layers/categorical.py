@@ -6,7 +6,7 @@ import numpy as np
 
 from pydl import _core, _text, config, ops
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, ONE_HOT, check_dense, check_mode, encode
-from pydl.layers._vocabulary import batches_of, salt_of, strings_of
+from pydl.layers._vocabulary import HostLayer, batches_of, salt_of, strings_of
 from pydl.layers.base import Layer
 from pydl.registry import builtin
 from pydl.tensor import Tensor, from_numpy
@@ -15,7 +15,7 @@ __all__ = ["CategoryEncoding", "Discretization", "Hashing"]
 
 
 @builtin("keras.layers")
-class Hashing(Layer):
+class Hashing(HostLayer):
     """Strings or integers to bins by a hash that is the same everywhere: FarmHash's Fingerprint64 (Pike, 2014), or
     SipHash-2-4 (Aumasson, Bernstein, 2012) with a salt; the bins are Keras's.
 
@@ -41,12 +41,18 @@ class Hashing(Layer):
         self.num_bins, self.mask_value, self.salt = num_bins, mask_value, salt_of("Hashing", salt)
         self.built = True
 
+    on_host = True
+
     def _convert(self, value):
         return value  # strings are no tensors
 
+    def _output_dtype(self):
+        return self._dtype
+
     def call(self, inputs):
         if _core.is_recording() or _core.is_dry_run():
-            raise ValueError("hashes are computed on the host, outside of models; use the layer in `Dataset.map`.")
+            raise ValueError("hashes are computed on the host: in a model directly behind an input, or in"
+                             " `Dataset.map`.")
         array = inputs.numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
         if array.dtype.kind in "iufb":
             words, shape = [str(int(value)) for value in array.ravel().tolist()], array.shape

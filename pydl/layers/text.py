@@ -222,7 +222,13 @@ class TextVectorization(StringLookup):
         return ops.cast(from_numpy(counts.reshape(*([] if one else shape), -1)), self._dtype)
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], self.output_sequence_length if self.output_mode == INT else self._depth())
+        shape = tuple(input_shape)
+        if self.split is not None:
+            shape = (*shape[:1], None)
+        if self.output_mode != INT:
+            return (*shape[:-1], self._depth())
+        width = self.output_sequence_length
+        return (*shape[:-1], width) if width is not None or self._ngrams is not None else shape
 
     def get_config(self):
         config = super().get_config()

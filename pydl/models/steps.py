@@ -16,7 +16,7 @@ from pydl.models.compiled import CompileLoss, CompileMetrics
 from pydl.models.runner import ArrayRunner
 from pydl.program import RecordedFunction
 from pydl.registry import deserialize_keras_object, serialize_keras_object
-from pydl.tensor import Tensor, from_numpy
+from pydl.tensor import Tensor, from_numpy, holds_strings
 
 if TYPE_CHECKING:
     from pydl.layers.base import Layer as _Layer  # what Steps is mixed into
@@ -266,8 +266,13 @@ class Steps(_Layer):
         """The result of one step on a batch of arrays, as NumPy."""
         function = self._function(kind)
         if isinstance(function, RecordedFunction):
+            x = self._host_results(data[0])
+            if x is not data[0] and self._graph.only_host and kind == "predict":
+                return tree.map_structure(_to_numpy, self._graph.run(x, None))
+            data = (x, *data[1:])
             return tree.map_structure(_to_numpy, function.capture(data).outputs)
-        tensors = tree.map_structure(lambda a: from_numpy(a) if isinstance(a, np.ndarray) else a, tuple(data))
+        tensors = tree.map_structure(
+            lambda a: from_numpy(a) if isinstance(a, np.ndarray) and not holds_strings(a) else a, tuple(data))
         return tree.map_structure(_to_numpy, function(*tensors))
 
     def make_train_function(self, force: bool = False):
