@@ -32,8 +32,8 @@ def strings_of(values, encoding="utf-8", what="the layer"):
         TypeError: for anything that is no string; it names value and position.
     """
     if isinstance(values, Tensor) or getattr(getattr(values, "dtype", None), "kind", "O") in "iufb":
-        raise TypeError(f"{what} reads strings and received numbers of shape {tuple(values.shape)}. Strings cannot"
-                        " enter a recorded model: use the layer in `Dataset.map`, or before `fit` and `predict`.")
+        raise TypeError(f"{what} reads strings and received numbers of shape {tuple(values.shape)}. In a model"
+                        " it stands directly behind an `Input` of dtype \"string\".")
     array = values if isinstance(values, np.ndarray) else np.array(values, object)
     flat = array.ravel().tolist()
     for position, value in enumerate(flat):

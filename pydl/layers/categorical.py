@@ -172,7 +172,9 @@ class Discretization(Layer):
                       "int32" if self.output_mode == INT else self._dtype)
 
     def get_config(self):
-        return {**super().get_config(), "bin_boundaries": self.bin_boundaries, "num_bins": self.num_bins,
+        base = super().get_config()
+        del base["trainable"]  # Keras's class does not take it
+        return {**base, "bin_boundaries": self.bin_boundaries, "num_bins": self.num_bins,
                 "epsilon": self.epsilon, "output_mode": self.output_mode, "sparse": False}
 
     @classmethod

@@ -35,6 +35,20 @@ def _by_parts(function, array):
                                               for i in range(0, len(array), rows)))
 
 
+class _Lookup:
+    """The layer that Keras has inside of a TextVectorization, as far as files know it: they hold its weights too."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        self.name = f"{layer.name}_lookup"
+
+    def save_own_variables(self, store):
+        self.layer.save_own_variables(store)
+
+    def load_own_variables(self, store):
+        self.layer.load_own_variables(store)
+
+
 @builtin("keras.layers")
 class TextVectorization(StringLookup):
     """Texts to rows of numbers of tokens, or to one row of counts each.
@@ -97,6 +111,8 @@ class TextVectorization(StringLookup):
         super().__init__(max_tokens=max_tokens, mask_token="", vocabulary=vocabulary, idf_weights=idf_weights,
                          output_mode=output_mode, pad_to_max_tokens=pad_to_max_tokens, sparse=sparse,
                          encoding=encoding, name=name, **kwargs)
+        if self.output_mode == TF_IDF:
+            self._lookup_layer = _Lookup(self)
 
     # ---- texts to tokens ---------------------------------------------------------------------------------------
 
