@@ -54,7 +54,11 @@ class Hashing(HostLayer):
             raise ValueError("hashes are computed on the host: in a model directly behind an input, or in"
                              " `Dataset.map`.")
         array = inputs.numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
-        if array.dtype.kind in "iufb":
+        numbers = array.dtype.kind in "iufb"
+        if self.mask_value is not None and isinstance(self.mask_value, str) == numbers:
+            raise TypeError(f"mask_value={self.mask_value!r} is of another kind than the inputs,"
+                            f" {'numbers' if numbers else 'strings'}.")
+        if numbers:
             words, shape = [str(int(value)) for value in array.ravel().tolist()], array.shape
             masked = array == self.mask_value
         else:

@@ -37,6 +37,8 @@ class StringLookup(IndexLookup):
     def __init__(self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token="[UNK]", vocabulary=None,
                  idf_weights=None, invert=False, output_mode="int", pad_to_max_tokens=False, sparse=False,
                  encoding="utf-8", name=None, salt=None, oov_method="floormod", **kwargs):
+        if oov_method not in ("floormod", "farmhash"):
+            raise ValueError(f"StringLookup: `oov_method` is 'floormod' or 'farmhash'. Received: {oov_method!r}")
         self.encoding, self.salt, self.oov_method = encoding, salt_of("StringLookup", salt), oov_method
         super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert,
                          output_mode, pad_to_max_tokens, sparse, name=name, **kwargs)

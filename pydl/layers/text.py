@@ -176,6 +176,8 @@ class TextVectorization(StringLookup):
         self.reset_state()
         empty = True
         for batch in batches_of(data, steps):
+            if batch is data and self.split is None and np.ndim(batch) == 1:  # each a text of one token
+                batch = np.array([[text] for text in batch], object)
             self.update_state(batch)
             empty = False
         if empty:
