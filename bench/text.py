@@ -2,7 +2,8 @@
 
     python -m bench.text [--megabytes 10] [--only adapt] [--keras-python /path/to/python]
 
-Keras's layers for text need TensorFlow: `--keras-python` is an interpreter that has both; without it, they are left out.
+Keras's layers for text need TensorFlow: `--keras-python` is an interpreter that has both; without it, they are
+left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 
 import numpy as np
 
-SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"] + ["th", "st", "er", "ing", "é", "ü", "ß", "ñ", "日", "本"]
+SYLLABLES = [*(a + b for a in "bdfgklmnprstvz" for b in "aeiou"), "th", "st", "er", "ing", *"éüßñ日本"]
 MARKS = [",", ".", ".", "!", "?", ";", ":", " -", "”", " 😀"]
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 COLUMNS = 1000
@@ -32,13 +33,13 @@ def corpus(megabytes: float) -> list[str]:
     """Texts of 20 to 200 words drawn by Zipf's law from 80000, with capitals, punctuation and letters beyond ASCII,
     small and composed, so that Keras (which lower-cases ASCII alone) sees the same words."""
     rng = random.Random(0)
-    words = list(dict.fromkeys("".join(rng.choices(SYLLABLES, k=rng.choice((1, 2, 2, 3, 3, 4)))) for _ in range(200_000)))
-    words = words[:80_000]
+    drawn = ("".join(rng.choices(SYLLABLES, k=rng.choice((1, 2, 2, 3, 3, 4)))) for _ in range(200_000))
+    words = list(dict.fromkeys(drawn))[:80_000]
     weights = list(itertools.accumulate(1 / (rank + 2) for rank in range(len(words))))
     texts, left = [], megabytes * 1e6
     while left > 0:
-        drawn = rng.choices(words, cum_weights=weights, k=rng.randint(20, 200))
-        text = " ".join(w.capitalize() if w[0].isascii() and rng.random() < 0.1 else w for w in drawn)
+        row = rng.choices(words, cum_weights=weights, k=rng.randint(20, 200))
+        text = " ".join(w.capitalize() if w[0].isascii() and rng.random() < 0.1 else w for w in row)
         pieces = [piece + rng.choice(MARKS) for piece in text.split(" r")]
         texts.append(" r".join(pieces))
         left -= len(texts[-1].encode()) + 1
@@ -218,9 +219,11 @@ def digest(result) -> str:
 def measure(way, names, seconds) -> dict[str, tuple[float, str]]:
     """The best time and the digest of each task."""
     found: dict[str, tuple[float, str]] = {}
-    for name in TASKS:
-        if name not in names and name not in {NEEDS.get(n) for n in names} | {NEEDS.get(NEEDS.get(n, "")) for n in names}:
-            continue
+    needed = set(names)
+    for name in reversed(TASKS):  # what a task needs stands before it
+        if name in needed and name in NEEDS:
+            needed.add(NEEDS[name])
+    for name in (n for n in TASKS if n in needed):
         times: list[float] = []
         while not times or (name in names and sum(times) < seconds and len(times) < 7):
             start = time.perf_counter()

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import pydl
-from pydl import _text
 from harness import PYDL_FOLDER
+from pydl import _text
 from pydl.data.dataset import Dataset
 from pydl.layers import Discretization, Hashing, IntegerLookup, StringLookup, TextVectorization
 from pydl.preprocessing.text import (
@@ -309,7 +309,8 @@ def test_every_character_against_python():
         assert tokens_of(splitter, text) == python_tokens(text, True, True, True, False), hex(start)
 
 
-@pytest.mark.parametrize("filters, split", list(itertools.product(("!\"#.\t\n", "a'.é ", "", "Σσς"), (" ", "b", "é", "\u0301")))))
+@pytest.mark.parametrize("filters", ["!\"#.\t\n", "a'.é ", "", "Σσς"])
+@pytest.mark.parametrize("split", [" ", "b", "é", "\u0301"])
 def test_tokenizer_with_separators_beyond_ascii(filters, split):
     random_ = random.Random(2)
     texts = ["".join(random_.choices("aΣσ'. bcé\u0301\u0345AİÅ\t!", k=12)) for _ in range(200)]
@@ -364,7 +365,12 @@ def test_models_that_take_strings():
                              pydl.layers.GlobalAveragePooling1D(), pydl.layers.Dense(1)])
     assert layer.output.shape == (None, None) and layer.output.dtype == "int64"
     model.compile("sgd", "mse")
-    rest = pydl.Sequential(model.layers[1:])
+
+    def rest(x):
+        for other in model.layers[1:]:
+            x = other(x)
+        return x
+
     for given in (texts, texts[:, 0], texts.astype(str), texts.astype(str)[:, 0]):
         want = np.concatenate([rest(layer(texts[i : i + 3])).numpy() for i in range(0, 16, 3)])
         np.testing.assert_allclose(model.predict(given, batch_size=3, verbose=0), want, rtol=1e-6)
@@ -400,7 +406,7 @@ def test_models_with_strings_beside_numbers():
     np.testing.assert_array_equal(joined[:, :4], Hashing(4, output_mode="count")(data["words"]))
     twin = pydl.models.clone_model(model)
     np.testing.assert_array_equal(twin.predict(list(data.values()), verbose=0)[1], joined)
-    with pytest.raises(ValueError, match=r"received \[9\]"):
+    with pytest.raises(ValueError, match=r"received \[9, 9, 9\]"):
         model.predict({**data, "ids": data["ids"] + 1}, verbose=0)
     back = pydl.Input((2,), dtype="int64")
     names = pydl.Model(back, StringLookup(vocabulary=["a"], invert=True)(back))

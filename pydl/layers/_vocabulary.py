@@ -329,6 +329,7 @@ class IndexLookup(HostLayer):
 
     def _factors(self) -> np.ndarray:
         """The weights of all columns."""
+        assert self.idf_weights is not None  # with output_mode="tf_idf" there is no vocabulary without them
         return np.pad(self.idf_weights, (0, self._depth() - len(self.idf_weights)))
 
     def _unknown(self, values) -> ValueError:

@@ -16,7 +16,8 @@ __all__ = ["IntegerLookup", "StringLookup"]
 class StringLookup(IndexLookup):
     """Strings to numbers, by a vocabulary that is given or learned with `adapt`.
 
-    Input: str, bytes, or a list or NumPy array (...) of them. It runs on the host: in `Dataset.map`, or before `fit`.
+    Input: str, bytes, or a list or NumPy array (...) of them. It runs on the host: in a model,
+    directly behind an `Input` of dtype "string", or in `Dataset.map`.
 
     Args:
         max_tokens: most numbers, special ones included; None for no limit.

@@ -57,8 +57,9 @@ class TextVectorization(StringLookup):
     or before `fit` and `predict`. Output: int64 (batch, length) with 0 for padding and 1 for unknown tokens, or
     (batch, depth) in `dtype`.
 
-    A single str or bytes gives a row without the axis of the batch. With split=None the last axis of the input holds the
-    tokens of a text, and "int" output has its shape.
+    A single str or bytes gives a row without the axis of the batch. With split=None the last axis of the input holds
+    the tokens of a text, and "int" output has its shape. In a model the layer stands directly behind an `Input` of
+    dtype "string".
 
     A text is standardised, split, its tokens joined to n-grams, and these looked up. Lower-casing follows Unicode
     and brings text to NFC, so that composed and decomposed letters are the same (Keras lower-cases ASCII alone).

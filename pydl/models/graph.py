@@ -86,7 +86,8 @@ class Graph:
                     self.host_nodes.append(node)
                     made.update(id(t) for t in outputs)
         hosts = {id(n) for n in self.host_nodes}
-        used = {id(t) for n in self.nodes if id(n) not in hosts for t in n.inputs} | {id(t) for t in self.output_tensors}
+        used = {id(t) for n in self.nodes if id(n) not in hosts for t in n.inputs}
+        used.update(id(t) for t in self.output_tensors)
         own = [t for n in self.host_nodes for t in tree.flatten(n.outputs) if id(t) in used]
         # What the other nodes need, by names that no user gives.
         self.boundary = {f"{i}:{t.name}": t for i, t in enumerate(

@@ -213,7 +213,7 @@ class Model(Trainer, Layer):
         for a in tree.flatten(x):
             if holds_strings(a):
                 raise ValueError(f'Model "{self.name}": the data hold strings; expected numbers. First element:'
-                                 f" {a.flat[0]!r}")
+                                 f" {a.item(0)!r}")
         return x
 
     def build(self, input_shape=None) -> None:
