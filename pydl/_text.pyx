@@ -13,7 +13,7 @@ import numpy as np
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
-from libcpp.algorithm cimport partial_sort
+from libcpp.algorithm cimport partial_sort, sort
 from libcpp.vector cimport vector
 
 cdef extern from "Python.h":

@@ -214,7 +214,10 @@ cdef class Words:
         size = order.size() - len(left_out)
         if limit is not None:
             size = min(size, <size_t>max(limit, 0))
-        partial_sort(order.begin(), order.begin() + size, order.end(), &before)
+        if 8 * size < order.size():
+            partial_sort(order.begin(), order.begin() + size, order.end(), &before)
+        else:
+            sort(order.begin(), order.end(), &before)
         cdef Words result = Words()
         result.entries.reserve(size)
         result.tally.reserve(size)

@@ -19,7 +19,8 @@ class Hashing(HostLayer):
     """Strings or integers to bins by a hash that is the same everywhere: FarmHash's Fingerprint64 (Pike, 2014), or
     SipHash-2-4 (Aumasson, Bernstein, 2012) with a salt; the bins are Keras's.
 
-    Integers are hashed by their decimal digits, floats are cut to integers first. It runs on the host.
+    Integers are hashed by their decimal digits, floats are cut to integers first. It runs on the host: in a
+    model, directly behind an `Input`, or in `Dataset.map`.
 
     Args:
         num_bins: number of bins, that of `mask_value` included.

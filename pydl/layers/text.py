@@ -53,13 +53,12 @@ class _Lookup:
 class TextVectorization(StringLookup):
     """Texts to rows of numbers of tokens, or to one row of counts each.
 
-    Input: str, bytes, or a list or NumPy array (batch,) or (batch, 1) of them. It runs on the host: in `Dataset.map`,
-    or before `fit` and `predict`. Output: int64 (batch, length) with 0 for padding and 1 for unknown tokens, or
-    (batch, depth) in `dtype`.
+    Input: str, bytes, or a list or NumPy array (batch,) or (batch, 1) of them. It runs on the host: in a model,
+    directly behind an `Input` of dtype "string", or in `Dataset.map`. Output: int64 (batch, length) with 0 for padding
+    and 1 for unknown tokens, or (batch, depth) in `dtype`.
 
     A single str or bytes gives a row without the axis of the batch. With split=None the last axis of the input holds
-    the tokens of a text, and "int" output has its shape. In a model the layer stands directly behind an `Input` of
-    dtype "string".
+    the tokens of a text, and "int" output has its shape.
 
     A text is standardised, split, its tokens joined to n-grams, and these looked up. Lower-casing follows Unicode
     and brings text to NFC, so that composed and decomposed letters are the same (Keras lower-cases ASCII alone).

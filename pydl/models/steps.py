@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,9 @@ class Steps(_Layer):
     C++; with `run_eagerly=True` it runs in Python every time.
     """
 
+    _graph: Any  # of Model, as the two that follow
+    _host_results: Callable[[Any], Any]
+    _has_host_part: Callable[[Any], bool]
     _quiet: frozenset[str] = frozenset((
         "built", "stop_training", "history", "optimizer", "loss", "run_eagerly", "jit_compile", "steps_per_execution",
         "compiled", "train_function", "test_function", "predict_function"))
