@@ -178,7 +178,8 @@ class Discretization(Layer):
 
     def get_config(self):
         base = super().get_config()
-        del base["trainable"]  # Keras's class does not take it
+        if base["trainable"]:
+            del base["trainable"]  # Keras's class does not take it
         return {**base, "bin_boundaries": self.bin_boundaries, "num_bins": self.num_bins,
                 "epsilon": self.epsilon, "output_mode": self.output_mode, "sparse": False}
 
