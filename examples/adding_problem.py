@@ -46,24 +46,33 @@ def gradient_norms(model, x, y):
 
 
 def draw(norms, path) -> None:
-    """One curve for each layer, on a logarithmic scale."""
+    """A panel for each length, before and after training; a curve for each layer, on a logarithmic scale."""
     import matplotlib.pyplot as plt
 
-    for kind, values in norms.items():
-        plt.semilogy(np.maximum(values, 1e-30), label=kind)
-    plt.xlabel("step")
-    plt.ylabel("norm of the gradient with respect to the input")
-    plt.legend()
-    plt.savefig(path)
-    plt.close()
+    lengths, times = sorted({steps for _, steps, _ in norms}), ("untrained", "trained")
+    figure, axes = plt.subplots(len(lengths), 2, squeeze=False, sharey=True, figsize=(10, 4 * len(lengths)))
+    for row, steps in zip(axes, lengths):
+        for panel, when in zip(row, times):
+            for kind in LAYERS:
+                panel.semilogy(np.maximum(norms[kind, steps, when], 1e-30), label=kind)
+            panel.set(title=f"T = {steps}, {when}", xlabel="step", ylabel="norm of the gradient of the input")
+            panel.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
 
 
 def main(arguments=None):
-    """Trains all layers for each length. Returns {(kind, steps): mean squared error on new sequences}."""
+    """Trains all layers for each length.
+
+    Returns:
+        {(kind, steps): mean squared error on new sequences} and {(kind, steps, "untrained" or "trained"): gradient
+        norms by step}.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="T = 10 only")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--output", help="file for a picture of gradient norms by step, before training")
+    parser.add_argument("--output", help="file for a picture of the gradient norms by step")
     options = parser.parse_args(arguments)
     errors, norms = {}, {}
     for steps in (10,) if options.quick else (50, 200):
@@ -72,14 +81,16 @@ def main(arguments=None):
         for kind in LAYERS:
             pydl.utils.set_random_seed(1)
             model = network(kind)
-            norms[kind] = gradient_norms(model, x[:64], y[:64])
+            norms[kind, steps, "untrained"] = gradient_norms(model, x[:64], y[:64])
             model.fit(x, y, batch_size=32, epochs=10 if options.quick else options.epochs, verbose=0)
+            norms[kind, steps, "trained"] = gradient_norms(model, x[:64], y[:64])
             errors[kind, steps] = float(model.evaluate(*test, verbose=0))
+            ratios = [norms[kind, steps, when] for when in ("untrained", "trained")]
             print(f"T = {steps:3}  {kind:9}  mean squared error {errors[kind, steps]:.4f}   gradient at the first step"
-                  f" / at the last, untrained: {norms[kind][0] / norms[kind][-1]:.1e}", flush=True)
+                  " / at the last: untrained {:.1e}, trained {:.1e}".format(*(n[0] / n[-1] for n in ratios)), flush=True)
     if options.output:
         draw(norms, options.output)
-    return errors
+    return errors, norms
 
 
 if __name__ == "__main__":

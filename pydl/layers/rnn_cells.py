@@ -109,8 +109,8 @@ class GatedCell(Layer):
         return x if mask is None else ops.multiply(x, mask)
 
     def product(self, which: str, x, kernel, bias, training):
-        """`x` (batch, n), with dropout, times `kernel`: (batch, gates * units), or (gates, batch, units) with a draw for
-        each gate.
+        """`x` (batch, n), with dropout, times `kernel`, plus `bias` or None: (batch, gates * units), or (gates, batch,
+        units) with a draw for each gate.
         """
         if not self.draws_per_gate(training):
             return ops.dense(self.dropped(which, x, training), kernel, bias)
