@@ -77,6 +77,20 @@ def test_adding_problem(tmp_path, capsys):
     assert (tmp_path / "norms.png").stat().st_size > 1000 and "T =  10" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_gates_learn_to_remember():
+    """What the table in the example says: T = 50 and 200."""
+    errors, norms = example("adding_problem").main([])
+    for steps in (50, 200):
+        assert errors["SimpleRNN", steps] > 0.1
+        simple = norms["SimpleRNN", steps, "trained"]
+        assert simple[0] < 1e-6 * simple[-1]
+        for kind in ("LSTM", "GRU"):
+            assert errors[kind, steps] < 0.01
+            trained = norms[kind, steps, "trained"]
+            assert trained[0] > 0.05 * trained[-1]
+
+
 def test_gradients_over_time():
     """Before training, what reaches the first steps falls by a constant factor per step, in each of the layers."""
     adding = example("adding_problem")
