@@ -91,7 +91,7 @@ def _with_causal(mask, query, key, causal):
     """A mask of keys, (B, S) or None, and that of the keys to come."""
     if not causal:
         return mask
-    past = ops.tril(ops.ones((query.shape[1], key.shape[1]), "bool"))
+    past = ops.tril(ops.ones((1, query.shape[1], key.shape[1]), "bool"))
     return past if mask is None else ops.logical_and(ops.expand_dims(ops.cast(mask, "bool"), 1), past)
 
 

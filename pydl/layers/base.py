@@ -412,7 +412,8 @@ class Layer(LayerState):
                             f"{error}") from error
 
     def get_build_config(self) -> dict | None:
-        return self._build_shapes
+        shapes = self._build_shapes
+        return shapes if not shapes or set(shapes) == {"input_shape"} else {"shapes_dict": shapes}
 
     def build_from_config(self, config) -> None:
         """Builds from `get_build_config`."""

@@ -127,7 +127,8 @@ class _Heads(Layer):
         options = {k: {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
                    [k.split("_")[1]].serialize(v) for k, v in self._options.items()}
         return {**super().get_config(), "dropout": self.dropout, "use_bias": self.use_bias, "use_gate": self.use_gate,
-                "sliding_window": self.sliding_window, "seed": self.seed, **options}
+                "sliding_window": self.sliding_window, "seed": self.seed,
+                "activity_regularizer": regularizers.serialize(self._of_outputs), **options}
 
 
 def _both(a, b):
