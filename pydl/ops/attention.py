@@ -238,7 +238,7 @@ def dot_attention(query, key, value, scale=None, mask=None, *, is_causal=False, 
     query, key, value, scale, mask = _sequences("dot_attention", query, key, value, scale, mask)
     if scale is not None:
         query = ops.multiply(query, ops.reshape(scale, (1,)))
-    (batch, queries, width), (_, keys, depth) = query.shape, value.shape
+    (batch, queries, _), (_, keys, depth) = query.shape, value.shape
     mask, strides = _seen_as(mask, (batch, queries, keys), "dot_attention: expected a mask")
     kept = _dropout(dropout, training, seed, query, (batch, queries, keys), "dot_attention")
     heads = [ops.reshape(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]
