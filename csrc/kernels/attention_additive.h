@@ -44,7 +44,8 @@ PYDL_INLINE bool factors(T* to, const T* from, dim n) {
     return !any(bad);
 }
 
-// f(function, q, k): with factors of the rows q (queries, width), k (keys, width) where that pays, else with themselves.
+// f(function, q, k): with factors of the rows q (queries, width), k (keys, width) where that pays, else with them as
+// they are.
 template <class T, class F>
 PYDL_INLINE void with_tanh(const T* q, const T* k, dim queries, dim keys, dim width, const F& f) {
     if (queries >= queries_for_factors) {
@@ -55,8 +56,8 @@ PYDL_INLINE void with_tanh(const T* q, const T* k, dim queries, dim keys, dim wi
     f(Direct<T>{}, q, k);
 }
 
-// y (batch, queries, depth) = p v, p (batch, queries, keys) = softmax of the scores over keys. q (batch, queries, width),
-// k (batch, keys, width), v (batch, keys, depth), scale (width) or null for ones; mask: rows of keys, sizes[5], [6]
+// y (batch, queries, depth) = p v, p (batch, queries, keys) = softmax of the scores over keys. q (batch, queries,
+// width), k (batch, keys, width), v (batch, keys, depth), scale (width) or null for ones; mask: rows of keys, sizes[5], [6]
 // apart for the next of the batch, the next query. drop (batch, queries, keys): where 0 a probability does not reach y,
 // else it counts `kept`-fold.
 template <class T>

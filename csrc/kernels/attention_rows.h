@@ -17,8 +17,8 @@ PYDL_INLINE mask<T> load_bool_upto(const std::uint8_t* p, dim n) {
     return load_bool<T>(bytes);
 }
 
-// Which keys a query sees: those whose `mask` is true, of the first `visible`. The mask has a row for each query, or one
-// for all of them: then it is widened once.
+// Which keys a query sees: those whose `mask` is true, of the first `visible`. The mask has a row for each query, or
+// one for all of them: then it is widened once.
 template <class T>
 struct Sight {
     const std::uint8_t* mask;  // of query 0, or null
