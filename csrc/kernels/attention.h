@@ -89,8 +89,8 @@ void attend_in_heads(const Heads& s, const T* q, const T* k, const T* v, const S
 }
 
 // y (batch, queries, heads, depth) = softmax(cap(scale q k) + bias) v. bias, mask: seen as (batch, heads, queries,
-// keys) with the strides of the first three axes. drop (batch, heads, queries, keys): where 0 a probability is left out, else
-// it counts `kept`-fold. p (batch, heads, queries, keys): the probabilities before that.
+// keys) with the strides of the first three axes. drop (batch, heads, queries, keys): where 0 a probability is left
+// out, else it counts `kept`-fold. p (batch, heads, queries, keys): the probabilities before that.
 template <class T>
 void dot_attention(In<T> q, In<T> k, In<T> v, OptIn<T> bias, OptIn<std::uint8_t> mask, OptIn<std::uint8_t> drop,
                    Out<T> y, OptOut<T> p, Dims sizes, Dims bias_stride, Dims mask_stride, real scale, real cap,
