@@ -58,8 +58,8 @@ PYDL_INLINE void with_tanh(const T* q, const T* k, dim queries, dim keys, dim wi
 
 // y (batch, queries, depth) = p v, p (batch, queries, keys) = softmax of the scores over keys. q (batch, queries,
 // width), k (batch, keys, width), v (batch, keys, depth), scale (width) or null for ones; mask: rows of keys, sizes[5],
-// [6] apart for the next of the batch, the next query. drop (batch, queries, keys): where 0 a probability does not reach y,
-// else it counts `kept`-fold.
+// [6] apart for the next of the batch, the next query. drop (batch, queries, keys): where 0 a probability does not
+// reach y, else it counts `kept`-fold.
 template <class T>
 void additive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::uint8_t> mask, OptIn<std::uint8_t> drop,
                         Out<T> y, Out<T> p, Dims sizes, real kept) {
