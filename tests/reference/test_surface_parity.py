@@ -51,6 +51,7 @@ ABSENT = IMAGES + RECURRENCE + ATTENTION + INSPECTION + FOREIGN + UNASKED
 
 SIGNATURES_DIFFER = {
     "layers.Dense": "LoRA and quantisation are left out: lora_rank, lora_alpha, quantization_config",
+    "layers.EinsumDense": "as Dense",
     "layers.Embedding": "as Dense",
 }
 
