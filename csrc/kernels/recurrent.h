@@ -3,6 +3,7 @@
 // a masked step costs nothing in the walk, and the products leave out what lies before a row's first real step and
 // after its last.
 #pragma once
+#include "kernels/recurrent_attending.h"
 #include "kernels/recurrent_gru.h"
 #include "kernels/recurrent_lstm.h"
 
