@@ -104,6 +104,9 @@ class AttentiveDecoder(Layer):
         Returns:
             What stays the same at all steps (a dict of tensors), and the first state (a list).
         """
+        if not self.built:
+            raise ValueError(f'{type(self).__name__} "{self.name}" has no weights yet: call it on sequences, or build'
+                             " it, before `begin`.")
         if memory_mask is None:
             return self._prepare(memory), self._first_state(memory, states)
         seen = ops.cast(memory_mask, "bool")
