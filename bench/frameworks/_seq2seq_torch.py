@@ -6,7 +6,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from bench.frameworks._seq2seq_pydl import END, PLACES, STEPS, UNITS, VOCABULARY, WIDTH, words
+from bench.workloads import SEQ2SEQ, pairs
+
+STEPS, VOCABULARY, UNITS, END = (SEQ2SEQ[k] for k in ("steps", "vocabulary", "units", "end"))
+WIDTH = SEQ2SEQ["embedding"]
 
 
 class Encoder(nn.Module):
@@ -116,10 +119,56 @@ class EncoderDecoder(nn.Module):
         return torch.stack(tokens, 1)
 
 
+class Transformer(nn.Module):
+    """PyTorch's own layers; what has been written is decoded from the beginning at each step, as they have no cache."""
+
+    def __init__(self):
+        super().__init__()
+        width, inner = SEQ2SEQ["width"], SEQ2SEQ["inner"]
+
+        def layer(kind):
+            return kind(width, SEQ2SEQ["heads"], inner, 0.0, batch_first=True)
+
+        self.source, self.target = nn.Embedding(VOCABULARY, width), nn.Embedding(VOCABULARY, width)
+        self.source_places, self.target_places = nn.Embedding(STEPS, width), nn.Embedding(STEPS, width)
+        self.encoder = nn.TransformerEncoder(layer(nn.TransformerEncoderLayer), 2, enable_nested_tensor=False)
+        self.decoder = nn.TransformerDecoder(layer(nn.TransformerDecoderLayer), 2)
+        self.output = nn.Linear(width, VOCABULARY)
+        self.register_buffer("causal", nn.Transformer.generate_square_subsequent_mask(STEPS))
+
+    def encode(self, source):
+        return self.encoder(self.source(source) + self.source_places.weight[:source.shape[1]])
+
+    def decode(self, target, memory):
+        n = target.shape[1]
+        return self.decoder(self.target(target) + self.target_places.weight[:n], memory,
+                            tgt_mask=self.causal[:n, :n], tgt_is_causal=True)
+
+    def forward(self, source, target):
+        return self.output(self.decode(target, self.encode(source)))
+
+    @torch.inference_mode()
+    def greedy(self, source):
+        memory = self.encode(source)
+        tokens = torch.ones(len(source), 1, dtype=torch.long)
+        finished = torch.zeros(len(source), dtype=torch.bool)
+        for _ in range(STEPS):
+            token = self.output(self.decode(tokens, memory)[:, -1]).argmax(-1)
+            tokens = torch.cat([tokens, token.masked_fill(finished, 0)[:, None]], 1)
+            finished |= token == END
+            if finished.all():
+                break
+        return tokens[:, 1:]
+
+
+def model(kind):
+    return Transformer() if kind == "transformer" else EncoderDecoder(kind)
+
+
 def seq2seq(kind, batch):
     steps = 40
-    source, target_in, target = (torch.from_numpy(a) for a in words(steps * batch))
-    m = EncoderDecoder(kind)
+    source, target_in, target = (torch.from_numpy(a) for a in pairs(steps * batch))
+    m = model(kind)
     optimizer = torch.optim.Adam(m.parameters(), fused=True)
 
     def epoch():
@@ -133,9 +182,8 @@ def seq2seq(kind, batch):
 
 
 def decode(kind, batch):
-    source = torch.from_numpy(words(1000)[0])
-    assert source.shape[1] == PLACES
-    m = EncoderDecoder(kind).eval()
+    source = torch.from_numpy(pairs(1000)[0])
+    m = model(kind).eval()
     with torch.no_grad():
         m.output.bias[END] = -1e9
     return lambda: torch.cat([m.greedy(rows) for rows in source.split(batch)]), 1000
