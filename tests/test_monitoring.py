@@ -235,6 +235,7 @@ def test_gradient_problems_of_numbers():
 
     assert gradient_problems({"a": layer(1e-3), "b": layer(1e-2), "shape": {}}) == {}
     assert gradient_problems({"a": layer(1e-9), "b": layer(1e-9)}) == {}  # all are small: learned
+    assert gradient_problems({"a": layer(0.0, 0.0), "b": layer(0.0, 0.0)}) == {}
     kinds = {name: kind for name, (kind, _) in gradient_problems({
         "zero": layer(0.0), "small": layer(1e-7), "large": layer(1e5), "wild": layer(1.0, 2.0), "b": layer(1.0),
         "nan": layer(math.nan)}).items()}

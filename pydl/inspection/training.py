@@ -125,13 +125,15 @@ def gradient_problems(statistics, vanishing: float = 1e-4, exploding: float = 1e
         statistics: of `training_statistics`.
         vanishing: share of the other gradient below which the layer hardly learns.
         exploding: multiple of it above which one step shakes the layer. Gradients that are not finite, and steps larger
-            than the weights they change, are reported too.
+            than the weights they change, are reported too. Where all gradients are 0 (a perfect fit, or a saturated
+            loss) nothing is.
 
     Returns:
         layer -> (kind, sentence with the usual remedies), kind being "vanishing" or "exploding".
     """
     found: dict[str, tuple[str, str]] = {}
     largest, behind = 0.0, ""
+    anywhere = any(of_layer.get("gradient_norm", of_layer.get("gradient_rms")) for of_layer in statistics.values())
     for name, of_layer in reversed(statistics.items()):
         rms = of_layer.get("gradient_rms")
         if rms is None:
@@ -146,7 +148,7 @@ def gradient_problems(statistics, vanishing: float = 1e-4, exploding: float = 1e
         elif ratio > exploding:
             found[name] = "exploding", (f'Exploding gradient in layer "{name}": per weight it is {ratio:.1e} times that'
                                         f' of layer "{behind}" behind it. {EXPLODING}')
-        elif rms == 0:
+        elif rms == 0 and anywhere:
             found[name] = "vanishing", f'Vanishing gradient in layer "{name}": none arrives, it is 0. {VANISHING}'
         elif ratio < vanishing:
             found[name] = "vanishing", (f'Vanishing gradient in layer "{name}": per weight it is {ratio:.1e} of that of'
