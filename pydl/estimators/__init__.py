@@ -6,13 +6,13 @@
 """
 
 try:
-    from sklearn.utils.validation import validate_data as _  # scikit-learn 1.6 brought it
+    from sklearn.utils.validation import validate_data  # noqa: F401  scikit-learn 1.6 brought it
 except ImportError as error:
     raise ImportError("pydl.estimators builds on scikit-learn, 1.6 or newer, which is not installed: pip install"
                       " 'pydl[sklearn]'.") from error
 
 from pydl.estimators.mlp import MLPClassifier, MLPRegressor
-#from pydl.estimators.neural import NeuralClassifier, NeuralRegressor
+from pydl.estimators.neural import NeuralClassifier, NeuralRegressor
 from pydl.estimators.perceptron import Path, Perceptron, PerceptronRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "NeuralClassifier", "NeuralRegressor", "Path", "Perceptron",
