@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_clas
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, shuffle
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -187,7 +187,9 @@ class _MLP(BaseEstimator):
         try:
             for _ in range(1 if incremental else self.max_iter):
                 if self.shuffle:
-                    order = shuffle(order, random_state=random)
+                    drawn = np.arange(rows)
+                    random.shuffle(drawn)  # the draws of sklearn.utils.shuffle, which takes 0.2 ms to check arguments
+                    order = order[drawn]
                 self.loss_ = network.run(data, order, batch, runner)
                 self.n_iter_ += 1
                 self.t_ += rows

@@ -119,7 +119,7 @@ class _Unit(BaseEstimator):
                 curve.append(walker.loss / (done * share))
                 if not (np.isfinite(curve[-1]) and np.isfinite(coef).all() and np.isfinite(intercept).all()):
                     raise ValueError(f"{type(self).__name__}: the line grew without bound in pass {len(curve)}. Lower"
-                                     f" eta0={self.eta0} (or use 'auto'), or scale the features first (StandardScaler).")
+                                     f" eta0={self.eta0} (or use 'auto'), or scale the features (StandardScaler).")
                 if walker.moves == 0 and done == m and not (
                         at_random and _moves(rule, X, targets, weights, coef, intercept)):
                     converged = True
