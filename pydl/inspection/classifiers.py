@@ -215,6 +215,7 @@ def animate_line(line, X, y, path, frames: int = 60, fps: int = 12, bounds=None)
                 artist.set_data(points[:, 0], points[:, 1])
             cell.set_title(f"after {step} updates")
             writer.grab_frame()
+            figure.set_layout_engine("none")  # laid out once
     return len(chosen)
 
 
