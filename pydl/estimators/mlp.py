@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -57,6 +58,10 @@ ARGUMENTS = """
 
 
 class _MLP(BaseEstimator):
+    validation_scores_: Any
+    best_validation_score_: Any
+    best_loss_: Any
+
     def _check_arguments(self) -> None:
         check_choice(self, "activation", _network.ACTIVATIONS)
         check_choice(self, "solver", ("lbfgs", "sgd", "adam"))
