@@ -110,8 +110,8 @@ def test_learning_rates(tmp_path):
     assert all(errors[name] < 0.5 * errors["constant"] for name in errors if name != "constant")
 
 
-def test_xor(tmp_path):
-    _, result = run("xor", tmp_path)
+def test_hidden_units(tmp_path):
+    _, result = run("hidden_units", tmp_path)
     assert result[0][0] <= 0.75  # no line does better
     assert result[8][0] == 1 and np.abs(result[8][1] - [0, 1, 1, 0]).max() < 0.1
 

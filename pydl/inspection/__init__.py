@@ -16,6 +16,15 @@ from pydl.inspection.curves import (
     plot_dead_units,
     plot_monitor,
     plot_weight_histograms,
+from pydl.inspection.classifiers import (
+    animate_line,
+    decision_regions,
+    descent_curves,
+    line_ends,
+    loss_surface,
+    plot_decision_regions,
+    plot_descent_curves,
+    plot_loss_surface,
 )
 from pydl.inspection.drawing import (
     plot_feature_maps,
@@ -31,8 +40,10 @@ from pydl.inspection.recurrent import gates
 from pydl.inspection.training import TrainingMonitor, gradient_problems, monitored, training_statistics
 from pydl.inspection.units import dead_units, weight_histograms
 
-__all__ = ["TrainingMonitor", "attention_heatmap", "attention_weights", "backprop_memory", "confusion_matrix",
-           "dead_units", "feature_maps", "filters", "gates", "grad_cam", "gradient_problems", "monitored",
-           "plot_backprop_memory", "plot_confusion_matrix", "plot_dead_units", "plot_feature_maps", "plot_filters",
-           "plot_grad_cam", "plot_history", "plot_monitor", "plot_predictions", "plot_saliency",
-           "plot_weight_histograms", "saliency", "training_statistics", "weight_histograms"]
+__all__ = ["TrainingMonitor", "animate_line", "attention_heatmap", "attention_weights", "backprop_memory",
+           "confusion_matrix", "dead_units", "decision_regions", "descent_curves", "feature_maps", "filters", "gates",
+           "grad_cam", "gradient_problems", "line_ends", "loss_surface", "monitored", "plot_backprop_memory",
+           "plot_confusion_matrix", "plot_dead_units", "plot_decision_regions", "plot_descent_curves",
+           "plot_feature_maps", "plot_filters", "plot_grad_cam", "plot_history", "plot_loss_surface", "plot_monitor",
+           "plot_predictions", "plot_saliency", "plot_weight_histograms", "saliency", "training_statistics",
+           "weight_histograms"]
