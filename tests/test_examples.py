@@ -80,3 +80,19 @@ def test_forecast():
     pytest.importorskip("statsmodels")
     errors = example("forecast").forecast(epochs=100, seed=1)
     assert errors["GRU"] < 0.7 * min(errors["naive"], errors["seasonal naive"])
+
+
+def test_tuning(tmp_path, capsys):
+    """Both searches find a good model; started again, they have nothing left to do and say the same."""
+    pytest.importorskip("optuna")
+    tuning = example("tuning")
+    results = tuning.main(["--directory", str(tmp_path)])
+    printed = capsys.readouterr().out
+    for name, trials in (("random search", 12), ("Hyperband", 17)):
+        tuner, accuracy = results[name]
+        assert accuracy > 0.88 and len(tuner.oracle.trials) == trials
+        scores = [trial.score for trial in tuner.oracle.trials.values()]
+        assert min(scores) < 0.6 < max(scores)  # it does matter what one takes
+    again = tuning.main(["--directory", str(tmp_path)])
+    assert {name: accuracy for name, (_, accuracy) in again.items()} == {n: a for n, (_, a) in results.items()}
+    assert printed.splitlines()[-1] in capsys.readouterr().out

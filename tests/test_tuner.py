@@ -651,32 +651,43 @@ def test_models_that_cannot_work(tmp_path):
             raise kt.errors.FailedTrialError("bad")
         return build(hp)
 
-    tuner = kt.GridSearch(failing, "val_loss", max_model_size=40, directory=tmp_path, max_trials=30)
+    given = kt.HyperParameters()
+    given.Fixed("lr", 0.01)
+    given.Int("units", 4, 8, step=2)
+    storage = optuna.storages.InMemoryStorage()
+    tuner = kt.GridSearch(failing, "val_loss", max_model_size=40, directory=tmp_path, hyperparameters=given,
+                          storage=storage)
     with pytest.raises(RuntimeError, match="3 trials in a row"):
         tuner.search(X, Y, validation_split=0.25, verbose=0)
-    assert [t.status for t in tuner.oracle.trials.values()][:2] == ["COMPLETED", "COMPLETED"]
+    assert [(v["units"], v["bad"]) for v in values_of(tuner)] == [(4, False), (4, True), (6, False), (6, True)]
+    tried = list(tuner.oracle.trials.values())
+    assert [t.status for t in tried] == ["COMPLETED", "FAILED", "FAILED", "FAILED"]  # 44 weights, found by training
+    assert "44 trainable weights" in tried[2].message and "FailedTrialError: bad" in tried[3].message
 
     def large(hp):
         model = pydl.Sequential([pydl.Input((4,)), layers.Dense(hp.Int("units", 4, 400, step=396)), layers.Dense(1)])
         model.compile("sgd", "mse")
         return model
 
-    tuner = kt.GridSearch(large, "loss", max_model_size=40, directory=tmp_path, project_name="large")
+    tuner = kt.GridSearch(large, "loss", max_model_size=40, directory=tmp_path, project_name="large",
+                          storage=storage)
     tuner.search(X, Y, verbose=0)
     small, big = tuner.oracle.trials.values()
     assert small.status == "COMPLETED" and "2401 trainable weights" in big.message
     with pytest.raises(kt.errors.FatalTypeError, match="return a pydl Model; received 3"):
-        kt.RandomSearch(lambda hp: 3, "loss", directory=tmp_path, project_name="no").search(X, Y, verbose=0)
+        kt.RandomSearch(lambda hp: 3, "loss", directory=tmp_path, project_name="no", storage=storage).search(X, Y, verbose=0)
     with pytest.raises(kt.errors.FatalValueError, match="no val_loss.*Was there validation data"):
-        kt.RandomSearch(build, "val_loss", directory=tmp_path, project_name="nv").search(X, Y, verbose=0)
+        kt.RandomSearch(build, "val_loss", directory=tmp_path, project_name="nv", storage=storage).search(
+            X, Y, verbose=0)
     with pytest.raises(kt.errors.FatalTypeError, match="no `objective` was specified"):
-        kt.RandomSearch(build, directory=tmp_path, project_name="none").search(X, Y, verbose=0)
+        kt.RandomSearch(build, directory=tmp_path, project_name="none", storage=storage).search(X, Y, verbose=0)
     with pytest.raises(FileNotFoundError, match="has no weights"):
         tuner.load_model(big)
     uncopyable = pydl.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
     uncopyable.stream = sys.stdout
     with pytest.raises(kt.errors.FatalValueError, match="deep-copied"):
-        kt.RandomSearch(build, "loss", directory=tmp_path, project_name="cb").search(X, Y, callbacks=[uncopyable])
+        kt.RandomSearch(build, "loss", directory=tmp_path, project_name="cb", storage=storage).search(
+            X, Y, callbacks=[uncopyable])
     with pytest.raises(ValueError, match="distribution_strategy"):
         kt.RandomSearch(build, "loss", directory=tmp_path, distribution_strategy="mirrored")
 
