@@ -55,7 +55,7 @@ PLUMBING = {"get", "serialize", "deserialize"}
 WITH_ROWS = ["ops", "ops.image", "layers", "losses", "metrics", "optimizers", "initializers"]
 WITH_TESTS = ["optimizers.schedules", "regularizers", "constraints", "activations", "callbacks", "random", "utils",
               "saving", "tree", "models", "config", "backend", "dtype_policies", "preprocessing", "inspection",
-              "estimators"]
+              "estimators", "tuner"]
 
 # Bases of classes with rows, and what takes functions or other layers: named tests instead of rows.
 NAMED_TESTS = {

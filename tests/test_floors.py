@@ -28,6 +28,7 @@ FLOORS = [
     {"preprocessing"},
     {"applications", "datasets"},
     {"estimators", "inspection"},
+    {"tuner"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
