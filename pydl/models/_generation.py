@@ -53,7 +53,7 @@ class Writer:
         self.batch, self.rows = batch, batch * options.beam
         self.position = np.zeros(1, np.int32)  # what `run_loop` writes in front of every step
         self.order = np.arange(options.length, dtype=np.int32)
-        self.attention = None
+        self.attention: Variable | None = None
         self.state = None
         length, beam = options.length, options.beam
 
@@ -106,7 +106,7 @@ class Writer:
         features, state, weights = model._decoding.step(x, self.fixed, self.state, position)
         if weights is None and self.attention is not None:
             raise ValueError(f"generate: the decoder {model.decoder!r} has no attention weights to return.")
-        logits = model.output_layer(features)
+        logits = model._without_padding(model.output_layer(features))
         here = ops.equal(ops.arange(self.options.length), position)
         if self.options.beam == 1:
             self._take_best(logits, here, weights)
@@ -161,7 +161,7 @@ class Writer:
         o = self.options
         token = ops.where(finished, o.pad, token)
         written = ops.where(here, ops.expand_dims(token, -1), written)
-        if history is not None:
+        if history is not None and self.attention is not None:
             weights = ops.where(ops.expand_dims(finished, -1), 0, weights)
             self.attention.assign(ops.where(ops.expand_dims(here, -1), ops.expand_dims(weights, 1), history))
         if o.end is not None:

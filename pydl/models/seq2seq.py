@@ -25,7 +25,7 @@ class Seq2Seq(Model):
         fit((source, target_in), target_out), with target_in = start y1 y2 ... and target_out = y1 y2 ... end
 
     The model gives logits (batch, steps, target_vocabulary): compile it with a loss of `from_logits=True`. With
-    `mask_zero` token 0 is padding, on either side, and does not count in losses and metrics.
+    `mask_zero` token 0 is padding, on either side, does not count in losses and metrics, and is never written.
 
     Args:
         encoder: a layer, or a list of layers on top of each other, from (batch, places, features) to a memory (batch,
@@ -143,13 +143,21 @@ class Seq2Seq(Model):
         for t in range(steps):
             token = target[:, t]
             if logits:
-                token = ops.where(own[:, t], ops.argmax(logits[-1], -1), token)
+                token = ops.where(own[:, t], ops.argmax(self._without_padding(logits[-1]), -1), token)
             features, new, _ = self._decoding.step(self._embedded(token, t), fixed, state, t, True)
             keep = real[:, t]
             state = tree.map_structure(
                 lambda a, b, keep=keep: ops.where(ops.reshape(keep, (-1, *[1] * (a.ndim - 1))), a, b), new, state)
             logits.append(self.output_layer(features))
         return ops.stack(logits, 1), real if self.mask_zero else None
+
+    def _without_padding(self, logits):
+        """Logits (batch, tokens) among which padding, where there is some, has probability 0."""
+        if not self.mask_zero:
+            return logits
+        barred = np.zeros(self.target_vocabulary, logits.dtype)
+        barred[0] = -np.inf
+        return ops.add(logits, barred)
 
     def _embedded(self, token, position):
         """token (batch,) at a position -> vectors (batch, features)."""
