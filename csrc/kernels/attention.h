@@ -12,9 +12,18 @@ namespace {
 // group head / (heads / groups), where it lies, rows ld apart.
 struct Heads {
     dim batch, heads, groups, queries, keys, width, depth;
+    dim k_batch, v_batch;  // from one member of the batch to the next
 
     PYDL_INLINE explicit Heads(Dims s)
-        : batch(s[0]), heads(s[1]), groups(s[2]), queries(s[3]), keys(s[4]), width(s[5]), depth(s[6]) {}
+        : batch(s[0]),
+          heads(s[1]),
+          groups(s[2]),
+          queries(s[3]),
+          keys(s[4]),
+          width(s[5]),
+          depth(s[6]),
+          k_batch(keys * ldk()),
+          v_batch(keys * ldv()) {}
     PYDL_INLINE dim per_group() const { return heads / groups; }
     PYDL_INLINE dim ldq() const { return heads * width; }
     PYDL_INLINE dim ldk() const { return groups * width; }
@@ -22,8 +31,8 @@ struct Heads {
     PYDL_INLINE dim ldy() const { return heads * depth; }
     PYDL_INLINE dim q(dim b, dim h, dim t) const { return ((b * queries + t) * heads + h) * width; }
     PYDL_INLINE dim y(dim b, dim h, dim t) const { return ((b * queries + t) * heads + h) * depth; }
-    PYDL_INLINE dim k(dim b, dim g) const { return (b * keys * groups + g) * width; }
-    PYDL_INLINE dim v(dim b, dim g) const { return (b * keys * groups + g) * depth; }
+    PYDL_INLINE dim k(dim b, dim g) const { return b * k_batch + g * width; }
+    PYDL_INLINE dim v(dim b, dim g) const { return b * v_batch + g * depth; }
     PYDL_INLINE dim scores(dim b, dim h, dim t) const { return ((b * heads + h) * queries + t) * keys; }
     // Queries whose scores stay in L2 together.
     PYDL_INLINE dim block() const {
@@ -39,31 +48,25 @@ struct Surroundings {
     const std::uint8_t* mask;
     Dims mask_stride;
     bool causal;
+    dim before = 0;
 
     PYDL_INLINE Sight<T> sight(const Heads& s, dim b, dim h) const {
         T* hidden = mask ? static_cast<T*>(scratch(slot_hidden, s.keys * sizeof(T))) : nullptr;
-        return {mask ? mask + b * mask_stride[0] + h * mask_stride[1] : nullptr, mask_stride[2], s.keys, causal,
-                hidden};
+        const std::uint8_t* first = mask ? mask + b * mask_stride[0] + h * mask_stride[1] : nullptr;
+        return {first, mask_stride[2], s.keys, causal, before, hidden};
     }
     PYDL_INLINE const T* bias_row(dim b, dim h, dim t) const {
         return bias ? bias + b * bias_stride[0] + h * bias_stride[1] + t * bias_stride[2] : nullptr;
     }
     // Keys that any query up to t1 may see. (One that sees nothing at all attends to every key.)
     PYDL_INLINE dim reach(const Heads& s, dim t1) const {
-        return causal && !mask && !bias ? least(s.keys, t1) : s.keys;
+        return causal && !mask && !bias ? least(s.keys, before + t1) : s.keys;
     }
 };
 
-// y (batch, queries, heads, depth) = softmax(cap(scale q k) + bias) v. bias, mask: seen as (batch, heads, queries, keys)
-// with the strides of the first three axes. drop (batch, heads, queries, keys): where 0 a probability is left out, else
-// it counts `kept`-fold. p (batch, heads, queries, keys): the probabilities before that.
 template <class T>
-void dot_attention(In<T> q, In<T> k, In<T> v, OptIn<T> bias, OptIn<std::uint8_t> mask, OptIn<std::uint8_t> drop,
-                   Out<T> y, OptOut<T> p, Dims sizes, Dims bias_stride, Dims mask_stride, real scale, real cap,
-                   real kept, dim causal) {
-    const Heads s(sizes);
-    const Surroundings<T> around{bias, bias_stride, mask, mask_stride, causal != 0};
-    const Logits<T> logits{static_cast<T>(scale), static_cast<T>(cap)};
+void attend_in_heads(const Heads& s, const T* q, const T* k, const T* v, const Surroundings<T>& around,
+                     const std::uint8_t* drop, T kept, const Logits<T>& logits, T* y, T* p) {
     const dim block = s.block(), blocks = ceil_div(s.queries, block);
     const dim work = block * s.keys * (2 * (s.width + s.depth) + 80);
     for_tasks(s.batch * s.heads * blocks, work, [&](dim task) {
@@ -78,11 +81,40 @@ void dot_attention(In<T> q, In<T> k, In<T> v, OptIn<T> bias, OptIn<std::uint8_t>
                    logits);
         if (drop) {
             T* less = static_cast<T*>(scratch(slot_more, block * s.keys * sizeof(T)));
-            drop_row(less, scores, drop + s.scores(b, h, t0), rows * s.keys, static_cast<T>(kept));
+            drop_row(less, scores, drop + s.scores(b, h, t0), rows * s.keys, kept);
             scores = less;
         }
         times_rows(rows, s.depth, reach, scores, s.keys, v + s.v(b, g), s.ldv(), y + s.y(b, h, t0), s.ldy(), false);
     });
+}
+
+// y (batch, queries, heads, depth) = softmax(cap(scale q k) + bias) v. bias, mask: seen as (batch, heads, queries, keys)
+// with the strides of the first three axes. drop (batch, heads, queries, keys): where 0 a probability is left out, else
+// it counts `kept`-fold. p (batch, heads, queries, keys): the probabilities before that.
+template <class T>
+void dot_attention(In<T> q, In<T> k, In<T> v, OptIn<T> bias, OptIn<std::uint8_t> mask, OptIn<std::uint8_t> drop,
+                   Out<T> y, OptOut<T> p, Dims sizes, Dims bias_stride, Dims mask_stride, real scale, real cap,
+                   real kept, dim causal) {
+    attend_in_heads<T>(Heads(sizes), q, k, v, {bias, bias_stride, mask, mask_stride, causal != 0}, drop,
+                       static_cast<T>(kept), {static_cast<T>(scale), static_cast<T>(cap)}, y, p);
+}
+
+// One step of generation. cache (batch, 2, keys, groups, width): keys and values so far. k, v (batch, queries, groups,
+// width), or null where the cache is complete, are put at `index`; causal: query t sees the keys up to index + t.
+template <class T>
+void cached_attention(In<T> q, OptIn<T> k, OptIn<T> v, InOut<T> cache, In<std::int32_t> index, OptIn<std::uint8_t> mask,
+                      Out<T> y, OptOut<T> p, Dims sizes, Dims mask_stride, real scale, dim causal) {
+    Heads s(sizes);
+    const dim row = s.ldk(), half = s.keys * row, before = k ? index[0] : 0;
+    if (k)
+        for_tasks(s.batch, s.queries * row, [&](dim b) {
+            T* to = cache + 2 * b * half + before * row;
+            copy_to(to, k + b * s.queries * row, s.queries * row);
+            copy_to(to + half, v + b * s.queries * row, s.queries * row);
+        });
+    s.k_batch = s.v_batch = 2 * half;
+    attend_in_heads<T>(s, q, cache, cache + half, {nullptr, mask_stride, mask, mask_stride, causal != 0, before},
+                       nullptr, 1, {static_cast<T>(scale), 0}, y, p);
 }
 
 // Gradients from dy and dp, either of which may be null (zero); those that are null are not wanted. dlogits (batch,

@@ -15,7 +15,7 @@ struct Additive {
     template <class T>
     PYDL_INLINE Sight<T> sight(const std::uint8_t* mask, dim b) const {
         T* hidden = mask ? static_cast<T*>(scratch(slot_hidden, keys * sizeof(T))) : nullptr;
-        return {mask ? mask + b * mask_batch : nullptr, mask_query, keys, false, hidden};
+        return {mask ? mask + b * mask_batch : nullptr, mask_query, keys, false, 0, hidden};
     }
 };
 

@@ -25,10 +25,11 @@ struct Sight {
     dim step;                  // from one query's row to the next
     dim keys;
     bool causal;
-    T* hidden;  // (keys): 1 where a key may be seen, else 0
+    dim before;  // keys that query 0 sees besides its own, when causal
+    T* hidden;   // (keys): 1 where a key may be seen, else 0
     bool widened = false;
 
-    PYDL_INLINE dim visible(dim t) const { return causal ? least(keys, t + 1) : keys; }
+    PYDL_INLINE dim visible(dim t) const { return causal ? least(keys, before + t + 1) : keys; }
     // The row of query t, null without a mask.
     PYDL_INLINE const T* row(dim t) {
         if (!mask) return nullptr;

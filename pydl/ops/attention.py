@@ -11,9 +11,9 @@ from pydl.autograd import differentiable
 from pydl.ops._broadcast import sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.symbolic import op
-from pydl.tensor import Tensor, empty
+from pydl.tensor import Tensor, Variable, empty
 
-__all__ = ["additive_attention", "dot_attention", "dot_product_attention"]
+__all__ = ["additive_attention", "cached_attention", "dot_attention", "dot_product_attention"]
 
 
 def _data(tensor):
@@ -145,6 +145,58 @@ def _dot(query, key, value, bias, biased, mask, kept, bias_strides, mask_strides
     return differentiable(context, inputs, vjp), None
 
 
+@op
+def cached_attention(query, key, value, cache, index, mask=None, scale=None, is_causal=True):
+    """A step of generation: attention to keys and values of earlier steps, which `cache` holds.
+
+    The index is read when the program runs: one recorded step serves all positions. No gradient.
+
+    Args:
+        query: (B, T, N, H).
+        key, value: (B, T, K, H), what is new, put into the cache at `index`; None where the cache is complete.
+        cache: (B, 2, S, K, H), keys and values. A Variable is changed in place, anything else is left as it is.
+        index: int or int tensor of one element, 0 to S - T: where the new keys come. Not used without a key.
+        mask: bool, broadcasts to (B, N, T, S), or None; true where a key is seen.
+        scale: of the products, 1 / sqrt(H) by default.
+        is_causal: query t sees the keys up to index + t only.
+
+    Returns:
+        (B, T, N, H) and the cache as it is now.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+        IndexError: when the new keys do not fit behind `index`; the cache is unchanged then.
+    """
+    query = as_float(query)
+    cache = as_tensor(cache)
+    (key, value) = (None, None) if key is None else (as_float(x) for x in (key, value))
+    fits = query.ndim == 4 and cache.ndim == 5 and cache.shape[1] == 2 and cache.shape[3] > 0 and (
+        cache.shape[::4] == query.shape[::3]) and query.shape[2] % cache.shape[3] == 0
+    fits = fits and (key is None or key.shape == value.shape == (*query.shape[:2], *cache.shape[3:]))
+    if not fits:
+        raise ValueError("cached_attention: expected query (B, T, N, H), key and value (B, T, K, H) and cache"
+                         f" (B, 2, S, K, H) with N a multiple of K; received {query.shape},"
+                         f" {[x if x is None else x.shape for x in (key, value)]}, {cache.shape}.")
+    if any(x is not None and x.dtype != cache.dtype for x in (query, key, value)):
+        raise ValueError(f"cached_attention: expected one dtype; received query {query.dtype}, cache {cache.dtype}.")
+    (batch, queries, heads, width), keys, groups = query.shape, cache.shape[2], cache.shape[3]
+    index = ops.cast(as_tensor(index), "int32")
+    if index.size != 1:
+        raise ValueError(f"cached_attention: expected one index; received shape {index.shape}.")
+    if key is not None:
+        kernels.check_index(index.data, 1, 0, keys - queries + 1)
+    if not isinstance(cache, Variable):
+        cache = ops.add(ops.stop_gradient(cache), 0) if key is not None else cache
+    scale = 1 / math.sqrt(max(width, 1)) if scale is None else float(scale)
+    mask, strides = _seen_as(None if mask is None else _booleans(mask), (batch, heads, queries, keys),
+                             "cached_attention: expected a mask")
+    y = empty(query.shape, query.dtype)
+    kernels.cached_attention(query.data, _data(key), _data(value), cache.data, index.data, _data(mask), y.data, None,
+                             (batch, heads, groups, queries, keys, width, width), strides, scale,
+                             is_causal and key is not None)
+    return y, cache
+
+
 def _sequences(name: str, query, key, value, scale, mask) -> tuple:
     """The arguments of attention without heads, checked: query, key, value, scale, mask (B, 1 or T, S) or None."""
     query, key, value, scale = _floats(query, key, value, scale)
@@ -186,7 +238,7 @@ def dot_attention(query, key, value, scale=None, mask=None, *, is_causal=False, 
     query, key, value, scale, mask = _sequences("dot_attention", query, key, value, scale, mask)
     if scale is not None:
         query = ops.multiply(query, ops.reshape(scale, (1,)))
-    (batch, queries, width), (_, keys, depth) = query.shape, value.shape
+    (batch, queries, _), (_, keys, depth) = query.shape, value.shape
     mask, strides = _seen_as(mask, (batch, queries, keys), "dot_attention: expected a mask")
     kept = _dropout(dropout, training, seed, query, (batch, queries, keys), "dot_attention")
     heads = [ops.reshape(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]

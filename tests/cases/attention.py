@@ -84,6 +84,15 @@ SMALL = qkv(3, 5, 7, 8, 8, 2, 2)
 # A context is a mean of values of either sign: its error is that of the values.
 row = functools.partial(Case, scale=2.0)
 
+def np_cached(q, k, v, cache, mask=None, at=0):
+    new = cache.copy()
+    if k is not None:
+        new[:, 0, at:at + k.shape[1]], new[:, 1, at:at + k.shape[1]] = k, v
+        past = np.arange(cache.shape[2]) <= at + np.arange(q.shape[1])[:, None]
+        mask = past if mask is None else mask & past
+    return np_heads(q, new[:, 0], new[:, 1], mask=mask)[0], new
+
+
 CASES = [
     row("dot_product_attention", np_heads, SMALL, fn=heads, tag="plain"),
     row("dot_product_attention", lambda q, k, v: np_heads(q, k, v)[0], SMALL, tag="context"),
@@ -120,4 +129,13 @@ CASES = [
     row("additive_attention", np_additive, (normal(2, 4, 12, scale=30.0), normal(2, 9, 12, scale=30.0), normal(2, 9, 3),
                                              normal(12)), {"mask": with_blind_row(random_mask(2, 4, 9))},
          tag="blind row, saturated", rtol_eps=32),
+    row("cached_attention", lambda q, k, v, c: np_cached(q, k, v, c, at=4),
+        (normal(2, 1, 4, 3), normal(2, 1, 2, 3), normal(2, 1, 2, 3), normal(2, 2, 7, 2, 3)), grad=(),
+        fn=lambda q, k, v, c: pydl.ops.cached_attention(q, k, v, c, 4), tag="step"),
+    row("cached_attention", lambda q, k, v, c: np_cached(q, k, v, c, padding(2, 7, 7, 3)[:, None, None], at=2),
+        (normal(2, 3, 2, 5), normal(2, 3, 2, 5), normal(2, 3, 2, 5), normal(2, 2, 7, 2, 5)), grad=(),
+        fn=lambda q, k, v, c: pydl.ops.cached_attention(q, k, v, c, 2, padding(2, 7, 7, 3)[:, None, None]),
+        tag="some, masked"),
+    row("cached_attention", lambda q, c: np_cached(q, None, None, c), (normal(2, 3, 2, 5), normal(2, 2, 7, 2, 5)),
+        grad=(), fn=lambda q, c: pydl.ops.cached_attention(q, None, None, c, 0), tag="complete"),
 ]

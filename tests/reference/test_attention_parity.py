@@ -184,7 +184,7 @@ def test_layer_against_pytorch(causal):
     x = RNG.normal(size=(3, 5, 8)).astype("float32")
     ours(x, x)
     kernel, bias = theirs.in_proj_weight.detach().numpy(), theirs.in_proj_bias.detach().numpy()
-    parts = [a for i in range(3) for a in (kernel[8 * i:8 * i + 8].T.reshape(8, 2, 4), bias[8 * i:8 * i + 8].reshape(2, 4))]
+    parts = [a for w, c in zip(np.split(kernel, 3), np.split(bias, 3)) for a in (w.T.reshape(8, 2, 4), c.reshape(2, 4))]
     out = theirs.out_proj
     ours.set_weights([*parts, out.weight.detach().numpy().T.reshape(2, 4, 8), out.bias.detach().numpy()])
     keep = np.arange(5) < np.array([[5], [2], [4]])
