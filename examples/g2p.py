@@ -152,53 +152,174 @@ def pronounce(model, words, beam=1, batch=128) -> list[tuple[str, ...]]:
     return [sounds[w] for w in words]
 
 
-def attention(model, word) -> tuple[list[str], np.ndarray]:
-    """What the model writes for a word, with the end, and the weights (phonemes, letters) with which it does."""
+def attention(model, word):
+    """What the model writes for a word, with the end, and the weights (phonemes, letters) with which it does; of a
+    Transformer those of its last block to the encoder, a mean over the heads. None where there are none."""
     source = padded([[LETTERS[c] for c in word]], len(word))
-    tokens, weights = model.generate(source, LONGEST, start_token=START, end_token=END, pad_token=PADDING,
-                                     return_attention=True)
-    sounds = [SOUNDS.get(t, "end") for t in tokens[0].tolist() if t != PADDING]
-    return sounds, weights[0, :len(sounds)]
+    options = {"start_token": START, "end_token": END, "pad_token": PADDING}
+    if isinstance(model.decoder, layers.GRU):
+        return None
+    if isinstance(model.decoder, list):
+        tokens = [t for t in model.generate(source, LONGEST, **options)[0].tolist() if t != PADDING]
+        before = np.array([[START, *(t for t in tokens if t != END)]], "int32")
+        cross = f"{model.decoder[-1].name}/cross_attention_layer"
+        weights = pydl.inspection.attention_weights(model, (source, before), cross)[0].mean(0)
+    else:
+        rows, weights = model.generate(source, LONGEST, return_attention=True, **options)
+        tokens, weights = [t for t in rows[0].tolist() if t != PADDING], weights[0]
+    return [SOUNDS.get(t, "end") for t in tokens], weights[:len(tokens)]
+
+
+def draw(pictures, path) -> None:
+    """Heat maps of {word: (phonemes, weights)}."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(pictures), 4))
+    for part, (word, (sounds, weights)) in zip(np.ravel(figure.subfigures(1, len(pictures))), pictures.items()):
+        pydl.inspection.attention_heatmap(weights, keys=word, queries=sounds, figure=part)
+    figure.savefig(path)
 
 
 # ---- models --------------------------------------------------------------------------------------------------------
 
 
-def network(kind, units=256, dropout=0.2, deep=1) -> Seq2Seq:
-    """An encoder that reads in both directions, and one of three decoders: "plain", "bahdanau", "luong"."""
+def network(kind, units=256, dropout=0.2) -> Seq2Seq:
+    """Readers of letters, writers of phonemes. "plain", "bahdanau" and "luong": two layers that read in both directions
+    and a GRU that writes, without attention and with; "transformer": three blocks of half the width on either side."""
+    sizes, width = (len(LETTERS) + 3, len(PHONEMES) + 3), units // 2
+
     def reader():
-        return layers.Bidirectional(layers.GRU(units // 2, return_sequences=True, return_state=True))
+        return layers.Bidirectional(layers.GRU(width, return_sequences=True, return_state=True))
 
-    def embedding(table):
-        return [layers.Embedding(len(table) + 3, 64, mask_zero=True), layers.Dropout(dropout)]
+    def embedding(tokens):
+        table = (layers.TokenAndPositionEmbedding(tokens, LONGEST, width, mask_zero=True) if kind == "transformer" else
+                 layers.Embedding(tokens, 64, mask_zero=True))
+        return [table, layers.Dropout(dropout)]
 
-    encoder = [reader()]
-    for _ in range(deep - 1):
-        encoder += [layers.Dropout(dropout), reader()]
-    decoder = {
-        "plain": lambda: layers.GRU(units, return_sequences=True),
-        "bahdanau": lambda: layers.BahdanauDecoder(units, attention_units=units // 2),
-        "luong": lambda: layers.LuongDecoder(units),
-    }[kind]()
-    return Seq2Seq(encoder, decoder, len(LETTERS) + 3, len(PHONEMES) + 3, source_embedding=embedding(LETTERS),
-                   target_embedding=embedding(PHONEMES))
+    if kind == "transformer":
+        encoder = [layers.TransformerEncoder(4 * width, 4, dropout) for _ in range(3)]
+        decoder = [layers.TransformerDecoder(4 * width, 4, dropout) for _ in range(3)]
+    else:
+        encoder = [reader(), layers.Dropout(dropout), reader()]
+        decoder = {
+            "plain": lambda: layers.GRU(units, return_sequences=True),
+            "bahdanau": lambda: layers.BahdanauDecoder(units, attention_units=width),
+            "luong": lambda: layers.LuongDecoder(units),
+        }[kind]()
+    return Seq2Seq(encoder, decoder, *sizes, source_embedding=embedding(sizes[0]), target_embedding=embedding(sizes[1]))
 
 
 class Clock(pydl.callbacks.Callback):
-    """A learning rate that falls along a cosine to zero within a number of minutes, and then the end of training."""
+    """A learning rate that rises for 2 % of the training and then falls along a cosine to zero, and the end of the
+    training: after so many minutes, or steps."""
 
-    def __init__(self, minutes, peak, warmup=0.02):
+    def __init__(self, peak, minutes=None, steps=None):
         super().__init__()
-        self.seconds, self.peak, self.warmup = 60 * minutes, peak, warmup
+        self.peak, self.minutes, self.steps = peak, minutes, steps
+
+    def done(self) -> float:
+        """The part of the training that is behind us."""
+        if self.steps is not None:
+            return self.step / self.steps
+        return (time.monotonic() - self.start) / (60 * self.minutes)
 
     def on_train_begin(self, logs=None):
-        self.start, self.steps = time.monotonic(), 0
+        self.start, self.step = time.monotonic(), 0
 
     def on_train_batch_begin(self, batch, logs=None):
-        part = min((time.monotonic() - self.start) / self.seconds, 1)
-        self.model.optimizer.learning_rate = self.peak * min(1, (part + 1e-3) / self.warmup) * (1 + np.cos(np.pi * part)) / 2
+        done = min(self.done(), 1)
+        fall = (1 + np.cos(np.pi * done)) / 2
+        self.model.optimizer.learning_rate = self.peak * fall * min(1, (done + 1e-3) / 0.02)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.steps += 1
-        if time.monotonic() - self.start > self.seconds:
-            self.model.stop_training = True
+        self.step += 1
+        self.model.stop_training = self.done() >= 1
+
+
+def train(model, data, clock, verbose=2):
+    model.compile(pydl.optimizers.Adam(clock.peak, clipnorm=1.0),
+                  pydl.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(data, epochs=10_000, verbose=verbose, callbacks=[clock])
+
+
+# ---- results -------------------------------------------------------------------------------------------------------
+
+KINDS = ("plain", "bahdanau", "luong", "transformer")
+# Percent. The first group has the test words of the old split that most papers use (106,837 and 12,000 words, Chen
+# 2003, without acronyms and abbreviations); the second this dictionary without stress, with test words of its own.
+PUBLISHED = (
+    ("CMUdict of 2003", "BiLSTM + CTC", None, 25.8, "Rao et al. 2015"),
+    ("CMUdict of 2003", "BiLSTM on alignments", 5.45, 23.55, "Yao and Zweig 2015"),
+    ("CMUdict of 2003", "LSTM with attention, ensemble", 4.69, 20.24, "Toshniwal and Livescu 2016"),
+    ("CMUdict of 2003", "CNN and BiLSTM", 4.81, 25.13, "Yolchuyeva et al. 2019"),
+    ("CMUdict", "n-grams (Phonetisaurus)", None, 33.89, "cmusphinx/g2p-seq2seq"),
+    ("CMUdict", "LSTM, 2 x 512", None, 31, "cmusphinx/g2p-seq2seq"),
+    ("CMUdict", "Transformer, 3 x 256", None, 30.2, "cmusphinx/g2p-seq2seq"),
+)
+
+
+def show(results) -> None:
+    print(f"\n{'dictionary':16} {'model':34} {'PER':>6} {'WER':>6}   percent, stress removed")
+    ours = [("CMUdict", f"{kind}, beam {beam}", 100 * per, 100 * wer, "here")
+            for kind, found in results.items() for beam, (per, wer) in found["errors"].items()]
+    for data, name, per, wer, source in (*PUBLISHED, *ours):
+        print(f"{data:16} {name:34} {'-' if per is None else format(per, '.2f'):>6} {wer:6.2f}   {source}")
+
+
+def main(arguments=None):
+    """Trains what was asked for. Returns {kind: {"errors": {beam: (PER, WER)}, "attention": {word: (phonemes,
+    weights)}, "model": model}}."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=(*KINDS, "all"), default="luong")
+    parser.add_argument("--minutes", type=float, default=12, help="of training, for each model")
+    parser.add_argument("--epochs", type=float, help="instead of minutes: the same weights on every machine")
+    parser.add_argument("--units", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rate", type=float, help="learning rate at its highest")
+    parser.add_argument("--dropout", type=float, help="0.2, of a Transformer 0.1")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="file for a picture of the attention for a few test words")
+    parser.add_argument("--quick", action="store_true", help="2,000 short words, a few seconds")
+    options = parser.parse_args(arguments)
+    with open(dictionary_file(), encoding="utf-8") as lines:
+        entries = pronunciations(lines)
+    known, _, test = split(entries)
+    if options.quick:
+        known, test, options.units = [w for w in known if len(w) < 6][:2000], [w for w in test if len(w) < 6][:200], 64
+    print(f"{len(known):,} words to learn from, {len(test):,} to be tested on", flush=True)
+    results = {}
+    for kind in KINDS if options.model == "all" else (options.model,):
+        pydl.utils.set_random_seed(options.seed)
+        dropout = (0.1 if kind == "transformer" else 0.2) if options.dropout is None else options.dropout
+        model = network(kind, options.units, dropout)
+        data = Batches(entries, known, options.batch, options.seed)
+        rate = options.rate or (1e-3 if kind == "transformer" else 2e-3)
+        steps = 400 if options.quick else options.epochs and round(options.epochs * len(data))
+        clock = Clock(2 * rate if options.quick else rate, options.minutes, steps)
+        spent = time.process_time()
+        train(model, data, clock, verbose=0 if options.quick else 2)
+        print(f"{kind}: {model.count_params():,} weights, {clock.step:,} steps = {clock.step / len(data):.1f} epochs in"
+              f" {(time.monotonic() - clock.start) / 60:.1f} minutes, {(time.process_time() - spent) / 60:.1f} of CPU",
+              flush=True)
+        errors = {}
+        for beam in (1, 4):
+            start = time.monotonic()
+            written = pronounce(model, test, beam)
+            seconds = time.monotonic() - start
+            errors[beam] = error_rates(written, [entries[w] for w in test])
+            print(f"    beam {beam}: {len(test) / seconds:,.0f} words a second", flush=True)
+        pictures = {w: attention(model, w) for w in test[:4]}
+        results[kind] = {"errors": errors, "attention": {w: p for w, p in pictures.items() if p}, "model": model}
+        for word, sounds in zip(test[:12], written):
+            listed = " or ".join(" ".join(s) for s in entries[word])
+            right = sounds in entries[word]
+            print(f"    {word:14} {' '.join(sounds):32} {'' if right else 'not ' + listed}")
+        if options.output and results[kind]["attention"]:
+            path = Path(options.output)
+            draw(results[kind]["attention"], path.with_stem(f"{path.stem}-{kind}") if len(results) > 1 else path)
+    show(results)
+    return results
+
+
+if __name__ == "__main__":
+    main()

