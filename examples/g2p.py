@@ -185,7 +185,7 @@ def draw(pictures, path) -> None:
 
 def network(kind, units=256, dropout=0.2) -> Seq2Seq:
     """Readers of letters, writers of phonemes. "plain", "bahdanau" and "luong": two layers that read in both directions
-    and a GRU that writes, without attention and with; "transformer": three blocks of half the width on either side."""
+    and a GRU that writes, without attention and with; "transformer": two blocks of half the width on either side."""
     sizes, width = (len(LETTERS) + 3, len(PHONEMES) + 3), units // 2
 
     def reader():
@@ -197,8 +197,8 @@ def network(kind, units=256, dropout=0.2) -> Seq2Seq:
         return [table, layers.Dropout(dropout)]
 
     if kind == "transformer":
-        encoder = [layers.TransformerEncoder(4 * width, 4, dropout) for _ in range(3)]
-        decoder = [layers.TransformerDecoder(4 * width, 4, dropout) for _ in range(3)]
+        encoder = [layers.TransformerEncoder(4 * width, 4, dropout) for _ in range(2)]
+        decoder = [layers.TransformerDecoder(4 * width, 4, dropout) for _ in range(2)]
     else:
         encoder = [reader(), layers.Dropout(dropout), reader()]
         decoder = {
@@ -213,9 +213,9 @@ class Clock(pydl.callbacks.Callback):
     """A learning rate that rises for 2 % of the training and then falls along a cosine to zero, and the end of the
     training: after so many minutes, or steps."""
 
-    def __init__(self, peak, minutes=None, steps=None):
+    def __init__(self, peak, minutes=None, steps=None, verbose=True):
         super().__init__()
-        self.peak, self.minutes, self.steps = peak, minutes, steps
+        self.peak, self.minutes, self.steps, self.verbose = peak, minutes, steps, verbose
 
     def done(self) -> float:
         """The part of the training that is behind us."""
@@ -235,11 +235,15 @@ class Clock(pydl.callbacks.Callback):
         self.step += 1
         self.model.stop_training = self.done() >= 1
 
+    def on_epoch_end(self, epoch, logs=None):
+        if self.verbose:
+            print(f"    epoch {epoch + 1}, loss {logs['loss']:.4f}, {100 * min(self.done(), 1):.0f} % done", flush=True)
 
-def train(model, data, clock, verbose=2):
+
+def train(model, data, clock) -> None:
     model.compile(pydl.optimizers.Adam(clock.peak, clipnorm=1.0),
                   pydl.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(data, epochs=10_000, verbose=verbose, callbacks=[clock])
+    model.fit(data, epochs=1_000_000, verbose=0, callbacks=[clock])
 
 
 # ---- results -------------------------------------------------------------------------------------------------------
@@ -295,9 +299,9 @@ def main(arguments=None):
         data = Batches(entries, known, options.batch, options.seed)
         rate = options.rate or (1e-3 if kind == "transformer" else 2e-3)
         steps = 400 if options.quick else options.epochs and round(options.epochs * len(data))
-        clock = Clock(2 * rate if options.quick else rate, options.minutes, steps)
+        clock = Clock(2 * rate if options.quick else rate, options.minutes, steps, verbose=not options.quick)
         spent = time.process_time()
-        train(model, data, clock, verbose=0 if options.quick else 2)
+        train(model, data, clock)
         print(f"{kind}: {model.count_params():,} weights, {clock.step:,} steps = {clock.step / len(data):.1f} epochs in"
               f" {(time.monotonic() - clock.start) / 60:.1f} minutes, {(time.process_time() - spent) / 60:.1f} of CPU",
               flush=True)

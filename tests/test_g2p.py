@@ -110,7 +110,8 @@ def test_training(capsys, tmp_path):
     results = g2p.main(["--quick", "--model", "all", *(["--output", str(picture)] if matplotlib else [])])
     assert list(results) == ["plain", "bahdanau", "luong", "transformer"]
     for kind, found in results.items():
-        assert all(0 < per < 0.75 and 0.3 < wer < 1 for per, wer in found["errors"].values()), (kind, found["errors"])
+        most = 0.8 if kind == "plain" else 0.5  # of the phonemes; without attention it takes longer
+        assert all(per < most and wer < 1 for per, wer in found["errors"].values()), (kind, found["errors"])
         assert len(found["attention"]) == (0 if kind == "plain" else 4)
         for word, (sounds, weights) in found["attention"].items():
             assert weights.shape == (len(sounds), len(word))
