@@ -250,6 +250,8 @@ def test_scheduled_sampling():
     np.testing.assert_allclose(losses[0], plain.evaluate([source, target_in], target, verbose=0), rtol=1e-4)
     assert losses[0] != losses[1] != losses[2] and len(mixed._functions["train"].captures) == 1
     compiled(mixed, 0.01)
+    first = compiled(Seq2Seq(encoder(), decoder(), 9, V, embedding=4, sampling=1.0))
+    assert np.isfinite(first.fit([source, target_in], target, verbose=0).history["loss"][0])  # not built before
     mixed.sampling.assign(0.5)
     history = mixed.fit([source, target_in], target, epochs=40, verbose=0).history["loss"]
     assert history[-1] < 0.7 * history[0]
@@ -308,6 +310,41 @@ def test_own_embeddings_and_a_list_of_them():
 def test_errors(act, words):
     with pytest.raises(ValueError, match=words):
         act(model())
+
+
+def transformer(**options):
+    encode = [layers.TransformerEncoder(16, 2) for _ in range(2)]
+    decode = [layers.TransformerDecoder(16, 2, normalize_first=bool(i)) for i in range(2)]
+    return Seq2Seq(encode, decode, 9, V, source_embedding=layers.TokenAndPositionEmbedding(9, 12, 8, mask_zero=True),
+                   target_embedding=layers.TokenAndPositionEmbedding(V, 12, 8, mask_zero=True), **options)
+
+
+def test_transformer(tmp_path):
+    """Blocks with caches write what calls on whole prefixes give, by beam and greedily; they train and are saved."""
+    pydl.utils.set_random_seed(3)
+    m = transformer()
+    m([SOURCE, np.ones((5, 1), "int32")])
+    m.set_weights([w * 3 if w.ndim > 1 else w for w in m.get_weights()])
+    for width in (1, 3):
+        tokens, scores = m.generate(SOURCE, 5, beam_width=width, n_best=width, return_scores=True)
+        tokens, scores = tokens.reshape(5, width, 5), scores.reshape(5, width)
+        for i, source in enumerate(SOURCE):
+            want = reference_beam(m, source, 5, width, 0.0)
+            np.testing.assert_array_equal(tokens[i], [padded(t, 5) for t, _ in want])
+            np.testing.assert_allclose(scores[i], [s for _, s in want], rtol=1e-4, atol=1e-4)
+    source, target_in, target = pairs(512)
+    fresh = compiled(transformer(), 0.01)
+    fresh.fit([source, target_in], target, epochs=20, batch_size=32, verbose=0)
+    found = fresh.generate(source, 5)
+    assert (found == target).all(1).mean() > 0.9
+    mixed = compiled(transformer(sampling=0.5), 0.01)  # every weight is trained by what the choices led to
+    mixed([source, target_in])
+    before = mixed.get_weights()
+    mixed.train_on_batch([source, target_in], target)
+    unchanged = [v.path for v, w in zip(mixed.weights, before) if np.array_equal(v.data, w)]
+    assert all(path.endswith(("sampling", "key/bias")) for path in unchanged)  # softmax ignores a bias of keys
+    fresh.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(pydl.models.load_model(tmp_path / "m.keras").generate(source, 5), found)
 
 
 def test_tokens_out_of_range():

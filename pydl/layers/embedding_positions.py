@@ -192,10 +192,6 @@ class TokenAndPositionEmbedding(Layer):
         tokens = self.token_embedding(inputs)
         return ops.add(tokens, self.position_embedding(tokens, start_index=start_index))
 
-    def step(self, inputs, position):
-        """ids (B,), all at one position (as start_index) -> (B, D): what `Seq2Seq` writes with."""
-        return ops.squeeze(self(ops.expand_dims(inputs, 1), start_index=position), 1)
-
     def compute_mask(self, inputs, mask=None):
         return self.token_embedding.compute_mask(inputs, mask) if self.mask_zero else None
 

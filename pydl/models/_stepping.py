@@ -14,7 +14,7 @@ A decoder is a layer with `begin` and `step` beside its call over whole sequence
         structure, shapes and dtypes of the old; weights (batch, places) of the attention, or None.
 
 LSTM, GRU, RNN layers with `return_sequences=True` do as well: they see the initial states only. So does
-TransformerDecoder; its state is its cache.
+TransformerDecoder, whose keys and values stay in a cache.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ def stepping(decoder):
                              " go_backwards nor stateful.")
         return Recurrent(decoder)
     if isinstance(decoder, TransformerDecoder):
-        return Transforming(decoder)
-    raise ValueError("Seq2Seq: a decoder is an RNN layer, a TransformerDecoder or a layer with `begin` and `step`;"
-                     f" {decoder!r} is none of them.")
+        return Cached(decoder)
+    raise ValueError(f"Seq2Seq: a decoder is an RNN layer or a layer with `begin` and `step`; {decoder!r} is neither.")
 
 
 class Attending:
@@ -83,13 +82,12 @@ class Recurrent:
         return output, state, None
 
 
-class Transforming:
-    """A TransformerDecoder: keys and values of the memory stay, those of the places so far are the state."""
-
-    state_size: list[int] = []
+class Cached:
+    """A TransformerDecoder: keys and values of the memory are made once, those of the steps are kept in the state."""
 
     def __init__(self, layer):
         self.layer = layer
+        self.state_size: list[int] = []
 
     def sequence(self, inputs, memory, mask, memory_mask, states, training):
         return self.layer(inputs, memory, decoder_padding_mask=mask, encoder_padding_mask=memory_mask,
@@ -97,15 +95,17 @@ class Transforming:
 
     def begin(self, memory, memory_mask, states, length):
         _, to_key, to_value, _ = self.layer._cross_attention_layer.projections()
-        seen = ops.stack([to_key(memory), to_value(memory)], axis=1)
-        fixed = {"memory": seen} if memory_mask is None else {"memory": seen, "mask": memory_mask}
-        return fixed, [ops.zeros((*seen.shape[:2], length, *seen.shape[3:]), seen.dtype)]
+        fixed = {"cache": ops.stack([to_key(memory), to_value(memory)], axis=1)}
+        if memory_mask is not None:
+            fixed["mask"] = memory_mask
+        own = self.layer._self_attention_layer
+        return fixed, ops.zeros((memory.shape[0], 2, length, own.num_heads, own.key_dim), memory.dtype)
 
     def step(self, inputs, fixed, state, position, training=False):
-        y, cache, _ = self.layer(ops.expand_dims(inputs, 1), self_attention_cache=state[0],
-                                 self_attention_cache_update_index=position, cross_attention_cache=fixed["memory"],
-                                 encoder_padding_mask=fixed.get("mask"), training=training)
-        return ops.squeeze(y, 1), [cache], None
+        y, cache, _ = self.layer(
+            ops.expand_dims(inputs, 1), encoder_padding_mask=fixed.get("mask"), self_attention_cache=state,
+            self_attention_cache_update_index=position, cross_attention_cache=fixed["cache"], training=training)
+        return ops.squeeze(y, 1), cache, None
 
 
 class Stack:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import activations, config, ops, random, tree
-from pydl.layers.base import Layer
+from pydl.autograd import no_grad
+from pydl.layers.base import Layer, _call_parameters
 from pydl.layers.core import Dense, Embedding
 from pydl.models._generation import Writer, check_options
 from pydl.models._stepping import stepping
@@ -35,7 +36,8 @@ class Seq2Seq(Model):
             `models/_stepping.py` describes, or a list of them.
         source_vocabulary, target_vocabulary: number of tokens.
         embedding: width of the vectors of tokens. `source_embedding`, `target_embedding` replace them: a layer, or a
-            list of layers, from ids to vectors; one with a method `step(x, position)` is asked by it when it writes.
+            list of layers, from ids to vectors. Where the place counts, one takes `start_index` in its call, as
+            TokenAndPositionEmbedding does, or has a method `step(x, position)` for single tokens.
         mask_zero: whether token 0 is padding.
         shared_embedding: one table for both sides.
         bridge: how the encoder's states become the decoder's: "auto", as they are where sizes are equal, else "dense",
@@ -44,8 +46,8 @@ class Seq2Seq(Model):
         bridge_activation: "tanh" as in Bahdanau, Cho and Bengio 2015.
         sampling: None for plain teacher forcing; a number for scheduled sampling (Bengio et al. 2015): the share of
             steps, in training, that see the model's own best token instead of the target's. It is the initial value of
-            the variable `sampling`, which may be assigned at any time (in a callback, say). The steps of the decoder
-            then run one after the other.
+            the variable `sampling`, which may be assigned at any time (in a callback, say). The tokens are found step
+            by step, without dropout, in front of the training step itself.
         seed: of the draws of scheduled sampling.
 
     Raises:
@@ -122,34 +124,36 @@ class Seq2Seq(Model):
         source, target = inputs
         memory, memory_mask, states = self.encode(source, training)
         if self.sampling is not None and training:
-            logits, mask = self._sampled(target, memory, memory_mask, states)
-        else:
-            x = _through(self.target_embedding, target)
-            mask = getattr(x, "_keras_mask", None)
-            logits = self.output_layer(self._decoding.sequence(x, memory, mask, memory_mask, states, training))
+            if not self.output_layer.built:  # steps need the weights that a sequence makes
+                with no_grad():
+                    self.call(inputs)
+            target = self._mixed(target, memory, memory_mask, states)
+        x = _through(self.target_embedding, target)
+        mask = getattr(x, "_keras_mask", None)
+        logits = self.output_layer(self._decoding.sequence(x, memory, mask, memory_mask, states, training))
         if mask is not None:
             logits._keras_mask = mask
         return logits
 
-    def _sampled(self, target, memory, memory_mask, states):
-        """Logits of all steps where some see the best token of the step before."""
+    def _mixed(self, target, memory, memory_mask, states):
+        """`target` (batch, steps) with the best token of the step before in some places, found step by step. No
+        gradient flows through a choice, so the steps need none: what is trained is the sequence of what they saw."""
         target = ops.cast(target, "int32")
         batch, steps = target.shape
-        real = ops.not_equal(target, 0) if self.mask_zero else ops.ones((batch, steps), "bool")
         own = ops.less(random.uniform((batch, steps), dtype=self._dtype, seed=self.seed_generator), self.sampling)
+        real = ops.not_equal(target, 0) if self.mask_zero else ops.ones((batch, steps), "bool")
         own = ops.logical_and(own, real)
-        fixed, state = self._decoding.begin(memory, memory_mask, states, steps)
-        logits: list[Tensor] = []
-        for t in range(steps):
-            token = target[:, t]
-            if logits:
-                token = ops.where(own[:, t], ops.argmax(self._without_padding(logits[-1]), -1), token)
-            features, new, _ = self._decoding.step(self._embedded(token, t), fixed, state, t, True)
-            keep = real[:, t]
-            state = tree.map_structure(
-                lambda a, b, keep=keep: ops.where(ops.reshape(keep, (-1, *[1] * (a.ndim - 1))), a, b), new, state)
-            logits.append(self.output_layer(features))
-        return ops.stack(logits, 1), real if self.mask_zero else None
+        with no_grad():
+            fixed, state = self._decoding.begin(memory, memory_mask, states, steps)
+            tokens: list[Tensor] = [target[:, 0]]
+            for t in range(1, steps):
+                features, new, _ = self._decoding.step(self._embedded(tokens[-1], t - 1), fixed, state, t - 1)
+                keep = real[:, t - 1]
+                state = tree.map_structure(
+                    lambda a, b, keep=keep: ops.where(ops.reshape(keep, (-1, *[1] * (a.ndim - 1))), a, b), new, state)
+                best = ops.argmax(self._without_padding(self.output_layer(features)), -1)
+                tokens.append(ops.where(own[:, t], best, target[:, t]))
+            return ops.stack(tokens, 1)
 
     def _without_padding(self, logits):
         """Logits (batch, tokens) among which padding, where there is some, has probability 0."""
@@ -163,7 +167,10 @@ class Seq2Seq(Model):
         """token (batch,) at a position -> vectors (batch, features)."""
         x = token
         for layer in _listed(self.target_embedding):
-            x = layer.step(x, position) if hasattr(layer, "step") else layer(x)
+            if "start_index" in _call_parameters(layer):
+                x = ops.squeeze(layer(ops.expand_dims(x, 1), start_index=position), 1)
+            else:
+                x = layer.step(x, position) if hasattr(layer, "step") else layer(x)
         return x
 
     # ---- writing -------------------------------------------------------------------------------------------------

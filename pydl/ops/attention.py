@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pydl import ops
 from pydl._core import kernels
 from pydl.autograd import differentiable
+from pydl.ops import _draws
 from pydl.ops._broadcast import sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.symbolic import op
@@ -59,11 +60,9 @@ def _dropout(rate: float, training: bool, seed, like: Tensor, shape: tuple[int, 
         raise ValueError(f"{name}: expected dropout between 0 and 1; received {rate}.")
     if not training or rate == 0:
         return None, 1.0
-    from pydl import random
-
     n = math.prod(shape)
     mask = empty(((n + 63) // 64 * 64,), "uint8")
-    kernels.dropout_mask(random._state(seed), like.data, mask.data, n, float(rate))
+    kernels.dropout_mask(_draws.state_of(seed), like.data, mask.data, n, float(rate))
     return mask, 1 / (1 - rate) if rate < 1 else 0.0
 
 
