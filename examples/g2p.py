@@ -12,6 +12,7 @@ training would take alone. In percent, on the 5,875 test words, greedily and wit
     --model plain --epochs 4                               1.6    11.70  41.19  11.01  40.02
     --model bahdanau --epochs 4                            2.4     8.04  33.33   7.86  32.75
     --model transformer --epochs 4                         2.2    10.70  40.20  10.19  39.59
+    --model luong --epochs 4                               2.1     7.81  32.80   7.75  32.43
     --model luong --epochs 12 --dropout 0.25               6.1     6.59  27.49   6.47  27.13
 
 For comparison, on the same dictionary without stress, split otherwise: 33.9 by n-grams, 31 by an LSTM, 30.2 by a

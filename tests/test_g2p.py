@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +83,24 @@ def test_batches():
                 seen.add((word, tuple(g2p.SOUNDS[t] for t in z[:end])))
         data.on_epoch_end()
     assert seen == {(w, s) for w, listed in entries.items() for s in listed}
+
+
+@pytest.mark.parametrize("span", [{"steps": 200}, {"minutes": 5 / 3}])
+def test_clock(span, monkeypatch):
+    """By steps and by minutes: up, down along half a cosine, the end."""
+    now = [100.0]
+    monkeypatch.setattr(g2p.time, "monotonic", lambda: now[0])
+    clock = g2p.Clock(4.0, **span)
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=None), stop_training=False))
+    clock.on_train_begin()
+    rates = []
+    while not clock.model.stop_training:
+        clock.on_train_batch_begin(0)
+        rates.append(clock.model.optimizer.learning_rate)
+        now[0] += 0.5
+        clock.on_train_batch_end(0)
+    assert len(rates) == 200 and rates[0] < rates[1] < rates[2] < rates[3] and rates[4] == max(rates) < 4
+    np.testing.assert_allclose(rates[5:], 2 + 2 * np.cos(np.pi * np.arange(5, 200) / 200), rtol=1e-6)
 
 
 def needs_dictionary():
