@@ -32,8 +32,8 @@ class Seq2Seq(Model):
         encoder: a layer, or a list of layers on top of each other, from (batch, places, features) to a memory (batch,
             places, features): RNN layers with return_sequences=True (and return_state=True, for the last one, to hand
             states on), Bidirectional, attention blocks.
-        decoder: BahdanauDecoder, LuongDecoder, an RNN layer, any layer of the form that `models/_stepping.py`
-            describes, or a list of them.
+        decoder: BahdanauDecoder, LuongDecoder, TransformerDecoder, an RNN layer, any layer of the form that
+            `models/_stepping.py` describes, or a list of them.
         source_vocabulary, target_vocabulary: number of tokens.
         embedding: width of the vectors of tokens. `source_embedding`, `target_embedding` replace them: a layer, or a
             list of layers, from ids to vectors. Where the place counts, one takes `start_index` in its call, as
