@@ -9,13 +9,6 @@ left as it was: weights, moving statistics, optimizer, trainable flags, random s
 
 from pydl.inspection.attention import attention_heatmap, attention_weights
 from pydl.inspection.attribution import grad_cam, saliency
-from pydl.inspection.confusion import confusion_matrix
-from pydl.inspection.curves import (
-    plot_backprop_memory,
-    plot_confusion_matrix,
-    plot_dead_units,
-    plot_monitor,
-    plot_weight_histograms,
 from pydl.inspection.classifiers import (
     animate_line,
     decision_regions,
@@ -25,6 +18,14 @@ from pydl.inspection.classifiers import (
     plot_decision_regions,
     plot_descent_curves,
     plot_loss_surface,
+)
+from pydl.inspection.confusion import confusion_matrix
+from pydl.inspection.curves import (
+    plot_backprop_memory,
+    plot_confusion_matrix,
+    plot_dead_units,
+    plot_monitor,
+    plot_weight_histograms,
 )
 from pydl.inspection.drawing import (
     plot_feature_maps,
