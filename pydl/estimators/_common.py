@@ -64,17 +64,23 @@ def learned_classes(estimator, y, given=None, known=None) -> tuple[np.ndarray, n
     Raises:
         ValueError: for labels that are no classes, fewer than two classes, or labels that are new.
     """
-    check_classification_targets(y)
     name = type(estimator).__name__
-    classes = known if known is not None else np.unique(y if given is None else given)
+    if known is None and given is None:
+        check_classification_targets(y)
+        classes, numbers = np.unique(y, return_inverse=True)
+    else:
+        classes = known if known is not None else np.unique(given)
+        numbers = np.searchsorted(classes, y) if len(classes) != 2 else (y == classes[1]).astype(np.intp)
+        numbers = np.minimum(numbers, len(classes) - 1)
     if known is not None and given is not None and not np.array_equal(np.unique(given), known):
         raise ValueError(f"{name}: expected classes={list(known)} as in the first call; received {list(given)}.")
     if len(classes) < 2:
         raise ValueError(f"{name}: expected at least two classes; the data has one class, {classes[0]!r}.")
-    numbers = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-    new = np.unique(y[classes[numbers] != y])
-    if len(new):
-        raise ValueError(f"{name}: `y` has classes {list(new)} that are not among the known ones, {list(classes)}.")
+    new = classes[numbers] != y
+    if new.any():
+        check_classification_targets(y)
+        raise ValueError(f"{name}: `y` has classes {list(np.unique(y[new]))} that are not among the known ones,"
+                         f" {list(classes)}.")
     return classes, numbers
 
 

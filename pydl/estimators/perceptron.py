@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -118,9 +119,8 @@ class _Unit(BaseEstimator):
                 left -= walker.steps - before
                 seen = walker.position - start
                 curve.append(walker.loss / (seen * share))
-                if not (np.isfinite(curve[-1]) and np.isfinite(coef).all() and np.isfinite(intercept).all()):
-                    raise ValueError(f"{type(self).__name__}: the line grew without bound in pass {len(curve)}. Lower"
-                                     f" eta0={self.eta0} (or use 'auto'), or scale the features (StandardScaler).")
+                if not math.isfinite(curve[-1]):
+                    stopped = True
                 if walker.moves == 0 and seen == m and not (
                         at_random and _moves(rule, X, targets, weights, coef, intercept)):
                     converged = True
@@ -132,6 +132,9 @@ class _Unit(BaseEstimator):
                     print(f"Pass {len(curve)}, loss {curve[-1]:.6f}, {walker.moves} moves")
                 if left <= 0 or stopped or converged:
                     break
+        if not (math.isfinite(curve[-1]) and np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(f"{type(self).__name__}: the line grew without bound in pass {len(curve)}. Lower"
+                             f" eta0={self.eta0} (or use 'auto'), or scale the features (StandardScaler).")
         if passes > 1 and self.max_steps is None and tol is not None and not (converged or stopped):
             warnings.warn(f"{type(self).__name__}: the loss still falls after max_iter={passes} passes.",
                           ConvergenceWarning, stacklevel=4)
