@@ -191,7 +191,7 @@ def test_tuning(tmp_path, capsys):
     tuning = example("tuning")
     results = tuning.main(["--directory", str(tmp_path)])
     printed = capsys.readouterr().out
-    for name, trials in (("random search", 12), ("Hyperband", 17)):
+    for name, trials in (("random search", 12), ("Hyperband", 23)):
         tuner, accuracy = results[name]
         assert accuracy > 0.88 and len(tuner.oracle.trials) == trials
         scores = [trial.score for trial in tuner.oracle.trials.values()]

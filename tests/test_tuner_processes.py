@@ -19,6 +19,8 @@ import pydl.tuner as kt
 from harness import PYDL_FOLDER
 from pydl.tuner.engine import ledger, storage
 
+pytestmark = pytest.mark.slow  # processes that import everything
+
 # A worker: appends a line when it begins and ends a trial; waits in trials while the file `hold` exists.
 WORKER = """
 import os, sys, time

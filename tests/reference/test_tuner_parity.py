@@ -83,7 +83,7 @@ def test_spaces():
     assert declare(our) == declare(their)
     assert our.get_config() == their.get_config() and our.values == their.values
     for a, b in zip(our.space, their.space):
-        for prob in np.linspace(0, 0.999, 50):
+        for prob in np.linspace(0, 0.999, 50).tolist():
             value = b.prob_to_value(prob)
             assert a.prob_to_value(prob) == pytest.approx(value) and type(a.prob_to_value(prob)) is type(value)
             assert a.value_to_prob(value) == pytest.approx(b.value_to_prob(value)), a
