@@ -106,3 +106,10 @@ def test_other_errors():
         ops.dot_attention(q, k, v, dropout=1.5)
     with pytest.raises(ValueError, match="one scale"):
         ops.dot_attention(q, k, v, scale=np.ones(3))
+
+
+def test_ranks_that_differ():
+    x = np.zeros((2, 5, 8), "float32")
+    for query, value in ((x[0], x), (x, x[0]), (x[0], x[0])):
+        with pytest.raises(ValueError, match=r"of one rank, at least 3; received shapes"):
+            pydl.layers.MultiHeadAttention(2, 4)(query, value)

@@ -103,6 +103,9 @@ class _Heads(Layer):
             raise ValueError("Returning attention scores is not supported when flash attention is enabled. Please"
                              " disable flash attention to access attention scores.")
         key = value if key is None else key
+        if query.ndim < 3 or not query.ndim == value.ndim == key.ndim:
+            raise ValueError("expected query, value and key (batch, steps, ..., features) of one rank, at least 3;"
+                             f" received shapes {query.shape}, {value.shape} and {key.shape}.")
         mask = self._mask(query, value, query_mask, value_mask, key_mask, attention_mask)
         to_query, to_key, to_value, to_output = self.projections()
         context, scores = self._attend(to_query(query), to_key(key), to_value(value), mask, training,
