@@ -25,21 +25,16 @@ MODULES = ["", "activations", "backend", "callbacks", "config", "constraints", "
 IMAGES = ("""Pool Crop Padding UpSampling SpatialDropout Resizing Random Rand Mix Equalization Contrast
           Solarization pool image img unfold fold depth_to_space space_to_depth psnr polar BoundingBoxes
           bounding_boxes directory Pipeline applications""").split()
-# Issue 4: recurrence, text.
-RECURRENCE = """GRU LSTM RNN Bidirectional TimeDistributed ctc CTC HashedCrossing FeatureSpace
-             audio extract_sequences Spectr spectr""".split()
-# Issue 5: attention.
-ATTENTION = "Attention attention EinsumDense ReversibleEmbedding flash".split()
-# Issue 6: drawings, tuning, inspection.
-INSPECTION = "plot_model model_to_dot visualization TensorBoard wrappers".split()
+# Speech, and features of tables.
+SPEECH = "ctc CTC HashedCrossing FeatureSpace audio extract_sequences Spectr spectr".split()
 # Other frameworks, accelerators, reduced precision, remote machines: no place in a CPU library of float32 / float64.
 FOREIGN = """Flax Jax TFSM Torch Orbax RemoteMonitor Quantizer quantizers DTypePolicyMap QDTypePolicy Quantized Int4
           mixed_precision LossScaleOptimizer distribution device export legacy distillation Remat remat nnx set_backend
           KerasFileEditor src Function Operation StatelessScope SymbolicScope unsafe OptimizerMap MultiOptimizer
-          get_source_inputs Config""".split()
+          get_source_inputs Config flash visualization""".split()
 # Outside the course (CURRICULUM.md rows 8-11 name the optimizers and activations), or waiting for someone who asks.
 UNASKED = """Adafactor Lamb Muon ScheduleFree sparse_sigmoid sparsemax stft STFT max_epochs max_steps_per_epoch
-          MAP_TO_NONE assert_same_paths map_shape_structure map_structure_up_to traverse split_dataset""".split()
+          MAP_TO_NONE assert_same_paths map_shape_structure map_structure_up_to traverse split_dataset wrappers""".split()
 # Of `ops`: signal processing, bit operations, decompositions and NumPy's rarer functions.
 OPS = """angle append argpartition bartlett bitwise blackman cbrt cdist cholesky corrcoef correlate custom_gradient det
       dsplit eig erfc erfinv rfft fmod gcd geomspace get_item hamming hanning heaviside i0 inv isin isreal
@@ -47,7 +42,7 @@ OPS = """angle append argpartition bartlett bitwise blackman cbrt cdist cholesky
       percentile pinv qr rearrange right_shift saturate_cast segment_min segment_prod select signbit sinc slogdet solve
       svd trapezoid unique vander vectorize view""".split()
 
-ABSENT = IMAGES + RECURRENCE + ATTENTION + INSPECTION + FOREIGN + UNASKED
+ABSENT = IMAGES + SPEECH + FOREIGN + UNASKED
 
 SIGNATURES_DIFFER = {
     "layers.Dense": "LoRA and quantisation are left out: lora_rank, lora_alpha, quantization_config",
