@@ -34,7 +34,8 @@ FOREIGN = """Flax Jax TFSM Torch Orbax RemoteMonitor Quantizer quantizers DTypeP
           get_source_inputs Config flash visualization""".split()
 # Outside the course (CURRICULUM.md rows 8-11 name the optimizers and activations), or waiting for someone who asks.
 UNASKED = """Adafactor Lamb Muon ScheduleFree sparse_sigmoid sparsemax stft STFT max_epochs max_steps_per_epoch
-          MAP_TO_NONE assert_same_paths map_shape_structure map_structure_up_to traverse split_dataset wrappers""".split()
+          MAP_TO_NONE assert_same_paths map_shape_structure map_structure_up_to traverse split_dataset
+          wrappers""".split()
 # Of `ops`: signal processing, bit operations, decompositions and NumPy's rarer functions.
 OPS = """angle append argpartition bartlett bitwise blackman cbrt cdist cholesky corrcoef correlate custom_gradient det
       dsplit eig erfc erfinv rfft fmod gcd geomspace get_item hamming hanning heaviside i0 inv isin isreal
