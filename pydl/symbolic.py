@@ -19,6 +19,11 @@ from pydl.tensor import Tensor, empty, standardize_dtype
 _count = itertools.count()
 
 
+def symbolic_dtype(dtype) -> str:
+    """As `standardize_dtype`, and "string": such data never enter a recorded program, but the graph of a model."""
+    return "string" if dtype in ("string", str) else standardize_dtype(dtype)
+
+
 class KerasTensor(Operators["KerasTensor"]):
     """A tensor without values.
 
@@ -31,7 +36,7 @@ class KerasTensor(Operators["KerasTensor"]):
 
     def __init__(self, shape, dtype="float32", sparse=False, ragged=False, record_history=True, name=None):
         self.shape = tuple(None if d is None else int(d) for d in shape)
-        self.dtype = standardize_dtype(dtype)
+        self.dtype = symbolic_dtype(dtype)
         self.name = name or f"keras_tensor_{next(_count)}"
         self.sparse = sparse
         self.node: SymbolicNode | None = None
@@ -162,6 +167,9 @@ def infer(fn, args, kwargs):
         def stand_in(x, batch=batch, other=other):
             if not isinstance(x, KerasTensor):
                 return x
+            if x.dtype == "string":
+                raise TypeError("strings were given to something that takes numbers; TextVectorization, StringLookup"
+                                " and Hashing turn strings into numbers.")
             shape = tuple((batch if axis == 0 else other) if d is None else d for axis, d in enumerate(x.shape))
             value = empty(shape, x.dtype)
             if getattr(x, "_keras_mask", None) is not None:

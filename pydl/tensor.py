@@ -48,6 +48,12 @@ def is_float_dtype(dtype: str) -> bool:
     return dtype.startswith("float")
 
 
+def holds_strings(value) -> bool:
+    """Whether `value` is an array of strings (str or bytes, by its first element)."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return kind in ("U", "S") or kind == "O" and value.size > 0 and isinstance(value.flat[0], (str, bytes))
+
+
 class Tensor(Operators["Tensor"]):
     """One C-contiguous array on the CPU.
 

@@ -1,17 +1,24 @@
 """Text tools: vocabularies, tokenisation, Unicode, stable hashes, the classic Tokenizer."""
 
+import collections
 import copy
+import itertools
+import json
 import pickle
+import random
 import re
+import string
 import subprocess
 import sys
 import unicodedata
+import zipfile
 
 import numpy as np
 import pytest
 
 import pydl
 from harness import PYDL_FOLDER
+from pydl import _text
 from pydl.data.dataset import Dataset
 from pydl.layers import Discretization, Hashing, IntegerLookup, StringLookup, TextVectorization
 from pydl.preprocessing.text import (
@@ -148,8 +155,8 @@ def test_in_a_pipeline():
                              pydl.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(data, verbose=0)
-    with pytest.raises((TypeError, ValueError), match="strings|dtype"):
-        pydl.Sequential([layer, pydl.layers.Embedding(9, 4)]).predict(np.array(TEXTS), verbose=0)
+    with pytest.raises(ValueError, match="hold strings; expected numbers. First element: 'foo bar'"):
+        model.predict(np.array(TEXTS), verbose=0)
 
 
 def test_errors():
@@ -263,3 +270,189 @@ def test_numbers_do_not_depend_on_the_run():
     runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            cwd=PYDL_FOLDER).stdout for _ in range(2)}
     assert len(runs) == 1
+
+
+def python_tokens(text, lower, strip, compose, characters):
+    text = text.lower() if lower else text
+    text = unicodedata.normalize("NFC", text) if compose else text
+    text = text.translate(str.maketrans("", "", string.punctuation)) if strip else text
+    return list(text) if characters else [w for w in re.split(r"[ \t\n\v\f\r]+", text) if w]
+
+
+def tokens_of(splitter, text):
+    words = _text.Words()
+    splitter.count([text], words)
+    return splitter.lists(text, words, words.words())
+
+
+@pytest.mark.parametrize("lower, strip, compose, characters", list(itertools.product((False, True), repeat=4)))
+def test_characters_of_all_kinds_against_python(lower, strip, compose, characters):
+    random_ = random.Random(1)
+    kinds = [*map(chr, (*range(0x250), *range(0x300, 0x600), *range(0x900, 0xA00), *range(0x1100, 0x1200),
+                        *range(0xAC00, 0xAC40), *range(0x1E00, 0x2200), *range(0x1F600, 0x1F620)))]
+    kinds += [chr(random_.randrange(0x110000)) for _ in range(500)]
+    kinds += 60 * list("ΣσςİIıẞÅ\u0300\u030a\u0338\u0345 \t\n\r'.,:-=<>\u1100\u1161\u11a8")
+    splitter = _text.Splitter("" if characters else " \t\n\v\f\r", string.punctuation if strip else "", lower, compose,
+                              characters)
+    for turn in range(400):
+        text = "".join(random_.choices(kinds if turn % 3 else "aΣσ'. \u0301\u0345AİÅ\u030a\u1100\u1161\u11a8",
+                                       k=random_.randrange(40)))
+        if turn % 5 == 0:
+            text = "".join(c for c in text if ord(c) < 256)
+        assert tokens_of(splitter, text) == python_tokens(text, lower, strip, compose, characters), repr(text)
+
+
+def test_every_character_against_python():
+    splitter = _text.Splitter(" \t\n\v\f\r", string.punctuation, True, True)
+    for start in range(0, 0x110000, 997):  # each in one of many texts
+        text = " ".join(f"a{chr(c)}é {chr(c)}" for c in range(start, min(start + 997, 0x110000), 7))
+        assert tokens_of(splitter, text) == python_tokens(text, True, True, True, False), hex(start)
+
+
+@pytest.mark.parametrize("filters", ["!\"#.\t\n", "a'.é ", "", "Σσς"])
+@pytest.mark.parametrize("split", [" ", "b", "é", "\u0301"])
+def test_tokenizer_with_separators_beyond_ascii(filters, split):
+    random_ = random.Random(2)
+    texts = ["".join(random_.choices("aΣσ'. bcé\u0301\u0345AİÅ\t!", k=12)) for _ in range(200)]
+    tokenizer, slow = (Tokenizer(filters=filters, split=split, analyzer=analyzer) for analyzer in (
+        None, lambda text: text_to_word_sequence(text, filters, True, split)))
+    for one in (tokenizer, slow):
+        one.fit_on_texts(texts)
+    assert tokenizer.word_counts == slow.word_counts and tokenizer.word_docs == slow.word_docs
+    assert tokenizer.texts_to_sequences(texts) == slow.texts_to_sequences(texts)
+
+
+def test_tables_that_grow():
+    random_ = random.Random(3)
+    words = ["".join(random_.choices("abcé", k=random_.randrange(1, 30))) for _ in range(30_000)]
+    texts = [" ".join(words[i : i + 300]) for i in range(0, len(words), 300)]
+    counts = collections.Counter(words)
+    layer = adapted(texts, max_tokens=5000)
+    assert layer.get_vocabulary(False) == sorted(counts, key=lambda t: (counts[t], t), reverse=True)[:4998]
+    numbers = {term: number for number, term in enumerate(layer.get_vocabulary())}
+    np.testing.assert_array_equal(layer(texts), [[numbers.get(w, 1) for w in text.split()] for text in texts])
+
+
+def test_one_text_without_batch():
+    layer = adapted(output_mode="count")
+    assert layer("bar bar qux").numpy().tolist() == [1, 0, 2, 0, 0, 0]
+    np.testing.assert_array_equal(adapted(output_sequence_length=3)("bar bar"), [3, 3, 0])
+    whole = adapted(split=None)
+    assert whole("bar baz").numpy().tolist() == whole(["bar baz"]).numpy()[0]
+    assert whole(["bar baz", "..."]).shape == (2,)  # without splitting the last axis is that of the tokens
+    assert whole([[["bar baz", "x"]]]).shape == (1, 1, 2)
+    assert adapted(split=None, ngrams=2).get_vocabulary(False) == ["foo bar", "baz bada boom", "bar baz"]
+
+
+def test_functions_of_the_user_get_long_texts_in_parts(monkeypatch):
+    monkeypatch.setattr("pydl.layers.text._PART", 50)
+    seen = []
+
+    def lower(texts):
+        seen.append(texts.size * texts.dtype.itemsize)
+        return np.char.lower(texts)
+
+    layer = adapted(["A b"] * 9 + ["C " * 12], standardize=lower, split=lambda texts: [t.split() for t in texts])
+    assert layer.get_vocabulary(False) == ["c", "b", "a"] and max(seen) <= 4 * 50
+    np.testing.assert_array_equal(layer(["A c"] * 20), [[4, 2]] * 20)
+    assert adapted(["A b"] * 30, standardize=lower).get_vocabulary(False) == ["b", "a"]
+
+
+def test_models_that_take_strings():
+    texts, y = np.array(["a b", "b c c", "c", "a a"] * 4, object)[:, None], np.arange(16.0) % 2
+    layer = TextVectorization(vocabulary=["a", "b", "c"])
+    model = pydl.Sequential([pydl.Input((1,), dtype="string"), layer, pydl.layers.Embedding(5, 3, mask_zero=True),
+                             pydl.layers.GlobalAveragePooling1D(), pydl.layers.Dense(1)])
+    assert layer.output.shape == (None, None) and layer.output.dtype == "int64"
+    model.compile("sgd", "mse")
+
+    def rest(x):
+        for other in model.layers[1:]:
+            x = other(x)
+        return x
+
+    for given in (texts, texts[:, 0], texts.astype(str), texts.astype(str)[:, 0]):
+        want = np.concatenate([rest(layer(texts[i : i + 3])).numpy() for i in range(0, 16, 3)])
+        np.testing.assert_allclose(model.predict(given, batch_size=3, verbose=0), want, rtol=1e-6)
+    np.testing.assert_allclose(model(texts), rest(layer(texts)), rtol=1e-6)
+    before = model.get_weights()
+    model.fit(texts, y, epochs=2, batch_size=5, validation_split=0.25, verbose=0)
+    assert any((a != b).any() for a, b in zip(before, model.get_weights()))
+    batch_loss = model.test_on_batch(texts, y)
+    np.testing.assert_allclose(model.evaluate(texts, y, batch_size=16, verbose=0), batch_loss, rtol=1e-6)
+    model.fit(Dataset(lambda: iter([(texts, y)])), verbose=0)
+    free = pydl.Sequential([layer, pydl.layers.Embedding(5, 3), pydl.layers.GlobalAveragePooling1D()])
+    assert free.predict(texts, verbose=0).shape == (16, 3)
+    with pytest.raises(ValueError, match="holds strings; received numbers"):
+        model.predict(np.zeros((3, 1)), verbose=0)
+    with pytest.raises(TypeError, match="given to something that takes numbers"):
+        pydl.layers.Dense(2)(pydl.Input((1,), dtype="string"))
+    with pytest.raises(TypeError, match="reads strings here; received a symbolic tensor of dtype float32"):
+        layer(pydl.Input((1,)))
+
+
+def test_models_with_strings_beside_numbers():
+    words, number, ids = (pydl.Input((2,), dtype="string", name="words"), pydl.Input((1,), name="number"),
+                          pydl.Input((2,), dtype="int64", name="ids"))
+    hashed = Hashing(4, output_mode="count")(words)
+    known = StringLookup(vocabulary=["a"], output_mode="multi_hot")(words)
+    strict = IntegerLookup(vocabulary=[7, 8], num_oov_indices=0, output_mode="count")(ids)
+    joined = pydl.layers.Concatenate()([hashed, known, strict, number])
+    model = pydl.Model([words, number, ids], [pydl.layers.Dense(1)(joined), joined])
+    data = {"words": np.array([["a", "b"], ["a", "a"], ["x", "y"]]), "number": np.array([[1.0], [2.0], [3.0]]),
+            "ids": np.array([[7, 8], [8, 8], [7, 7]])}
+    joined = model.predict(data, verbose=0)[1]
+    np.testing.assert_array_equal(joined[:, 4:], [[1, 1, 1, 1, 1], [0, 1, 0, 2, 2], [1, 0, 2, 0, 3]])
+    np.testing.assert_array_equal(joined[:, :4], Hashing(4, output_mode="count")(data["words"]))
+    twin = pydl.models.clone_model(model)
+    np.testing.assert_array_equal(twin.predict(list(data.values()), verbose=0)[1], joined)
+    with pytest.raises(ValueError, match=r"received \[9, 9, 9\]"):
+        model.predict({**data, "ids": data["ids"] + 1}, verbose=0)
+    back = pydl.Input((2,), dtype="int64")
+    names = pydl.Model(back, StringLookup(vocabulary=["a"], invert=True)(back))
+    assert names.predict(np.array([[0, 1]]), verbose=0).tolist() == [["[UNK]", "a"]]
+
+
+def test_files_of_keras_with_a_learned_vocabulary(tmp_path):
+    layer = adapted(output_mode="tf_idf", max_tokens=9)
+    model = pydl.Sequential([pydl.Input((1,), dtype="string"), layer, pydl.layers.Dense(2)])
+    texts = np.array(TEXTS, object)[:, None]
+    want = model.predict(texts, verbose=0)
+    model.save(tmp_path / "ours.keras")
+    np.testing.assert_array_equal(pydl.models.load_model(tmp_path / "ours.keras").predict(texts, verbose=0), want)
+    # As Keras writes it: no vocabulary in the configuration, but a file beside the weights.
+    with zipfile.ZipFile(tmp_path / "ours.keras") as source, zipfile.ZipFile(tmp_path / "keras.keras", "w") as target:
+        config = json.loads(source.read("config.json"))
+        own = config["config"]["layers"][1]["config"]
+        own.update(vocabulary=None, idf_weights=None, vocabulary_size=layer.vocabulary_size())
+        del own["has_input_vocabulary"]
+        target.writestr("config.json", json.dumps(config))
+        target.writestr("model.weights.h5", source.read("model.weights.h5"))
+        layer.save_assets(tmp_path)
+        for folder in ("", "_lookup_layer/"):
+            target.write(tmp_path / "vocabulary.txt", f"assets/layers/text_vectorization/{folder}vocabulary.txt")
+    loaded = pydl.models.load_model(tmp_path / "keras.keras")
+    np.testing.assert_allclose(loaded.predict(texts, verbose=0), want, rtol=1e-6)
+    loaded.layers[0].adapt(["new words and two more words"])  # it was learned, and may learn again
+    with pytest.raises(ValueError, match="names the vocabulary file '/etc/passwd'"):
+        StringLookup.from_config({"vocabulary": "/etc/passwd"})
+
+
+def test_files_of_terms(tmp_path):
+    path = tmp_path / "terms.txt"
+    path.write_text("a\nb\r\né", encoding="utf-8", newline="")
+    assert TextVectorization(vocabulary=str(path)).get_vocabulary() == ["", "[UNK]", "a", "b", "é"]
+    with pytest.raises(ValueError, match="no vocabulary file"):
+        TextVectorization(vocabulary=str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="not a file"):
+        TextVectorization(vocabulary=str(path), output_mode="tf_idf", idf_weights=[1.0, 2.0, 3.0])
+
+
+def test_rows_of_numbers():
+    lists = [[1, 2, 3], [], [2**40, -5]]
+    assert pydl.utils.pad_sequences(lists, 2, dtype="int64").tolist() == [[2, 3], [0, 0], [2**40, -5]]
+    assert pydl.utils.pad_sequences(lists, 4, "float64", "post", "post", 0.5).tolist() == [
+        [1, 2, 3, 0.5], [0.5] * 4, [2.0**40, -5, 0.5, 0.5]]
+    with pytest.raises(OverflowError):
+        pydl.utils.pad_sequences(lists)
+    assert pydl.utils.pad_sequences([[True, 1.5], (2,)]).tolist() == [[1, 1], [0, 2]]

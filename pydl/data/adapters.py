@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from pydl import config, tree
-from pydl.tensor import Tensor
+from pydl.tensor import Tensor, holds_strings
 
 __all__ = ["ArrayData", "BatchData", "class_weights_to_samples", "make_data", "split_validation", "unpack"]
 
@@ -44,6 +44,8 @@ def to_arrays(structure, what: str):
             array = value.toarray()
         else:
             array = np.asarray(value)
+        if what == "x" and holds_strings(array):
+            return array  # for layers that take strings
         if array.dtype.kind == "O":
             try:
                 array = array.astype(config.floatx())

@@ -66,7 +66,7 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
                              f" {value!r}.")
     data = np.asarray(data)
     start = start_index or 0
-    end = len(data) if end_index is None else end_index if end_index >= 0 else len(data) + end_index
+    end = len(data) if end_index is None else end_index
     if not 0 <= start < end <= len(data):
         raise ValueError(f"timeseries_dataset_from_array: expected 0 <= start_index < end_index <= {len(data)};"
                          f" received start_index={start_index}, end_index={end_index}.")

@@ -12,6 +12,7 @@ import numpy as np
 from pydl import ops
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, ONE_HOT, TF_IDF, check_dense, check_mode, encode
 from pydl.layers.base import Layer
+from pydl.symbolic import KerasTensor, SymbolicNode
 from pydl.tensor import Tensor
 
 
@@ -31,8 +32,8 @@ def strings_of(values, encoding="utf-8", what="the layer"):
         TypeError: for anything that is no string; it names value and position.
     """
     if isinstance(values, Tensor) or getattr(getattr(values, "dtype", None), "kind", "O") in "iufb":
-        raise TypeError(f"{what} reads strings and received numbers of shape {tuple(values.shape)}. Strings cannot"
-                        " enter a recorded model: use the layer in `Dataset.map`, or before `fit` and `predict`.")
+        raise TypeError(f"{what} reads strings and received numbers of shape {tuple(values.shape)}. In a model"
+                        " it stands directly behind an `Input` of dtype \"string\".")
     array = values if isinstance(values, np.ndarray) else np.array(values, object)
     flat = array.ravel().tolist()
     for position, value in enumerate(flat):
@@ -54,7 +55,28 @@ def salt_of(kind: str, salt):
     return pair
 
 
-class IndexLookup(Layer):
+class HostLayer(Layer):
+    """A layer whose result's shape is known without a run. While `on_host` is true it runs in Python: in a model,
+    ahead of the recorded steps, where it and its like stand directly behind the inputs."""
+
+    def _symbolic_call(self, args, kwargs):
+        x = args[0] if args else kwargs["inputs"]
+        self._check_symbolic(x)
+        outputs = self.compute_output_spec(x)
+        self._inbound_nodes.append(SymbolicNode(self, args, kwargs, outputs))
+        return outputs
+
+    def _check_symbolic(self, x) -> None:
+        """Raises TypeError for an input of a kind that the layer does not read."""
+
+    def compute_output_spec(self, inputs):
+        return KerasTensor(self.compute_output_shape(inputs.shape), self._output_dtype())
+
+    def _output_dtype(self) -> str:
+        return "int64" if self.output_mode == INT else self._dtype  # type: ignore[attr-defined]  # of subclasses
+
+
+class IndexLookup(HostLayer):
     """What StringLookup, IntegerLookup and TextVectorization share: a vocabulary, given or learned, and its use.
 
     Numbers run: mask (0, in "int" mode with a `mask_token`), then `num_oov_indices` for unknown values, then the
@@ -81,7 +103,7 @@ class IndexLookup(Layer):
         self.tokens: list | None = None  # the vocabulary without special tokens; None before there is one
         self.idf_weights: np.ndarray | None = None  # for every number, special ones too
         self._has_input_vocabulary = vocabulary is not None if has_input_vocabulary is None else has_input_vocabulary
-        self._frozen_vocab_size = None  # what a later vocabulary has to keep to; the list of tokens sets it
+        self._frozen_vocab_size = vocabulary_size  # what a later vocabulary has to keep to
         self.reset_state()
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, idf_weights)
@@ -168,7 +190,8 @@ class IndexLookup(Layer):
         with open(path, encoding="utf-8", newline="\n") as file:
             return [line.removesuffix("\n").removesuffix("\r") for line in file]
 
-    def _use(self, tokens, weights) -> None:
+    def _use(self, tokens, weights, words=None) -> None:
+        """Takes over a vocabulary; `words`: a table of it, if there is one already."""
         size = self._token_start_index() + len(tokens)
         fixed = self.output_mode != INT and not self.pad_to_max_tokens
         if fixed and self._frozen_vocab_size not in (None, size):
@@ -177,7 +200,10 @@ class IndexLookup(Layer):
                                f" one is {size}.")
         self._frozen_vocab_size = size
         self.tokens, self.idf_weights = tokens, weights
-        self._index_terms()
+        if words is None:
+            self._index_terms()
+        else:
+            self._words = words
 
     # ---- learning it -------------------------------------------------------------------------------------------
 
@@ -236,16 +262,21 @@ class IndexLookup(Layer):
         for token in (self.mask_token, self.oov_token):
             self._counts.pop(token, None)
         tokens = sorted(self._counts, key=lambda t: (self._counts[t], t), reverse=True)
-        if self.max_tokens is not None:
-            tokens = tokens[: max(self.max_tokens - self._token_start_index(), 0)]
-        weights = None
-        if self.output_mode == TF_IDF:
-            documents = np.array([self._documents[t] for t in tokens], np.float64)
-            weights = np.log(1 + self._num_documents / (1 + documents))
-            weights = np.concatenate([np.full(self._token_start_index(), weights.mean() if len(tokens) else 0.0),
-                                      weights])
-        self._use(tokens, weights)
+        tokens = tokens[: self._room()]
+        self._use(tokens, self._idf([self._documents[t] for t in tokens]))
         self.reset_state()
+
+    def _room(self) -> int | None:
+        """How many terms may be learned; None for any number."""
+        return None if self.max_tokens is None else max(self.max_tokens - self._token_start_index(), 0)
+
+    def _idf(self, documents) -> np.ndarray | None:
+        """Weights for "tf_idf" of all numbers, from the documents that each term occurs in."""
+        if self.output_mode != TF_IDF:
+            return None
+        weights = np.log(1 + self._num_documents / (1 + np.asarray(documents, np.float64)))
+        special = np.full(self._token_start_index(), weights.mean() if len(weights) else 0.0)
+        return np.concatenate([special, weights])
 
     # ---- use ---------------------------------------------------------------------------------------------------
 
@@ -269,7 +300,20 @@ class IndexLookup(Layer):
         return ops.cast(numbers, "int64")
 
     def _depth(self) -> int:
-        return self.max_tokens if self.pad_to_max_tokens else self.vocabulary_size()
+        if self.pad_to_max_tokens:
+            return self.max_tokens
+        if self.tokens is None and self._frozen_vocab_size is not None:
+            return self._frozen_vocab_size  # of a file that is being loaded
+        self._check_ready()
+        return self.vocabulary_size()
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        if self.output_mode == INT:
+            return shape
+        if self.output_mode == ONE_HOT and not (len(shape) > 1 and shape[-1] == 1):
+            return (*shape, self._depth())
+        return (*shape[:-1], self._depth())
 
     def _encoded(self, numbers):
         """Numbers in the layer's output mode."""
@@ -281,9 +325,12 @@ class IndexLookup(Layer):
     def _weighted(self, counts):
         if self.output_mode != TF_IDF:
             return counts
-        weights = np.zeros(self._depth(), self._dtype)
-        weights[: len(self.idf_weights)] = self.idf_weights
-        return counts * weights
+        return counts * self._factors().astype(self._dtype)
+
+    def _factors(self) -> np.ndarray:
+        """The weights of all columns."""
+        assert self.idf_weights is not None  # with output_mode="tf_idf" there is no vocabulary without them
+        return np.pad(self.idf_weights, (0, self._depth() - len(self.idf_weights)))
 
     def _unknown(self, values) -> ValueError:
         return ValueError(f"with num_oov_indices=0 all values must be in the vocabulary; received {values[:5]}.")
@@ -307,5 +354,32 @@ class IndexLookup(Layer):
             store["idf_weights"] = self.idf_weights
 
     def load_own_variables(self, store) -> None:
-        if "idf_weights" in store and self.tokens is not None:
-            self.idf_weights = np.asarray(store["idf_weights"], np.float64)
+        if "idf_weights" in store:
+            weights = np.asarray(store["idf_weights"], np.float64)
+            self.idf_weights = weights if self.tokens is None else weights[: self.vocabulary_size()]
+
+    def save_assets(self, dir_path) -> None:
+        """Writes a learned vocabulary to `vocabulary.txt`, special tokens included, as Keras does."""
+        if not self._has_input_vocabulary:
+            with open(os.path.join(dir_path, "vocabulary.txt"), "w", encoding="utf-8", newline="") as file:
+                file.write("\n".join(map(str, self.get_vocabulary())))
+
+    def load_assets(self, dir_path) -> None:
+        """Reads what `save_assets` wrote, here or in Keras. Weights for "tf_idf" are loaded before."""
+        path = os.path.join(dir_path, "vocabulary.txt")
+        if self._has_input_vocabulary or not os.path.exists(path):
+            return
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = file.read().split("\n")
+        while lines and lines[-1] == "":
+            lines.pop()
+        weights = self.idf_weights if self.output_mode == TF_IDF else None
+        if len(lines) > len(self._special_tokens()):
+            self.set_vocabulary(lines, None if weights is None else weights[: len(lines)])
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config.get("vocabulary"), str):
+            raise ValueError(f"{cls.__name__}: a configuration names the vocabulary file {config['vocabulary']!r};"
+                             " files are read for the constructor and `set_vocabulary` alone.")
+        return super().from_config(config)

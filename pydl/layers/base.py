@@ -13,7 +13,7 @@ from pydl.dtype_policies import serialize as serialize_policy
 from pydl.layers._state import LayerState
 from pydl.registry import auto_name, to_snake_case
 from pydl.symbolic import KerasTensor, SymbolicNode, infer, is_symbolic
-from pydl.tensor import Tensor, Variable, from_numpy, name_scope, standardize_dtype
+from pydl.tensor import Tensor, Variable, from_numpy, holds_strings, name_scope, standardize_dtype
 
 __all__ = ["InputSpec", "Layer"]
 
@@ -140,6 +140,7 @@ class Layer(LayerState):
     """
 
     _builds_itself = False  # models look after `built` themselves
+    on_host = False  # runs in Python, on strings for example: in a model, before the recorded steps
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -233,7 +234,7 @@ class Layer(LayerState):
                 return _keep_mask(value, ops.cast(value, self._dtype))
             return value
         if isinstance(value, np.ndarray):
-            return self._convert(from_numpy(value))
+            return value if holds_strings(value) else self._convert(from_numpy(value))
         if isinstance(value, (list, tuple, dict)) and any(_is_tensor(x) for x in tree.flatten(value)):
             return tree.map_structure(self._convert, value)
         if isinstance(value, list) and value and not any(callable(x) or isinstance(x, str)

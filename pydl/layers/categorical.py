@@ -6,7 +6,7 @@ import numpy as np
 
 from pydl import _core, _text, config, ops
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, ONE_HOT, check_dense, check_mode, encode
-from pydl.layers._vocabulary import batches_of, salt_of, strings_of
+from pydl.layers._vocabulary import HostLayer, batches_of, salt_of, strings_of
 from pydl.layers.base import Layer
 from pydl.registry import builtin
 from pydl.tensor import Tensor, from_numpy
@@ -15,11 +15,12 @@ __all__ = ["CategoryEncoding", "Discretization", "Hashing"]
 
 
 @builtin("keras.layers")
-class Hashing(Layer):
+class Hashing(HostLayer):
     """Strings or integers to bins by a hash that is the same everywhere: FarmHash's Fingerprint64 (Pike, 2014), or
     SipHash-2-4 (Aumasson, Bernstein, 2012) with a salt; the bins are Keras's.
 
-    Integers are hashed by their decimal digits, floats are cut to integers first. It runs on the host.
+    Integers are hashed by their decimal digits, floats are cut to integers first. It runs on the host: in a
+    model, directly behind an `Input`, or in `Dataset.map`.
 
     Args:
         num_bins: number of bins, that of `mask_value` included.
@@ -41,14 +42,24 @@ class Hashing(Layer):
         self.num_bins, self.mask_value, self.salt = num_bins, mask_value, salt_of("Hashing", salt)
         self.built = True
 
+    on_host = True
+
     def _convert(self, value):
         return value  # strings are no tensors
 
+    def _output_dtype(self):
+        return self._dtype
+
     def call(self, inputs):
         if _core.is_recording() or _core.is_dry_run():
-            raise ValueError("hashes are computed on the host, outside of models; use the layer in `Dataset.map`.")
+            raise ValueError("hashes are computed on the host: in a model directly behind an input, or in"
+                             " `Dataset.map`.")
         array = inputs.numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
-        if array.dtype.kind in "iufb":
+        numbers = array.dtype.kind in "iufb"
+        if self.mask_value is not None and isinstance(self.mask_value, str) == numbers:
+            raise TypeError(f"mask_value={self.mask_value!r} is of another kind than the inputs,"
+                            f" {'numbers' if numbers else 'strings'}.")
+        if numbers:
             words, shape = [str(int(value)) for value in array.ravel().tolist()], array.shape
             masked = array == self.mask_value
         else:
@@ -166,7 +177,10 @@ class Discretization(Layer):
                       "int32" if self.output_mode == INT else self._dtype)
 
     def get_config(self):
-        return {**super().get_config(), "bin_boundaries": self.bin_boundaries, "num_bins": self.num_bins,
+        base = super().get_config()
+        if base["trainable"]:
+            del base["trainable"]  # Keras's class does not take it
+        return {**base, "bin_boundaries": self.bin_boundaries, "num_bins": self.num_bins,
                 "epsilon": self.epsilon, "output_mode": self.output_mode, "sparse": False}
 
     @classmethod

@@ -7,8 +7,7 @@ import inspect
 from pydl import activations, constraints, initializers, ops, regularizers
 from pydl.layers.base import InputSpec, Layer
 from pydl.registry import auto_name, builtin, deserialize_keras_object
-from pydl.symbolic import KerasTensor, SymbolicNode
-from pydl.tensor import standardize_dtype
+from pydl.symbolic import KerasTensor, SymbolicNode, symbolic_dtype
 
 # Activations that the matrix product applies while its result is still in registers.
 FUSED = {activations.relu: "relu", activations.sigmoid: "sigmoid", activations.tanh: "tanh"}
@@ -44,7 +43,7 @@ class InputLayer(Layer):
                                  f" shape={shape!r}")
             batch_shape = (batch_size, *shape)
         self.batch_shape = tuple(batch_shape)
-        self._dtype = standardize_dtype(dtype)
+        self._dtype = symbolic_dtype(dtype)
         self.optional = optional
         tensor = KerasTensor(self.batch_shape, self._dtype, name=name or self.name)
         self._inbound_nodes.append(SymbolicNode(self, (), {}, tensor))

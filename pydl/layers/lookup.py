@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import _core, _text, ops
-from pydl.layers._encoding import INT, ONE_HOT
 from pydl.layers._vocabulary import IndexLookup, salt_of, strings_of
 from pydl.registry import builtin
 from pydl.tensor import from_numpy
@@ -17,7 +16,8 @@ __all__ = ["IntegerLookup", "StringLookup"]
 class StringLookup(IndexLookup):
     """Strings to numbers, by a vocabulary that is given or learned with `adapt`.
 
-    Input: str, bytes, or a list or NumPy array (...) of them. It runs on the host: in `Dataset.map`, or before `fit`.
+    Input: str, bytes, or a list or NumPy array (...) of them. It runs on the host: in a model,
+    directly behind an `Input` of dtype "string", or in `Dataset.map`.
 
     Args:
         max_tokens: most numbers, special ones included; None for no limit.
@@ -38,9 +38,13 @@ class StringLookup(IndexLookup):
     def __init__(self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token="[UNK]", vocabulary=None,
                  idf_weights=None, invert=False, output_mode="int", pad_to_max_tokens=False, sparse=False,
                  encoding="utf-8", name=None, salt=None, oov_method="floormod", **kwargs):
+        if oov_method not in ("floormod", "farmhash"):
+            raise ValueError(f"StringLookup: `oov_method` is 'floormod' or 'farmhash'. Received: {oov_method!r}")
         self.encoding, self.salt, self.oov_method = encoding, salt_of("StringLookup", salt), oov_method
         super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert,
                          output_mode, pad_to_max_tokens, sparse, name=name, **kwargs)
+
+    on_host = True
 
     def _convert(self, value):
         return super()._convert(value) if self.invert else value
@@ -76,13 +80,13 @@ class StringLookup(IndexLookup):
         table = np.array([*self.get_vocabulary(), self.oov_token], object)
         return table[np.where((numbers >= 0) & (numbers < len(table)), numbers, len(table) - 1)]
 
-    def compute_output_shape(self, input_shape):
-        shape = tuple(input_shape)
-        if self.output_mode == INT:
-            return shape
-        if self.output_mode == ONE_HOT and not (len(shape) > 1 and shape[-1] == 1):
-            return (*shape, self._depth())
-        return (*shape[:-1], self._depth())
+    def _check_symbolic(self, x):
+        if (x.dtype == "string") == self.invert:
+            raise TypeError(f"{type(self).__name__} reads {'numbers' if self.invert else 'strings'} here; received a"
+                            f" symbolic tensor of dtype {x.dtype}.")
+
+    def _output_dtype(self):
+        return "string" if self.invert else super()._output_dtype()
 
     def get_config(self):
         return {**super().get_config(), "encoding": self.encoding, "salt": self.salt, "oov_method": self.oov_method}
@@ -95,7 +99,7 @@ class IntegerLookup(IndexLookup):
     Args:
         oov_token: integer for an unknown number with `invert`; not learned by `adapt`.
         oov_method: with more than one number for unknown integers: "floormod" takes the remainder, "farmhash" a hash
-            of the decimal digits, outside of recorded models only.
+            of the decimal digits, in a model directly behind an input only.
         others: as of `StringLookup`, with integers for strings.
     """
 
@@ -111,6 +115,10 @@ class IntegerLookup(IndexLookup):
         self.oov_method, self.salt = oov_method, salt_of("IntegerLookup", salt)
         super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert,
                          output_mode, pad_to_max_tokens, sparse, name=name, **kwargs)
+
+    @property
+    def on_host(self) -> bool:  # type: ignore[override]  # where kernels do not suffice
+        return self.num_oov_indices == 0 or (self.num_oov_indices > 1 and self.oov_method == "farmhash")
 
     def _terms(self, values):
         return self._values(values)[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from pydl import tree
 from pydl.symbolic import KerasTensor, SymbolicNode
 
@@ -35,6 +37,7 @@ class Graph:
         self.nodes: list[SymbolicNode] = []
         seen_order = self._visit_all()
         self.operations = self._by_depth(seen_order)
+        self._split()
 
     def _visit_all(self) -> dict[int, int]:
         """Fills `nodes`; returns the order in which operations were first met, walking back from the outputs."""
@@ -72,6 +75,35 @@ class Graph:
                 self.nodes.insert(0, t.node)
         return met
 
+    def _split(self) -> None:
+        """Which nodes run on the host: those of such layers that need nothing but inputs and each other."""
+        made = set(self._given)
+        self.host_nodes: list[SymbolicNode] = []
+        for node in self.nodes:
+            outputs = tree.flatten(node.outputs)
+            if getattr(node.operation, "on_host", False) and all(id(t) in made for t in node.inputs):
+                if not all(id(t) in self._given for t in outputs):
+                    self.host_nodes.append(node)
+                    made.update(id(t) for t in outputs)
+        hosts = {id(n) for n in self.host_nodes}
+        used = {id(t) for n in self.nodes if id(n) not in hosts for t in n.inputs}
+        used.update(id(t) for t in self.output_tensors)
+        own = [t for n in self.host_nodes for t in tree.flatten(n.outputs) if id(t) in used]
+        # What the other nodes need, by names that no user gives.
+        self.boundary = {f"{i}:{t.name}": t for i, t in enumerate(
+            [*(t for t in self.input_tensors if id(t) in used and t.dtype != "string"), *own])}
+        self.only_host = bool(self.host_nodes) and all(id(t) in made for t in self.output_tensors)
+
+    def run_host(self, inputs) -> dict:
+        """Values of `boundary`, as arrays, for input values in the order of `input_tensors`."""
+        values = {id(t): x for t, x in zip(self.input_tensors, inputs)}
+        for node in self.host_nodes:
+            args, kwargs = (tree.map_structure(lambda a: values[id(a)] if isinstance(a, KerasTensor) else a, given)
+                            for given in (list(node.args), node.kwargs))
+            result = node.operation(*args, **kwargs)
+            values.update((id(t), y) for t, y in zip(tree.flatten(node.outputs), tree.flatten(result)))
+        return {name: np.asarray(values[id(t)]) for name, t in self.boundary.items()}
+
     def _by_depth(self, met) -> list:
         node_depth: dict[int, int] = {}
         operation_depth: dict[int, int] = {}
@@ -92,10 +124,15 @@ class Graph:
         """Values of the outputs for input values in the structure of `inputs`.
 
         Args:
-            inputs: flat list of tensors, as `input_tensors`.
+            inputs: flat list of tensors, as `input_tensors`; or what `run_host` gave, as tensors.
             call: `call(operation, args, kwargs)`.
         """
-        values = {id(t): x for t, x in zip(self.input_tensors, inputs)}
+        done: set[int] = set()
+        if isinstance(inputs, dict):
+            values = {id(self.boundary[name]): x for name, x in inputs.items()}
+            done = {id(n) for n in self.host_nodes}
+        else:
+            values = {id(t): x for t, x in zip(self.input_tensors, inputs)}
         remaining: dict[int, int] = {}
         for node in self.nodes:
             for t in node.inputs:
@@ -114,7 +151,7 @@ class Graph:
 
         for node in self.nodes:
             outputs = tree.flatten(node.outputs)
-            if all(id(t) in values or id(t) in self._given for t in outputs):
+            if id(node) in done or all(id(t) in values or id(t) in self._given for t in outputs):
                 continue
             result = call(node.operation, tree.map_structure(fetch, list(node.args)),
                           tree.map_structure(fetch, node.kwargs))

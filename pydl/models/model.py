@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from pydl import ops, tree
 from pydl.layers.base import Layer
 from pydl.layers.core import InputLayer
@@ -12,7 +14,7 @@ from pydl.models.graph_config import graph_config, model_from_graph_config
 from pydl.models.trainer import Trainer
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.symbolic import KerasTensor
-from pydl.tensor import Tensor, from_numpy
+from pydl.tensor import Tensor, from_numpy, holds_strings
 
 __all__ = ["Functional", "Model", "clone_model", "model_from_json"]
 
@@ -131,7 +133,10 @@ class Model(Trainer, Layer):
     def call(self, inputs, training=None, mask=None):
         if self._graph is None:
             raise NotImplementedError(f"Model {type(self).__name__} does not have a `call()` method implemented.")
-        flat = self._match_inputs(inputs)
+        if isinstance(inputs, dict) and self._graph.host_nodes and inputs.keys() == self._graph.boundary.keys():
+            flat = inputs  # the layers on the host have run
+        else:
+            flat = self._match_inputs(inputs)
         if mask is not None:
             for x, m in zip(flat, tree.flatten(mask)):
                 if m is not None and isinstance(x, Tensor):
@@ -168,6 +173,8 @@ class Model(Trainer, Layer):
         return [self._match_input(x, t, i) for i, (x, t) in enumerate(zip(flat, tensors))]
 
     def _match_input(self, x, spec: KerasTensor, i: int):
+        if spec.dtype == "string":
+            return self._match_strings(x, spec, i)
         if not isinstance(x, Tensor):
             x = from_numpy(x)
         # A missing or extra last axis of size 1 is forgiven, as in Keras.
@@ -180,6 +187,34 @@ class Model(Trainer, Layer):
             raise ValueError(f'Input {i} of layer "{self.name}" is incompatible with the layer: expected'
                              f" shape={spec.shape}, found shape={x.shape}")
         return x if x.dtype == spec.dtype else ops.cast(x, spec.dtype)
+
+    def _match_strings(self, x, spec: KerasTensor, i: int) -> np.ndarray:
+        x = x if isinstance(x, np.ndarray) else np.asarray(x.data if isinstance(x, Tensor) else x, object)
+        if not holds_strings(x):
+            raise ValueError(f'Input {i} of layer "{self.name}" holds strings; received numbers of shape {x.shape}.')
+        if x.ndim == len(spec.shape) - 1 and spec.shape[-1] == 1:
+            x = x[..., None]
+        elif x.ndim == len(spec.shape) + 1 and x.shape[-1] == 1:
+            x = x[..., 0]
+        if x.ndim != len(spec.shape) or any(w not in (None, g) for w, g in zip(spec.shape, x.shape)):
+            raise ValueError(f'Input {i} of layer "{self.name}" is incompatible with the layer: expected'
+                             f" shape={spec.shape}, found shape={x.shape}")
+        return x
+
+    def _has_host_part(self, x) -> bool:
+        return (self._graph is not None and bool(self._graph.host_nodes)) or any(map(holds_strings, tree.flatten(x)))
+
+    def _host_results(self, x):
+        """What a recorded step gets for data `x`: where layers run on the host, their results."""
+        if self._graph is None and hasattr(self, "_build_for") and isinstance(x, np.ndarray) and holds_strings(x):
+            self._build_for((None, *x.shape[1:]), "string")
+        if self._graph is not None and self._graph.host_nodes:
+            return self._graph.run_host(self._match_inputs(x))
+        for a in tree.flatten(x):
+            if holds_strings(a):
+                raise ValueError(f'Model "{self.name}": the data hold strings; expected numbers. First element:'
+                                 f" {a.item(0)!r}")
+        return x
 
     def build(self, input_shape=None) -> None:
         """Makes all variables for inputs of `input_shape` (batch dimension first; a list or dict for several)."""

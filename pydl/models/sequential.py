@@ -9,6 +9,7 @@ from pydl.models.graph import Graph
 from pydl.models.model import Model
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.symbolic import KerasTensor
+from pydl.tensor import holds_strings
 
 __all__ = ["Sequential"]
 
@@ -119,7 +120,7 @@ class Sequential(Model):
             shape = tuple(inputs.shape)
             if isinstance(inputs, KerasTensor) or len(shape) > 0:
                 batch_free = (None, *shape[1:])
-                dtype = getattr(inputs, "dtype", None)
+                dtype = "string" if holds_strings(inputs) else getattr(inputs, "dtype", None)
                 self._build_for(batch_free, dtype)
         kwargs = {} if mask is None else {"mask": mask}
         return super().__call__(inputs, training=training, **kwargs)
@@ -129,7 +130,7 @@ class Sequential(Model):
         if isinstance(self._stack[0] if self._stack else None, InputLayer) or not self._stack:
             self.build(shape)
             return
-        inputs = Input(batch_shape=shape, dtype=dtype if "int" in dtype or dtype == "bool" else self._dtype)
+        inputs = Input(batch_shape=shape, dtype=dtype if "int" in dtype or dtype in ("bool", "string") else self._dtype)
         self._set_graph(Graph(inputs, self._stacked(inputs)))
 
     def call(self, inputs, training=None, mask=None):

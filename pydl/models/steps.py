@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from pydl.models.compiled import CompileLoss, CompileMetrics
 from pydl.models.runner import ArrayRunner
 from pydl.program import RecordedFunction
 from pydl.registry import deserialize_keras_object, serialize_keras_object
-from pydl.tensor import Tensor, from_numpy
+from pydl.tensor import Tensor, from_numpy, holds_strings
 
 if TYPE_CHECKING:
     from pydl.layers.base import Layer as _Layer  # what Steps is mixed into
@@ -31,6 +32,9 @@ class Steps(_Layer):
     C++; with `run_eagerly=True` it runs in Python every time.
     """
 
+    _graph: Any  # of Model, as the two that follow
+    _host_results: Callable[[Any], Any]
+    _has_host_part: Callable[[Any], bool]
     _quiet: frozenset[str] = frozenset((
         "built", "stop_training", "history", "optimizer", "loss", "run_eagerly", "jit_compile", "steps_per_execution",
         "compiled", "train_function", "test_function", "predict_function"))
@@ -266,8 +270,13 @@ class Steps(_Layer):
         """The result of one step on a batch of arrays, as NumPy."""
         function = self._function(kind)
         if isinstance(function, RecordedFunction):
+            x = self._host_results(data[0])
+            if x is not data[0] and self._graph.only_host and kind == "predict":
+                return tree.map_structure(_to_numpy, self._graph.run(x, None))
+            data = (x, *data[1:])
             return tree.map_structure(_to_numpy, function.capture(data).outputs)
-        tensors = tree.map_structure(lambda a: from_numpy(a) if isinstance(a, np.ndarray) else a, tuple(data))
+        tensors = tree.map_structure(
+            lambda a: from_numpy(a) if isinstance(a, np.ndarray) and not holds_strings(a) else a, tuple(data))
         return tree.map_structure(_to_numpy, function(*tensors))
 
     def make_train_function(self, force: bool = False):

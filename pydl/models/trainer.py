@@ -123,7 +123,7 @@ class Trainer(Steps):
         """Runs `steps` batches in the given order of rows; returns the logs after the last."""
         begin, end = _batch_hooks(kind, callbacks)
         every_batch = callbacks is not None and callbacks.needs_batches(kind)
-        if self.run_eagerly:
+        if self.run_eagerly or self._has_host_part(data.x):  # what needs Python needs it for each batch
             return self._run_batches(kind, data, _slices(data, order, batch_size), steps, callbacks)
         runner = self._runner(kind, data)
         seconds = 0.0 if every_batch else _TICK
@@ -262,7 +262,8 @@ class Trainer(Steps):
         x = to_arrays(x, "x")
         result = tree.map_structure(np.array, self._call_step("predict", (x, None, None)))
         function = self._function("predict")
-        if isinstance(x, np.ndarray) and isinstance(result, np.ndarray) and isinstance(function, RecordedFunction):
+        if (isinstance(x, np.ndarray) and isinstance(result, np.ndarray) and isinstance(function, RecordedFunction)
+                and not self._has_host_part(x)):
             self._replay = Replay(function.captures[-1])
         return result
 

@@ -72,13 +72,12 @@ class Tokenizer:
         self.index_word: dict = {}
 
     def _splitter(self):
-        """For plain texts cut at ASCII characters; None where Python has to do it."""
-        if self.char_level or self.analyzer is not None or len(self.split) != 1 \
-                or not (self.filters + self.split).isascii():
+        """None where Python has to cut."""
+        if self.char_level:
+            return _text.Splitter("", "", self.lower, False, True)
+        if self.analyzer is not None or len(self.split) != 1:
             return None
-        separators = (self.filters + self.split).encode()
-        kinds = bytes(_text.SEPARATE if c in separators else _text.KEEP for c in range(256))
-        return _text.Splitter(kinds, self.lower, False)
+        return _text.Splitter(self.filters + self.split, "", self.lower, False)
 
     def _tokens(self, text):
         if self.char_level or isinstance(text, list):
@@ -91,32 +90,29 @@ class Tokenizer:
 
     def fit_on_texts(self, texts) -> None:
         """Counts the words of an iterable of texts, on top of what was counted before."""
-        splitter, words = self._splitter(), _text.Words()
-        plain = 0
-        for text in texts:
-            if splitter is not None and isinstance(text, str):
-                splitter.count((text,), words)
-                plain += 1
+        splitter = self._splitter()
+        for plain, run in itertools.groupby(texts, lambda text: splitter is not None and isinstance(text, str)):
+            if plain:
+                words = _text.Words()
+                self.document_count += splitter.count(run, words)
+                names = words.words()
+                for found, table in zip(words.tallies(), (self.word_counts, self.word_docs)):
+                    for word, count in zip(names, found.tolist()):
+                        table[word] = table.get(word, 0) + count
                 continue
-            tokens = self._tokens(text)
-            self._add(collections.Counter(tokens).items(), dict.fromkeys(tokens, 1).items())
-            self.document_count += 1
-        counts, documents = words.tallies()
-        names = words.words()
-        self._add(zip(names, counts.tolist()), zip(names, documents.tolist()))
-        self.document_count += plain
+            for text in run:
+                tokens = self._tokens(text)
+                self.document_count += 1
+                for word in tokens:
+                    self.word_counts[word] = self.word_counts.get(word, 0) + 1
+                for word in set(tokens):
+                    self.word_docs[word] += 1
         ranked = sorted(self.word_counts, key=self.word_counts.__getitem__, reverse=True)
         ranked = ranked if self.oov_token is None else [self.oov_token, *ranked]
         self.word_index = {word: number for number, word in enumerate(ranked, 1)}
         self.index_word = {number: word for word, number in self.word_index.items()}
         for word, count in self.word_docs.items():
             self.index_docs[self.word_index[word]] = count
-
-    def _add(self, counts, documents):
-        for word, count in counts:
-            self.word_counts[word] = self.word_counts.get(word, 0) + count
-        for word, count in documents:
-            self.word_docs[word] += count
 
     def fit_on_sequences(self, sequences) -> None:
         """Counts in how many of the sequences each number occurs, for the "tfidf" mode of `sequences_to_matrix`."""
@@ -134,19 +130,17 @@ class Tokenizer:
         unknown = self.word_index.get(self.oov_token) if self.oov_token is not None else None
         limit = self.num_words or len(self.word_index) + 2
         splitter = self._splitter()
-        table = None
+        words, numbers = None, []
         for text in texts:
             if splitter is not None and isinstance(text, str):
-                table = table or (_text.Words(self.word_index), np.fromiter(self.word_index.values(), np.int64))
-                places, _ = splitter.index((text,), table[0])
-                numbers = table[1][places] if len(table[1]) else places
-                known = (places >= 0) & (numbers < limit)
-                numbers = numbers[known] if unknown is None else np.where(known, numbers, unknown)
-                yield numbers.tolist()
+                if words is None:
+                    words = _text.Words(self.word_index)
+                    numbers = [number if number < limit else unknown for number in self.word_index.values()]
+                yield splitter.lists(text, words, numbers, unknown)
             else:
-                numbers = [n if (n := self.word_index.get(t)) is not None and n < limit else unknown
-                           for t in self._tokens(text)]
-                yield [n for n in numbers if n is not None]
+                found = [n if (n := self.word_index.get(t)) is not None and n < limit else unknown
+                         for t in self._tokens(text)]
+                yield [n for n in found if n is not None]
 
     def sequences_to_texts(self, sequences) -> list:
         """Texts of known words, joined by spaces."""

@@ -26,7 +26,7 @@ from pydl.registry import (
     serialize_keras_object,
 )
 from pydl.saving.safetensors import load_safetensors, write_safetensors
-from pydl.saving.state import load_state, save_state
+from pydl.saving.state import load_state, save_state, walk
 
 __all__ = ["CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",
            "get_registered_name", "get_registered_object", "load_model", "load_weights",
@@ -135,7 +135,21 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         model = deserialize_keras_object(config, custom_objects)
     with _open_weights(io.BytesIO(parts["model.weights.h5"]), f"{filepath}: model.weights.h5") as file:
         load_state(model, file)
+    _load_assets(model, path)
     return model
+
+
+def _load_assets(model, path) -> None:
+    """Gives layers the files that Keras stores for them beside the weights, such as a learned vocabulary."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.startswith("assets/") and not name.endswith("/")]
+        for place, item in walk(model) if names else ():
+            own = [name for name in names if os.path.dirname(name) == f"assets/{place}"]
+            if own and hasattr(item, "load_assets"):
+                with tempfile.TemporaryDirectory() as folder:
+                    for name in own:
+                        Path(folder, os.path.basename(name)).write_bytes(archive.read(name))
+                    item.load_assets(folder)
 
 
 def _read_parts(path, names) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pydl import ops
+from pydl import _text, ops
 from pydl.data.adapters import unpack
 from pydl.tensor import Tensor
 
@@ -90,6 +90,8 @@ def pad_sequences(sequences, maxlen: int | None = None, dtype="int32", padding: 
         maxlen = max(map(len, sequences), default=0)
     element = next((np.shape(s)[1:] for s in sequences if len(s)), ())
     padded = np.full((len(sequences), maxlen, *element), value, dtype)
+    if isinstance(sequences, list) and _text.fill_rows(sequences, padded, padding == "pre", truncating == "pre"):
+        return padded
     for position, sequence in enumerate(sequences):
         length = min(len(sequence), maxlen)
         if length == 0:
