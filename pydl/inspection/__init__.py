@@ -5,6 +5,16 @@ inference mode and left as it was: weights, moving statistics, trainable flags, 
 """
 
 from pydl.inspection.attribution import grad_cam, saliency
+from pydl.inspection.classifiers import (
+    animate_line,
+    decision_regions,
+    descent_curves,
+    line_ends,
+    loss_surface,
+    plot_decision_regions,
+    plot_descent_curves,
+    plot_loss_surface,
+)
 from pydl.inspection.drawing import (
     plot_feature_maps,
     plot_filters,
@@ -16,5 +26,7 @@ from pydl.inspection.drawing import (
 from pydl.inspection.maps import feature_maps, filters
 from pydl.inspection.recurrent import gates
 
-__all__ = ["feature_maps", "filters", "gates", "grad_cam", "plot_feature_maps", "plot_filters", "plot_grad_cam",
+__all__ = ["animate_line", "decision_regions", "descent_curves", "line_ends", "loss_surface",
+           "plot_decision_regions", "plot_descent_curves", "plot_loss_surface",
+           "feature_maps", "filters", "gates", "grad_cam", "plot_feature_maps", "plot_filters", "plot_grad_cam",
            "plot_history", "plot_predictions", "plot_saliency", "saliency"]
