@@ -28,6 +28,7 @@ FLOORS = [
     {"preprocessing"},
     {"applications", "datasets"},
     {"inspection"},
+    {"tuner"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
