@@ -80,3 +80,31 @@ def test_forecast():
     pytest.importorskip("statsmodels")
     errors = example("forecast").forecast(epochs=100, seed=1)
     assert errors["GRU"] < 0.7 * min(errors["naive"], errors["seasonal naive"])
+
+
+def test_perceptron(tmp_path, capsys):
+    for module in ("sklearn", "matplotlib", "PIL"):
+        pytest.importorskip(module)
+    perceptron = example("perceptron")
+    x, y = perceptron.clouds()
+    unit = perceptron.trick(x, y, steps=300)
+    lines = perceptron.by_hand(x, y, np.random.RandomState(1).randint(0, len(x), 2000, dtype=np.int32)[:300], 0.1)
+    np.testing.assert_array_equal(unit.path_.step, lines[:, 0])  # the very moves of ten lines of Python
+    np.testing.assert_array_equal(unit.path_.coef[:, 0], lines[:, 1:3])
+    np.testing.assert_array_equal(unit.path_.intercept[:, 0], lines[:, 3])
+    picture, animation = tmp_path / "descent.png", tmp_path / "line.gif"
+    unit, scores, (found, true), curves = perceptron.main(["--output", str(picture), "--animation", str(animation)])
+    assert unit.score(x, y) > 0.95 and min(scores.values()) > 0.9 and scores["log"] > 0.97
+    np.testing.assert_allclose(found, true, atol=0.1)
+    assert curves["stochastic"][-1, 1] < curves["mini-batch"][-1, 1] < curves["batch"][-1, 1] < np.log(2)
+    assert animation.read_bytes().startswith(b"GIF89a") and picture.stat().st_size > 1000
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_xor(tmp_path, capsys):
+    for module in ("sklearn", "matplotlib"):
+        pytest.importorskip(module)
+    scores, line, network = example("xor").main(["--output", str(tmp_path / "xor.png")])
+    assert scores["perceptron"] <= scores["best line"] + 0.01 < 0.8 and scores["network"] == 1
+    assert list(network.predict([[0, 0], [0, 1], [1, 0], [1, 1]])) == [0, 1, 1, 0]
+    assert (tmp_path / "xor.png").stat().st_size > 1000 and "33" in capsys.readouterr().out  # 2*8 + 8 + 8 + 1 weights

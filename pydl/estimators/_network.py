@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from pydl import Input, Sequential, Tensor, Variable, layers, no_grad, ops, optimizers
-from pydl.autograd import gradients
+from pydl import layers, ops, optimizers
+from pydl.autograd import gradients, no_grad
+from pydl.data.adapters import ArrayData
+from pydl.models import Sequential
 from pydl.models.runner import ArrayRunner
 from pydl.program import RecordedFunction
+from pydl.tensor import Tensor, Variable
 
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 ENDS = {"identity": lambda z: z, "exp": ops.exp, "logistic": ops.sigmoid, "softmax": ops.softmax}
@@ -19,7 +22,7 @@ def build(units, activation: str, dtype, draw) -> Sequential:
     """Dense layers of these sizes, inputs first; the last one is linear. Their weights come from
     draw(limit, shape), uniform in [-limit, limit] (Glorot and Bengio, 2010)."""
     name = np.dtype(dtype).name
-    model = Sequential([Input((units[0],), dtype=name)])
+    model = Sequential([layers.Input((units[0],), dtype=name)])
     for i, size in enumerate(units[1:]):
         act = ACTIVATIONS[activation] if i < len(units) - 2 else "linear"
         model.add(layers.Dense(size, activation=act, dtype=name))
@@ -48,12 +51,11 @@ def poisson(y, z):
     return ops.sum(ops.exp(z) - y * z + y * ops.log(ops.where(y > 0, y, ops.ones_like(y))) - y, -1)
 
 
-class Rows:
-    """(x, y, weights) in memory, as `ArrayRunner` reads them."""
+class Rows(ArrayData):
+    """(x, y, weights) in memory, in the dtypes they have, where `ArrayData` converts to `floatx`; x may be sparse."""
 
     def __init__(self, x, y, weights):
-        self.structure = (x, y, weights)
-        self.rows = x.shape[0]
+        self.x, self.y, self.sample_weight, self.rows = x, y, weights, x.shape[0]
 
     def take(self, rows):
         """The batch of these rows; those of a sparse x as a dense array."""

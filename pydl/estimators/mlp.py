@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -57,6 +58,10 @@ ARGUMENTS = """
 
 
 class _MLP(BaseEstimator):
+    validation_scores_: Any
+    best_validation_score_: Any
+    best_loss_: Any
+
     def _check_arguments(self) -> None:
         check_choice(self, "activation", _network.ACTIVATIONS)
         check_choice(self, "solver", ("lbfgs", "sgd", "adam"))
@@ -126,8 +131,7 @@ class _MLP(BaseEstimator):
         self.n_layers_, self.out_activation_, self.t_, self.n_iter_ = len(units), end, 0, 0
         for name in ("loss_curve_", "validation_scores_", "best_loss_", "best_validation_score_"):
             self.__dict__.pop(name, None)
-        return _network.Network(model, end, loss, self.alpha, outputs if loss is _network.squared_error or
-                                loss is _network.poisson else 1)
+        return _network.Network(model, end, loss, self.alpha, outputs if loss is _network.squared_error else 1)
 
     @property
     def coefs_(self) -> list:

@@ -12,8 +12,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pydl import Input, Model, Sequential, layers, losses, random
+from pydl import layers, losses, random
+from pydl.data.adapters import ArrayData
 from pydl.estimators._common import check_number, column, learned_classes, sample_weights, with_class_weights
+from pydl.models import Model, Sequential
 from pydl.utils import set_random_seed
 
 
@@ -65,8 +67,6 @@ class _Neural(BaseEstimator):
         return model
 
     def _width(self, model, X) -> int:
-        from pydl.data.adapters import ArrayData
-
         y = model(ArrayData(X[:1]).take(slice(0, 1))[0], training=False)
         if isinstance(y, (list, tuple, dict)) or y.ndim != 2:
             raise ValueError(f"{type(self).__name__}: expected a model with one output of shape (batch, outputs);"
@@ -195,7 +195,7 @@ class NeuralClassifier(ClassifierMixin, _Neural):
 
     @staticmethod
     def _default_model(shape, classes, units=100):
-        return Sequential([Input(shape), *([layers.Flatten()] if len(shape) > 1 else []),
+        return Sequential([layers.Input(shape), *([layers.Flatten()] if len(shape) > 1 else []),
                            layers.Dense(units, activation="relu"), layers.Dense(classes, activation="softmax")])
 
     def _check_width(self, width, classes):
@@ -293,7 +293,7 @@ class NeuralRegressor(RegressorMixin, _Neural):
 
     @staticmethod
     def _default_model(shape, targets, units=100):
-        return Sequential([Input(shape), *([layers.Flatten()] if len(shape) > 1 else []),
+        return Sequential([layers.Input(shape), *([layers.Flatten()] if len(shape) > 1 else []),
                            layers.Dense(units, activation="relu"), layers.Dense(targets)])
 
     def _check_width(self, width, targets):

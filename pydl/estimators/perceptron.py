@@ -116,11 +116,12 @@ class _Unit(BaseEstimator):
                     arrived = walker.walk(start + done)
                     stopped = self._taken(walker, kept, callback)
                 left -= walker.steps - before
-                curve.append(walker.loss / (done * share))
+                seen = walker.position - start
+                curve.append(walker.loss / (seen * share))
                 if not (np.isfinite(curve[-1]) and np.isfinite(coef).all() and np.isfinite(intercept).all()):
                     raise ValueError(f"{type(self).__name__}: the line grew without bound in pass {len(curve)}. Lower"
                                      f" eta0={self.eta0} (or use 'auto'), or scale the features (StandardScaler).")
-                if walker.moves == 0 and done == m and not (
+                if walker.moves == 0 and seen == m and not (
                         at_random and _moves(rule, X, targets, weights, coef, intercept)):
                     converged = True
                 elif tol is not None and passes > 1:

@@ -215,6 +215,7 @@ def animate_line(line, X, y, path, frames: int = 60, fps: int = 12, bounds=None)
                 artist.set_data(points[:, 0], points[:, 1])
             cell.set_title(f"after {step} updates")
             writer.grab_frame()
+            figure.set_layout_engine("none")  # laid out once
     return len(chosen)
 
 
@@ -250,12 +251,13 @@ def loss_surface(unit, X, y, weights=(0, 1), bounds=None, resolution: int = 60) 
             half = np.maximum(np.abs(learned[chosen]), 1)
             seen = np.stack([learned[chosen] - half, learned[chosen] + half])
         bounds = _bounds("loss_surface", seen, None, 0.4)
-    a, b = np.linspace(*bounds[:2], resolution), np.linspace(*bounds[2:], resolution)
+    left, right, bottom, top = bounds
+    a, b = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
     lines = np.broadcast_to(learned, (resolution, resolution, features + 1)).copy()
     lines[..., chosen[0]], lines[..., chosen[1]] = a[None, :], b[:, None]
     loss = unit.mean_loss(X, y, lines[..., None, :-1], lines[..., -1:])
-    names = tuple("b" if w == features else f"w{w + 1}" for w in chosen)
-    return Surface(a, b, loss, names, way)
+    names = ["b" if w == features else f"w{w + 1}" for w in chosen]
+    return Surface(a, b, loss, (names[0], names[1]), way)
 
 
 def plot_loss_surface(surface, title=None, path=None, figure=None):
