@@ -6,7 +6,7 @@ import numpy as np
 
 from pydl.inspection.drawing import _new_figure, _saved
 from pydl.inspection.training import QUANTITIES, monitored
-from pydl.inspection.units import weight_histograms
+from pydl.inspection.units import named_weights
 from pydl.models import Model
 
 _LOGARITHMIC = ("gradient_norm", "weight_change", "update_ratio", "activation_std")
@@ -63,8 +63,7 @@ def plot_weight_histograms(models, bins: int = 50, kernels_only: bool = True, pa
         kernels_only: leave out biases and other vectors.
     """
     models = {"": models} if isinstance(models, Model) else dict(models)
-    chosen = {label: [v for v in m.trainable_variables if v.ndim >= 2 or not kernels_only]
-              for label, m in models.items()}
+    chosen = {label: named_weights(m, kernels_only) for label, m in models.items()}
     counts = {label: len(found) for label, found in chosen.items()}
     if not counts or len(set(counts.values())) != 1 or 0 in counts.values():
         raise ValueError("plot_weight_histograms: expected built models with the same layers; received models with"
@@ -73,12 +72,11 @@ def plot_weight_histograms(models, bins: int = 50, kernels_only: bool = True, pa
     figure = figure if figure is not None else _new_figure(6, 2.2 * rows)
     cells = figure.subplots(rows, 1, squeeze=False)[:, 0]
     for row, cell in enumerate(cells):
-        values = {label: found[row].numpy().ravel() for label, found in chosen.items()}
+        values = {label: list(found.values())[row].numpy().ravel() for label, found in chosen.items()}
         edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins)
         for label, array in values.items():
             cell.hist(array, edges, histtype="stepfilled", alpha=0.5, label=label or None)
-        path_of = next(iter(chosen.values()))[row].path
-        _labelled(cell, path_of, "weights")
+        _labelled(cell, list(next(iter(chosen.values())))[row], "weights")
         if len(models) > 1:
             cell.legend()
     return _saved(figure, path)

@@ -125,32 +125,35 @@ def gradient_problems(statistics, vanishing: float = 1e-4, exploding: float = 1e
         statistics: of `training_statistics`.
         vanishing: share of the other gradient below which the layer hardly learns.
         exploding: multiple of it above which one step shakes the layer. Gradients that are not finite, and steps larger
-            than the weights they change, are reported too.
+            than the weights they change, are reported too. Where all gradients are 0 (a perfect fit, or a saturated
+            loss) nothing is.
 
     Returns:
         layer -> (kind, sentence with the usual remedies), kind being "vanishing" or "exploding".
     """
-    found = {}
-    largest, behind = None, None
+    found: dict[str, tuple[str, str]] = {}
+    largest, behind = 0.0, ""
+    anywhere = any(of_layer.get("gradient_norm", of_layer.get("gradient_rms")) for of_layer in statistics.values())
     for name, of_layer in reversed(statistics.items()):
         rms = of_layer.get("gradient_rms")
         if rms is None:
             continue
-        ratio = rms / largest if largest else None
+        ratio = rms / largest if largest else 1.0  # nothing behind it to compare with
         if not math.isfinite(rms):
             found[name] = "exploding", f'Exploding gradient in layer "{name}": it is not finite. {EXPLODING}'
         elif 1 < of_layer["update_ratio"] < math.inf:
-            found[name] = "exploding", (f'Exploding update in layer "{name}": one step is {of_layer["update_ratio"]:.3g}'
-                                        f" times as large as the weights it changes. {EXPLODING}")
-        elif ratio is not None and ratio > exploding:
+            found[name] = "exploding", (f'Exploding update in layer "{name}": one step is'
+                                        f' {of_layer["update_ratio"]:.3g} times as large as the weights it changes.'
+                                        f" {EXPLODING}")
+        elif ratio > exploding:
             found[name] = "exploding", (f'Exploding gradient in layer "{name}": per weight it is {ratio:.1e} times that'
                                         f' of layer "{behind}" behind it. {EXPLODING}')
-        elif rms == 0:
+        elif rms == 0 and anywhere:
             found[name] = "vanishing", f'Vanishing gradient in layer "{name}": none arrives, it is 0. {VANISHING}'
-        elif ratio is not None and ratio < vanishing:
+        elif ratio < vanishing:
             found[name] = "vanishing", (f'Vanishing gradient in layer "{name}": per weight it is {ratio:.1e} of that of'
                                         f' layer "{behind}" behind it. {VANISHING}')
-        if math.isfinite(rms) and (largest is None or rms > largest):
+        if math.isfinite(rms) and rms > largest:
             largest, behind = rms, name
     return dict(reversed(found.items()))
 
@@ -182,7 +185,8 @@ class TrainingMonitor(Callback):
     def __init__(self, data=None, every: int = 1, vanishing: float = 1e-4, exploding: float = 1e4):
         super().__init__()
         if not isinstance(every, int) or every < 1:
-            raise ValueError(f"TrainingMonitor: expected every to be a number of epochs, at least 1; received {every!r}.")
+            raise ValueError("TrainingMonitor: expected every to be a number of epochs, at least 1; received"
+                             f" {every!r}.")
         if data is not None and (not isinstance(data, (tuple, list)) or not 1 <= len(data) <= 3):
             raise ValueError("TrainingMonitor: expected data to be (x, y) or (x, y, sample_weight); received"
                              f" {type(data).__name__}.")

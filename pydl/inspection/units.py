@@ -100,13 +100,18 @@ def weight_histograms(model, bins: int = 50, limits=None, kernels_only: bool = T
         kernels_only: leave out biases and other vectors.
 
     Returns:
-        path of the variable -> (counts (bins,), edges (bins + 1,)).
+        "<layer>/<variable>" -> (counts (bins,), edges (bins + 1,)).
 
     Raises:
         ValueError: for a model without weights.
     """
-    found = {v.path: np.histogram(v.numpy(), bins, limits) for v in model.trainable_variables
-             if v.ndim >= 2 or not kernels_only}
+    found = {name: np.histogram(v.numpy(), bins, limits) for name, v in named_weights(model, kernels_only).items()}
     if not found:
         raise ValueError(f'weight_histograms: model "{model.name}" has no trainable weights; is it built?')
     return found
+
+
+def named_weights(model, kernels_only: bool) -> dict:
+    """Trainable variables by layer and name, as "conv/kernel" or "lstm/lstm_cell/kernel"."""
+    return {f"{name}/{v.path.partition(layer.name + '/')[2] or v.name}": v for name, layer in parts(model).items()
+            for v in layer.trainable_variables if v.ndim >= 2 or not kernels_only}

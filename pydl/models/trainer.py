@@ -137,7 +137,7 @@ class Trainer(Steps):
                 logs = runner.logs()
                 end(done - 1, logs)
         if kind == "train":
-            self._last_batch = data, order[(done - 1) * batch_size:done * batch_size]
+            self._last_batch = (data, order[(done - 1) * batch_size:done * batch_size])
         return runner.logs()
 
     def _run_batches(self, kind, data, batches, steps, callbacks) -> dict:

@@ -192,11 +192,11 @@ def _draw(model, options: _Options, prefix: str) -> _Picture:
     for source, index, target, position in edges:
         a, b = parts[id(source)], parts[id(target)]
         start, end = _pick(a.exits, index), _pick(b.entries, position)
-        names = _pick(a.exit_names, index), _pick(b.entry_names, position)
-        if names in drawn:
+        pair = _pick(a.exit_names, index), _pick(b.entry_names, position)
+        if pair in drawn:
             continue
-        drawn.add(names)
-        picture.source.append(f"{names[0]} -> {names[1]};")
+        drawn.add(pair)
+        picture.source.append(f"{pair[0]} -> {pair[1]};")
         boxes = _shift(start, corner[id(source)]), _shift(end, corner[id(target)])
         picture.shapes.append(_line((id(source), id(target)), boxes, layout, lanes, options, point))
     for ends, place, names, which in ((picture.entries, "entries", picture.entry_names, "entry_names"),
@@ -245,7 +245,7 @@ def _lanes(layout, edges) -> dict:
     lanes = {}
     for gap, sources in bent.items():
         top, bottom = layout.gaps[gap]
-        for number, a in enumerate(sorted(sources, key=sources.get)):
+        for number, a in enumerate(sorted(sources, key=sources.__getitem__)):
             lanes[a, gap] = top + (bottom - top - 8) * (number + 1) / (len(sources) + 1)
     return lanes
 
@@ -257,7 +257,8 @@ def _line(edge, boxes, layout, lanes, options: _Options, point) -> Line:
     a, b = edge
     if a == b:  # a layer on its own output
         side = x + w + 14
-        return Line(((x + w, y + h * 0.7), (side, y + h * 0.7), (side, y + h * 0.3), (x + w, y + h * 0.3)), False, False)
+        low, high = y + h * 0.3, y + h * 0.7
+        return Line(((x + w, high), (side, high), (side, low), (x + w, low)), False, False)
     turned = edge in layout.turned
     ahead = (options.rankdir in ("TB", "LR")) != turned  # whether the arrow leaves towards larger coordinates
     if sideways:
