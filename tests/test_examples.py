@@ -108,3 +108,19 @@ def test_xor(tmp_path, capsys):
     assert scores["perceptron"] <= scores["best line"] + 0.01 < 0.8 and scores["network"] == 1
     assert list(network.predict([[0, 0], [0, 1], [1, 0], [1, 1]])) == [0, 1, 1, 0]
     assert (tmp_path / "xor.png").stat().st_size > 1000 and "33" in capsys.readouterr().out  # 2*8 + 8 + 8 + 1 weights
+
+
+def test_tuning(tmp_path, capsys):
+    """Both searches find a good model; started again, they have nothing left to do and say the same."""
+    pytest.importorskip("optuna")
+    tuning = example("tuning")
+    results = tuning.main(["--directory", str(tmp_path)])
+    printed = capsys.readouterr().out
+    for name, trials in (("random search", 12), ("Hyperband", 17)):
+        tuner, accuracy = results[name]
+        assert accuracy > 0.88 and len(tuner.oracle.trials) == trials
+        scores = [trial.score for trial in tuner.oracle.trials.values()]
+        assert min(scores) < 0.6 < max(scores)  # it does matter what one takes
+    again = tuning.main(["--directory", str(tmp_path)])
+    assert {name: accuracy for name, (_, accuracy) in again.items()} == {n: a for n, (_, a) in results.items()}
+    assert printed.splitlines()[-1] in capsys.readouterr().out

@@ -207,6 +207,9 @@ class Float(Numerical):
             return super().prob_to_value(prob)
         return min(max(self._scaled(prob, self.max_value), self.min_value), self.max_value)  # within, also rounded
 
+    def get_config(self) -> dict:
+        return {**super().get_config(), "default": self.default}
+
 
 class Choice(HyperParameter):
     """One of a list of values of one type."""

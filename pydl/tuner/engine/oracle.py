@@ -122,7 +122,9 @@ class Oracle:
         """Takes over what `get_state` returned."""
 
     def _refresh(self) -> None:
-        """Reads the ledger into `trials` and the other attributes."""
+        """Reads the ledger into `trials` and the other attributes, and what other workers found of the space."""
+        if known := self._records().settings().get("space"):
+            self.hyperparameters.merge(HyperParameters.from_config({"space": known, "values": {}}))
         self._rows = self._records().history()
         held = {t.trial_id: (tuner_id, t) for tuner_id, t in self.ongoing_trials.items()
                 if self._records().holds(t.trial_id)}
@@ -270,6 +272,8 @@ class Oracle:
         trial_id = f"{index:0{len(str(self.max_trials))}d}"
         if self.max_trials and index >= self.max_trials:
             return Trial(self.get_space(), trial_id, TrialStatus.STOPPED)
+        if not self.hyperparameters.space and self.ongoing_trials:  # the first trial is about to find the space
+            return Trial(self.get_space(), trial_id, TrialStatus.IDLE)
         self._draws = 0
         response = self.populate_space(trial_id)
         hps = self.hyperparameters.copy()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import random
+import re
 import socket
 import threading
+import time
 import warnings
+import weakref
 from pathlib import Path
 
 HEARTBEAT_SECONDS = 30  # how often a worker says that it lives
@@ -51,8 +55,18 @@ def open_storage(storage, folder):
             return storage
         # SQLite locks its file while somebody writes; the others wait.
         options = {"connect_args": {"timeout": 60}} if str(storage).startswith("sqlite") else {"pool_pre_ping": True}
-        return package.storages.RDBStorage(str(storage), engine_kwargs=options, heartbeat_interval=HEARTBEAT_SECONDS,
-                                           grace_period=GRACE_SECONDS)
+        for attempt in range(10):
+            try:
+                opened = package.storages.RDBStorage(str(storage), engine_kwargs=options, grace_period=GRACE_SECONDS,
+                                                     heartbeat_interval=HEARTBEAT_SECONDS)
+                break
+            except Exception as error:
+                # Workers that begin at the same time all find no tables, and only one of them can make them.
+                if attempt == 9 or not re.search("exists|unique|locked", str(error), re.IGNORECASE):
+                    raise
+                time.sleep(random.uniform(0.1, 0.5))
+        weakref.finalize(opened, opened.engine.dispose)  # Optuna leaves its connections open
+        return opened
 
 
 # ---- owners ----------------------------------------------------------------------------------------------------------

@@ -21,12 +21,12 @@ class Tuner(BaseTuner):
     """Builds and trains a model for each trial, and keeps the weights of its best epoch.
 
     With a seed (that of the oracle) each execution of a trial starts with `utils.set_random_seed` of a number made of
-    the seed, the trial and the execution, so that a search is repeatable as a whole, also by several processes or when
-    it was killed and went on.
+    the seed, the trial and the execution. So a search is repeatable as a whole, also when it was killed and went on.
 
     Args:
         oracle, hypermodel, directory, project_name, overwrite: see `BaseTuner`.
-        max_model_size: number of trainable weights from which on a model is not tried.
+        max_model_size: a model with more trainable weights fails; one without weights before it sees data, after its
+            first epoch.
         optimizer, loss, metrics: take the place of what `build` compiled the model with.
         distribution_strategy: not supported, must be None. Several processes share a search by `storage`.
         logger: not used.
@@ -70,11 +70,14 @@ class Tuner(BaseTuner):
         if not isinstance(model, models.Model):
             raise errors.FatalTypeError(f"Expected `build(hp)` to return a pydl Model; received {model!r} of type "
                                         f"{type(model).__name__}.")
+        self._check_size(model)
+        return model
+
+    def _check_size(self, model) -> None:
         size = sum(math.prod(w.shape) for w in model.trainable_weights) if model.built else 0
         if self.max_model_size and size > self.max_model_size:
             raise errors.FailedTrialError(f"The model has {size} trainable weights, more than max_model_size="
                                           f"{self.max_model_size}.")
-        return model
 
     def _build_and_fit_model(self, trial, *args, **kwargs):
         hp = trial.hyperparameters
@@ -193,6 +196,7 @@ class _Hooks(callbacks_room.Callback):
         self._tuner.on_epoch_begin(self._trial, self.model, epoch, logs=logs)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._tuner._check_size(self.model)  # it may have had no weights before it saw data
         self._tuner.on_epoch_end(self._trial, self.model, epoch, logs=logs)
 
 
