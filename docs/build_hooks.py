@@ -50,7 +50,7 @@ def api_page(path: str, summary: str) -> str:
 
 def on_files(files, config):
     entries = ["api/index.md"]
-    index = ["# API reference", "", "From the docstrings of the installed package: shapes, ranges, errors, sources.", ""]
+    index = ["# API reference", "", "From the docstrings of the package: shapes, ranges, errors, sources.", ""]
     for path, summary in MODULES.items():
         try:
             text = api_page(path, summary)
@@ -72,5 +72,6 @@ def on_files(files, config):
 def on_page_content(content, **_):
     for display, pattern in (("inline", r'<span class="arithmatex">\\\((.*?)\\\)</span>'),
                              ("block", r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>')):
-        content = re.sub(pattern, lambda m, d=display: convert(html.unescape(m[1]), display=d), content, flags=re.DOTALL)
+        content = re.sub(pattern, lambda m, d=display: convert(html.unescape(m[1]), display=d), content,
+                         flags=re.DOTALL)
     return content
