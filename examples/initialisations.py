@@ -92,8 +92,9 @@ def main(arguments=None):
         result[choice] = {"accuracy": history.history["accuracy"][-1], "spread": before, "same": same_units(model),
                           "gradients": [history.history[f"gradient_norm/{name}"][0] for name in names]}
         found = result[choice]
+        first, last = found["gradients"][0], found["gradients"][-1]
         print(f"{choice:10} accuracy {found['accuracy']:.3f}   outputs of first / last hidden layer"
-              f" {before[0]:.1e} / {before[-1]:.1e}   gradients {found['gradients'][0]:.1e} / {found['gradients'][-1]:.1e}"
+              f" {before[0]:.1e} / {before[-1]:.1e}   gradients of first / last layer {first:.1e} / {last:.1e}"
               f"   equal units {found['same']:.0%}   warnings {len(caught)}", flush=True)
     if options.output:
         draw(fresh, histories, x, options.output)

@@ -15,6 +15,7 @@ STEPS = 1000
 
 def all_schedules(rate=0.1, steps=STEPS):
     """Name -> schedule, all from `rate` (cosine with warm-up: up to it)."""
+    warm = steps // 10
     return {
         "constant": schedules.PiecewiseConstantDecay([steps], [rate, rate]),
         "exponential": schedules.ExponentialDecay(rate, steps // 10, 0.7),
@@ -23,7 +24,7 @@ def all_schedules(rate=0.1, steps=STEPS):
         "inverse time": schedules.InverseTimeDecay(rate, steps // 10, 1.0),
         "polynomial": schedules.PolynomialDecay(rate, steps, rate / 1000, power=2.0),
         "cosine": schedules.CosineDecay(rate, steps),
-        "cosine, warm-up": schedules.CosineDecay(0.0, steps - steps // 10, warmup_target=rate, warmup_steps=steps // 10),
+        "cosine, warm-up": schedules.CosineDecay(0.0, steps - warm, warmup_target=rate, warmup_steps=warm),
         "cosine, restarts": schedules.CosineDecayRestarts(rate, -(-steps // 7), t_mul=2.0),
     }
 

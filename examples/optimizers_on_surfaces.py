@@ -1,7 +1,8 @@
 """Optimizers on surfaces that show what each is for: a ravine, a saddle, Rosenbrock's valley, Beale's plateaus.
 
 Momentum speeds up along a ravine where plain gradient descent creeps; on a saddle, adaptive rates (Adagrad, RMSprop,
-Adam) leave at once in the direction whose gradient is tiny, as they divide by its size; Adagrad's rate shrinks with time.
+Adam) leave at once in the direction whose gradient is tiny, as they divide by its size; Adagrad's rate shrinks with
+time.
 
     python examples/optimizers_on_surfaces.py --output paths.png
 """
@@ -96,7 +97,8 @@ def main(arguments=None):
             path = paths[surface][name] = descend(surface, optimizer, options.steps)
             if minimum is None:
                 left = np.flatnonzero(np.abs(path[:, 1]) > 1)
-                print(f"  {name:9} leaves the saddle after {left[0] if len(left) else f'more than {len(path) - 1}'} steps")
+                steps = left[0] if len(left) else f"more than {len(path) - 1}"
+                print(f"  {name:9} leaves the saddle after {steps} steps")
             else:
                 away = np.hypot(*(path[-1] - minimum))
                 print(f"  {name:9} height {height(surface, path[-1:])[0]:9.2e}, {away:.3f} from the minimum")

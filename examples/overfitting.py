@@ -63,8 +63,8 @@ def draw(histories, models, path):
 
 
 def main(arguments=None):
-    """Returns {variant: {"train", "new" (cross-entropy at the end), "accuracy" (new points), "epochs", "weight" (root of
-    the mean squared weight of the second layer)}}."""
+    """Returns {variant: {"train", "new" (cross-entropy at the end), "accuracy" (new points), "epochs", "weight" (root
+    of the mean squared weight of the second layer)}}."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--output", help="where the picture goes")

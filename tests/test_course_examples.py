@@ -108,3 +108,28 @@ def test_learning_rates(tmp_path):
     assert rates["cosine, warm-up"].argmax() == 100 and rates["cosine, warm-up"].max() == pytest.approx(0.1)
     assert (np.diff(rates["cosine, restarts"]) > 0.04).sum() == 2  # restarts
     assert all(errors[name] < 0.5 * errors["constant"] for name in errors if name != "constant")
+
+
+def test_hidden_units(tmp_path):
+    _, result = run("hidden_units", tmp_path)
+    assert result[0][0] <= 0.75  # no line does better
+    assert result[8][0] == 1 and np.abs(result[8][1] - [0, 1, 1, 0]).max() < 0.1
+
+
+def test_gradient_descent(tmp_path):
+    module, result = run("gradient_descent", tmp_path)
+    assert {kind: found["updates"] for kind, found in result.items()} == {
+        "batch": 10, "stochastic": 2030, "mini-batch": 70}  # 7 = 203 / 32, rounded up
+    assert all(len(found["path"]) == found["updates"] + 1 for found in result.values())
+    x, y = module.data()
+    smooth = result["batch"]["path"]
+    by_hand = [np.zeros(3)]  # batch descent in NumPy: two weights and the bias
+    with_ones = np.hstack([x, np.ones((len(x), 1))]).astype("float64")
+    for _ in range(10):
+        error = with_ones @ by_hand[-1] - y[:, 0]
+        by_hand.append(by_hand[-1] - 0.05 * 2 * with_ones.T @ error / len(x))
+    np.testing.assert_allclose(smooth, np.array(by_hand)[:, :2], rtol=1e-4, atol=1e-5)
+    last = {kind: found["losses"][-1] for kind, found in result.items()}
+    assert last["stochastic"] < 0.2 > last["mini-batch"] and last["batch"] > 2 * last["mini-batch"]
+    restless = {kind: np.abs(np.diff(found["path"][-7:], axis=0)).max() for kind, found in result.items()}
+    assert restless["stochastic"] > restless["mini-batch"]

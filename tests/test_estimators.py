@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
+pytest.importorskip("sklearn", minversion="1.7")  # the first with sample weights and the Poisson loss in its MLP
 
 import sklearn.neural_network
 from scipy import sparse

@@ -58,7 +58,7 @@ class Steps(_Layer):
         self._functions: dict = {}
         self._runners: dict = {}
         self._replay = None
-        self._last_batch: tuple | None = None  # (data, rows or None), what `fit` trained on last: callbacks measure on it
+        self._last_batch: tuple | None = None  # (data, rows or None) that `fit` trained on last
 
     def __getstate__(self) -> dict:
         # Recorded programs point into this model's memory: a copy or an unpickled model records its own.

@@ -10,10 +10,10 @@ import shutil
 import time
 
 from pydl.tuner.engine import sampling
+from pydl.tuner.engine.attempts import failures, trial_of
 from pydl.tuner.engine.display import Display
 from pydl.tuner.engine.hyperparameters import HyperParameters
-from pydl.tuner.engine.ledger import INTERRUPTED, LOST, OPEN, Entry, Ledger
-from pydl.tuner.engine.metrics_tracking import MetricsTracker
+from pydl.tuner.engine.ledger import INTERRUPTED, Entry, Ledger
 from pydl.tuner.engine.objective import Objective, create_objective
 from pydl.tuner.engine.storage import optuna
 from pydl.tuner.engine.trial import Trial, TrialStatus
@@ -21,7 +21,6 @@ from pydl.tuner.engine.trial import Trial, TrialStatus
 __all__ = ["Objective", "Oracle", "synchronized"]
 
 MAX_COLLISIONS = 20  # draws of values that were tried before, until the space counts as exhausted
-MAX_DEATHS = 3  # processes that may die in a trial before it counts as what kills them
 MESSAGE_LENGTH = 8000  # of a traceback; its end tells most
 
 
@@ -145,32 +144,10 @@ class Oracle:
 
     def _trial(self, row: list[Entry]) -> Trial:
         """The trial of its attempts; the same object for the same attempt."""
-        last = row[-1]
-        status = last.result["status"]
-        key = last.number, status, len(self.hyperparameters.space)
+        key = row[-1].number, row[-1].result["status"], len(self.hyperparameters.space)
         if key not in self._read:
-            hps = self.hyperparameters.copy()
-            hps.values = dict(last.values)
-            trial = Trial(hps, last.trial_id, TrialStatus.INVALID if status in OPEN else status,
-                          last.result.get("message"))
-            trial.metrics = MetricsTracker.from_config(last.result.get("metrics", {"metrics": {}}))
-            trial.score = last.result.get("score")
-            trial.best_step = last.result.get("best_step", 0)
-            self._count(trial, row)
-            if status == LOST and self._deaths(row) > MAX_DEATHS:
-                trial.status = TrialStatus.FAILED
-                trial.message = f"The process died in each of {self._deaths(row)} attempts at this trial."
-            self._read[key] = trial
+            self._read[key] = trial_of(row, self.hyperparameters.copy())
         return self._read[key]
-
-    @staticmethod
-    def _deaths(row) -> int:
-        return sum(entry.result["status"] == LOST for entry in row)
-
-    @staticmethod
-    def _count(trial, row) -> None:
-        trial.attempt = row[-1].attempt
-        trial.failures = sum(entry.result["status"] == TrialStatus.INVALID for entry in row)
 
     # ---- space -------------------------------------------------------------------------------------------------------
 
@@ -260,8 +237,7 @@ class Oracle:
                 hps.values = dict(row[0].values)  # as proposed
                 if self._claim(index, len(row), trial.trial_id, hps):
                     again = Trial(hps, trial.trial_id)
-                    self._count(again, row)
-                    again.attempt = len(row)
+                    again.attempt, again.failures = len(row), failures(row)
                     return again
                 return None
         return None
