@@ -7,6 +7,8 @@ import html
 import importlib
 import inspect
 import re
+import sys
+from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
@@ -46,6 +48,11 @@ def api_page(path: str, summary: str) -> str:
         lines += [f"::: {home}.{real}", "    options:", f"      heading: pydl.{path}.{name}",
                   f"      toc_label: {name}", "      show_root_full_path: false", ""]
     return "\n".join(lines)
+
+
+def on_startup(**_):
+    """Makes docs/picture.py known. At the end: an installed pydl comes before the one in the source folder."""
+    sys.path.append(str(Path(__file__).parents[1]))
 
 
 def on_files(files, config):
