@@ -1,0 +1,1 @@
+"""What models are fed with: arrays, data sets, folders, generators."""
