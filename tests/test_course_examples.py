@@ -5,6 +5,7 @@ import pytest
 from test_examples import example
 
 pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.slow  # whole trainings; what they stand on is tested at every level elsewhere
 
 
 def run(name, tmp_path, *options):

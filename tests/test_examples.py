@@ -8,6 +8,7 @@ import pytest
 
 import pydl
 
+pytestmark = pytest.mark.slow  # whole trainings; what they stand on is tested at every level elsewhere
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
