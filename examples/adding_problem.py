@@ -6,6 +6,18 @@ not learned to remember.
 
     python examples/adding_problem.py            T = 50 and 200
     python examples/adding_problem.py --quick    T = 10, a few seconds
+
+The first gives, on new sequences, and for the norm of the loss's gradient at the first step over that at the last:
+
+    T     layer      mean squared error   gradient ratio untrained, trained
+    50    SimpleRNN  0.1655               4e-2    2e-21
+    50    LSTM       0.0001               2e-4    1.4
+    50    GRU        0.0002               7e-11   1.7
+    200   SimpleRNN  0.1741               5e-6    0
+    200   LSTM       0.0001               3e-16   4.6
+    200   GRU        0.0000               3e-40   2.3
+
+All begin with gradients that vanish; those with gates learn to keep them, the simple layer does not.
 """
 
 import argparse
@@ -42,28 +54,37 @@ def gradient_norms(model, x, y):
     pydl.autograd.watch(inputs)
     loss = pydl.ops.mean(pydl.ops.square(model(inputs, training=False) - y))
     (gradient,) = pydl.autograd.gradients([loss], [inputs], [np.float32(1)])
-    return np.sqrt((gradient.data ** 2).sum(-1)).mean(0)
+    return np.linalg.norm(gradient.data.astype("float64"), axis=-1).mean(0)
 
 
 def draw(norms, path) -> None:
-    """One curve for each layer, on a logarithmic scale."""
+    """A panel for each length, before and after training; a curve for each layer, on a logarithmic scale."""
     import matplotlib.pyplot as plt
 
-    for kind, values in norms.items():
-        plt.semilogy(np.maximum(values, 1e-30), label=kind)
-    plt.xlabel("step")
-    plt.ylabel("norm of the gradient with respect to the input")
-    plt.legend()
-    plt.savefig(path)
-    plt.close()
+    lengths, times = sorted({steps for _, steps, _ in norms}), ("untrained", "trained")
+    figure, axes = plt.subplots(len(lengths), 2, squeeze=False, sharey=True, figsize=(10, 4 * len(lengths)))
+    for row, steps in zip(axes, lengths):
+        for panel, when in zip(row, times):
+            for kind in LAYERS:
+                panel.semilogy(np.maximum(norms[kind, steps, when], 1e-45), label=kind)
+            panel.set(title=f"T = {steps}, {when}", xlabel="step", ylabel="norm of the gradient of the input")
+            panel.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
 
 
 def main(arguments=None):
-    """Trains all layers for each length. Returns {(kind, steps): mean squared error on new sequences}."""
+    """Trains all layers for each length.
+
+    Returns:
+        {(kind, steps): mean squared error on new sequences} and {(kind, steps, "untrained" or "trained"): gradient
+        norms by step}.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="T = 10 only")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--output", help="file for a picture of gradient norms by step, before training")
+    parser.add_argument("--output", help="file for a picture of the gradient norms by step")
     options = parser.parse_args(arguments)
     errors, norms = {}, {}
     for steps in (10,) if options.quick else (50, 200):
@@ -72,14 +93,16 @@ def main(arguments=None):
         for kind in LAYERS:
             pydl.utils.set_random_seed(1)
             model = network(kind)
-            norms[kind] = gradient_norms(model, x[:64], y[:64])
+            norms[kind, steps, "untrained"] = gradient_norms(model, x[:64], y[:64])
             model.fit(x, y, batch_size=32, epochs=10 if options.quick else options.epochs, verbose=0)
+            norms[kind, steps, "trained"] = gradient_norms(model, x[:64], y[:64])
             errors[kind, steps] = float(model.evaluate(*test, verbose=0))
+            before, after = (n[0] / n[-1] for n in (norms[kind, steps, when] for when in ("untrained", "trained")))
             print(f"T = {steps:3}  {kind:9}  mean squared error {errors[kind, steps]:.4f}   gradient at the first step"
-                  f" / at the last, untrained: {norms[kind][0] / norms[kind][-1]:.1e}", flush=True)
+                  f" / at the last: untrained {before:.1e}, trained {after:.1e}", flush=True)
     if options.output:
         draw(norms, options.output)
-    return errors
+    return errors, norms
 
 
 if __name__ == "__main__":

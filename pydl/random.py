@@ -15,6 +15,7 @@ import numpy as np
 from pydl import ops
 from pydl._core import kernels
 from pydl.autograd import differentiable
+from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tensor import Tensor, Variable, empty, is_float_dtype, paused_recording, standardize_dtype
@@ -98,6 +99,9 @@ def _state(seed) -> np.ndarray:
         return state.data
     raise ValueError("Argument `seed` must be either an integer or an instance of `SeedGenerator`. "
                      f"Received: seed={seed} (of type {type(seed)})")
+
+
+_draws.state_of = _state
 
 
 def _shape(shape) -> tuple[int, ...]:

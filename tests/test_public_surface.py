@@ -80,20 +80,60 @@ def test_timeseries():
     series = np.arange(20.0).reshape(10, 2)
     make = keras.utils.timeseries_dataset_from_array
     data = make(series, np.arange(3, 10), 3, batch_size=4)
-    x, y = data[0]
-    assert x.shape == (4, 3, 2) and len(data) == 2
+    (x, y), (rest, _) = data
+    assert x.shape == (4, 3, 2) and rest.shape == (3, 3, 2) and len(data) == 2
     for i in range(4):
-        np.testing.assert_array_equal(x[i], series[i : i + 3])
-    np.testing.assert_array_equal(y, [3, 4, 5, 6])
-    x, = list(make(series, None, 2, sequence_stride=3, sampling_rate=2, start_index=1, end_index=9))
-    np.testing.assert_array_equal(x[:, :, 0], [[2, 6], [8, 12]])
-    starts = [x[0, 0, 0] for x in make(series, None, 1, shuffle=True, seed=1, batch_size=1)]
-    assert sorted(starts) == list(range(0, 20, 2)) and starts != sorted(starts)
-    assert next(iter(make(series, None, 3, batch_size=None))).shape == (3, 2)
+        np.testing.assert_array_equal(x[i].numpy(), series[i : i + 3])
+    np.testing.assert_array_equal(y.numpy(), [3, 4, 5, 6])
+    x, = make(series, None, 2, sequence_stride=3, sampling_rate=2, start_index=1, end_index=9)
+    np.testing.assert_array_equal(x.numpy()[:, :, 0], [[2, 6], [8, 12]])
+    shuffled = make(series, None, 1, shuffle=True, seed=1, batch_size=1)
+    first, second = ([x.numpy()[0, 0, 0] for x in shuffled] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(0, 20, 2)) and first != sorted(first) and first != second
+    x, y = next(iter(make(series, np.arange(10), 3, batch_size=None)))
+    assert x.shape == (3, 2) and y.shape == ()
     for wrong in ({"sequence_length": 0}, {"sequence_length": 11}, {"sequence_length": 2, "start_index": 9,
                                                                     "end_index": 3}):
         with pytest.raises(ValueError, match="timeseries_dataset_from_array"):
             make(series, None, **wrong)
+
+
+def test_timeseries_as_documented():
+    """The three examples of Keras's documentation."""
+    make = keras.preprocessing.timeseries_dataset_from_array
+    (x,) = make(np.arange(99), None, sequence_length=10, sampling_rate=2, sequence_stride=3)
+    np.testing.assert_array_equal(x.numpy()[[0, 1, -1]], np.array([[0], [3], [78]]) + 2 * np.arange(10))
+    data = np.random.default_rng(0).normal(size=100)
+    for inputs, targets in make(data[:-10], data[10:], sequence_length=10):
+        np.testing.assert_array_equal(inputs[0].numpy(), data[:10])
+        assert targets[0].numpy() == data[10]
+    values, doubles = np.arange(100), 2 * np.arange(100)
+    for inputs, targets in zip(*(make(a, None, sequence_length=20, sequence_stride=20) for a in (values, doubles))):
+        np.testing.assert_array_equal(inputs[0].numpy(), values[:20])
+        np.testing.assert_array_equal(targets[1].numpy(), doubles[20:40])
+
+
+def test_timeseries_forecast_by_an_lstm():
+    """As scripts of weather forecasts do it: windows with a sampling rate, `take`, validation, predictions."""
+    t = np.arange(1200)
+    series = np.stack([np.sin(t / 9), np.cos(t / 9)], 1) + np.random.default_rng(0).normal(0, 0.05, (1200, 2))
+    past, future, step, split = 36, 9, 3, 900
+    make = keras.preprocessing.timeseries_dataset_from_array
+    train = make(series[:split - future], series[past + future:split, :1], sequence_length=past // step,
+                 sampling_rate=step, batch_size=64, shuffle=True, seed=0)
+    valid = make(series[split:-future], series[split + past + future:, :1], sequence_length=past // step,
+                 sampling_rate=step, batch_size=64)
+    for inputs, targets in train.take(1):
+        assert inputs.numpy().shape == (64, 12, 2) and targets.numpy().shape == (64, 1)
+    keras.utils.set_random_seed(0)
+    x = keras.layers.Input(shape=(inputs.shape[1], inputs.shape[2]))
+    model = keras.Model(inputs=x, outputs=keras.layers.Dense(1)(keras.layers.LSTM(16)(x)))
+    model.compile(optimizer=keras.optimizers.Adam(learning_rate=0.01), loss="mse")
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=0, patience=5)
+    history = model.fit(train, epochs=15, validation_data=valid, callbacks=[stop], verbose=0).history
+    assert min(history["val_loss"]) < 0.02  # the noise alone has 0.0025; the last value repeated, 0.8
+    for x, y in valid.take(5):
+        assert model.predict(x, verbose=0)[0].shape == y[0].numpy().shape == (1,)
 
 
 def test_interactive_logging(capsys):

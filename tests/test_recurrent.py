@@ -87,6 +87,9 @@ def test_bidirectional_with_masking_hands_on_the_right_states(name):
     both = L.Bidirectional(getattr(L, name)(3, return_sequences=True, return_state=True))
     y, *states = both(L.Masking()(padded))
     assert len(states) == (4 if name == "LSTM" else 2)
+    parts = [part(L.Masking()(padded))[1:] for part in (both.forward_layer, both.backward_layer)]
+    for got, want in zip(states, parts[0] + parts[1]):  # the forward layer's first
+        close(got, want.data)
     for i, length in enumerate(lengths):  # each row alone, without its padding
         alone, *alone_states = both(X[i : i + 1, :length])
         close(y[i : i + 1, :length], alone.data)

@@ -258,6 +258,18 @@ void dropout(State state, In<T> x, Out<T> y, Out<std::uint8_t> mask, dim n, real
     });
 }
 
+// mask (n, with room for whole registers): 0 with probability `rate`, else 1, from as many bits as `like` has.
+template <class T>
+void dropout_mask(State state, In<T>, Out<std::uint8_t> mask, dim n, real rate) {
+    using U = uint_of<T>;
+    constexpr real all = sizeof(T) == 4 ? 0x1p32 : 0x1p64;
+    const real limit = rate * all;
+    const auto threshold = splat(limit >= all ? static_cast<U>(-1) : static_cast<U>(limit));
+    each_register<T>(state, n, stream_task / 2, [&](dim at, dim, auto bits) __attribute__((always_inline)) {
+        store_bool<T>(mask + at, (::pydl::PYDL_ISA::mask<T>)(bits >= threshold));
+    });
+}
+
 // dx (n) = dy scale where mask, 0 elsewhere.
 template <class T>
 void dropout_grad(In<std::uint8_t> mask, In<T> dy, Out<T> dx, dim n, real scale) {

@@ -4,42 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pydl.data.pydataset import PyDataset
+from pydl.data.dataset import Dataset
+from pydl.tensor import from_numpy
 
 __all__ = ["timeseries_dataset_from_array"]
 
 
-class _Windows(PyDataset):
-    """Batches of windows, cut when they are asked for."""
-
-    def __init__(self, data, targets, starts, length, stride, batch_size, generator):
-        super().__init__()
-        self.data, self.targets, self.starts, self.length, self.stride = data, targets, starts, length, stride
-        self.batch_size = batch_size
-        self.generator = generator
-        self.on_epoch_end()
-
-    def __len__(self):
-        return -(-len(self.starts) // self.batch_size)
-
-    def __getitem__(self, index):
-        if not 0 <= index < len(self):
-            raise IndexError(f"Batch {index} of {len(self)}.")
-        starts = self.starts[index * self.batch_size : (index + 1) * self.batch_size]
-        x = self.data[starts[:, None] + np.arange(self.length) * self.stride]
-        return x if self.targets is None else (x, self.targets[starts])
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
-
-    def on_epoch_end(self):
-        if self.generator is not None:
-            self.starts = self.generator.permutation(self.starts)
-
-
 def timeseries_dataset_from_array(data, targets, sequence_length, sequence_stride=1, sampling_rate=1, batch_size=128,
                                   shuffle=False, seed=None, start_index=None, end_index=None, format="tf"):
-    """Batches of windows of a series, for `fit`.
+    """Windows of a series in batches, for `fit`.
 
     Args:
         data: array (time, ...).
@@ -51,10 +24,11 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
         shuffle: new order of windows in each epoch.
         seed: of the shuffling.
         start_index, end_index: rows used, [start_index, end_index).
-        format: accepted; batches are NumPy arrays.
+        format: accepted.
 
     Returns:
-        A PyDataset of (windows, targets), windows of shape (batch, sequence_length, ...).
+        A Dataset of (windows, targets) in the dtypes given, windows of shape (batch, sequence_length, ...); of windows
+        alone without targets. They are cut when they are asked for.
 
     Raises:
         ValueError: for numbers that leave no window.
@@ -79,12 +53,13 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
         raise ValueError(f"timeseries_dataset_from_array: {end - start} rows hold no window of {sequence_length}"
                          f" entries at sampling_rate={sampling_rate}.")
     generator = np.random.default_rng(seed) if shuffle else None
-    if batch_size is None:
-        return _Single(data, targets, starts, sequence_length, sampling_rate, 1, generator)
-    return _Windows(data, targets, starts, sequence_length, sampling_rate, batch_size, generator)
+    offsets = np.arange(sequence_length) * sampling_rate
 
+    def iterate():
+        order = starts if generator is None else generator.permutation(starts)
+        for i in range(0, len(order), batch_size or 1):
+            chosen = order[i : i + batch_size] if batch_size else order[i]
+            x = from_numpy(data[np.add.outer(chosen, offsets)])
+            yield x if targets is None else (x, from_numpy(np.asarray(targets[chosen])))
 
-class _Single(_Windows):
-    def __getitem__(self, index):
-        item = super().__getitem__(index)
-        return tuple(part[0] for part in item) if isinstance(item, tuple) else item[0]
+    return Dataset(iterate, -(-len(starts) // (batch_size or 1)), batch_size)

@@ -139,6 +139,7 @@ class Layer(LayerState):
         name: unique in a model; made from the class name by default.
     """
 
+    _name_in_files: str | None = None  # where Keras has another name for a class than for what it exports
     _builds_itself = False  # models look after `built` themselves
     on_host = False  # runs in Python, on strings for example: in a model, before the recorded steps
 
@@ -155,7 +156,7 @@ class Layer(LayerState):
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise ValueError("Argument `name` must be a string and cannot contain character `/`."
                              f" Received: name={name}")
-        self.name = name or auto_name(to_snake_case(type(self).__name__))
+        self.name = name or auto_name(to_snake_case(self._name_in_files or type(self).__name__))
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._trainable = bool(trainable)
         self._dtype = _dtype_name(dtype)
@@ -412,7 +413,8 @@ class Layer(LayerState):
                             f"{error}") from error
 
     def get_build_config(self) -> dict | None:
-        return self._build_shapes
+        shapes = self._build_shapes
+        return shapes if not shapes or set(shapes) == {"input_shape"} else {"shapes_dict": shapes}
 
     def build_from_config(self, config) -> None:
         """Builds from `get_build_config`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-from pydl import ops, tree
+from pydl import ops, regularizers, tree
+from pydl.layers._recurrence import beside, check_cell, initial_state_of, one_draw, step, unrolled
 from pydl.layers.base import InputSpec, Layer
-from pydl.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell, check_cell, initial_state_of, one_draw, step
+from pydl.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.tensor import Variable
 
@@ -19,7 +20,7 @@ class RNN(Layer):
 
     Args:
         cell: has `call(inputs, states)` -> (output, new states), `state_size` (an int, or a list of ints), and may have
-            `output_size` and `get_initial_state(batch_size)`.
+            `output_size` and `get_initial_state(batch_size)`; or a list of cells, to be stacked.
         return_sequences: outputs of all steps (batch, steps, units) instead of the last.
         return_state: also return the last state(s).
         go_backwards: walk from the last step to the first; the outputs come in the order of the walk.
@@ -38,6 +39,7 @@ class RNN(Layer):
     def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
                  unroll=False, zero_output_for_mask=False, **kwargs):
         super().__init__(**kwargs)
+        cell = StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else cell
         check_cell(cell, type(self).__name__)
         self.cell = cell
         self.return_sequences = return_sequences
@@ -89,7 +91,7 @@ class RNN(Layer):
             sequence, states = self._walk(sequences, begin, mask, training)
         if mask is not None and self.zero_output_for_mask:
             walked = ops.flip(mask, 1) if self.go_backwards else mask
-            sequence = ops.where(_beside(walked, sequence), sequence, 0)
+            sequence = ops.where(beside(walked, sequence), sequence, 0)
         if self.stateful:
             for variable, state in zip(tree.flatten(self.states), tree.flatten(states)):
                 variable.assign(state)
@@ -112,12 +114,14 @@ class RNN(Layer):
             return tree.map_structure(lambda v: ops.add(v, 0), self.states) if self.stateful else (
                 self.get_initial_state(batch))
         given = list(given) if isinstance(given, (list, tuple)) else [given]
-        flat, sizes = tree.flatten(given), tree.flatten(self.state_size)
-        want = [(batch, n) for n in sizes]
+        flat, want = tree.flatten(given), self._state_shapes(batch)
         if [tuple(s.shape) for s in flat] != want:
             raise ValueError(f"expected initial_state of {len(want)} tensor(s) of shapes {want}; received"
                              f" {[tuple(s.shape) for s in flat]}.")
         return tree.pack_sequence_as(self.state_size, flat)
+
+    def _state_shapes(self, batch) -> list[tuple]:
+        return [(batch, n) for n in tree.flatten(self.state_size)]
 
     def _walk(self, sequences, states, mask, training):
         """Outputs of all steps in the order of the walk, and the last states: by the cell's fused kernel, or a loop."""
@@ -125,17 +129,9 @@ class RNN(Layer):
         result = fused and fused(sequences, states, mask, self.go_backwards, training)
         if result:
             return result
-        outputs: list = []
-        steps = range(sequences.shape[1])
-        for t in reversed(steps) if self.go_backwards else steps:
-            output, new = step(self.cell, sequences[:, t], states, training)
-            if mask is not None:
-                before = outputs[-1] if outputs else ops.zeros(output.shape, output.dtype)
-                output = ops.where(_beside(mask[:, t], output), output, before)
-                new = [ops.where(_beside(mask[:, t], a), a, b) for a, b in zip(tree.flatten(new), tree.flatten(states))]
-            outputs.append(output)
-            states = tree.pack_sequence_as(states, tree.flatten(new))
-        return ops.stack(outputs, 1), states
+        inputs = ops.unstack(sequences, axis=1)
+        return unrolled(lambda t, before: step(self.cell, inputs[t], before, training), len(inputs), states, mask,
+                        self.go_backwards)
 
     def compute_mask(self, inputs, mask=None):
         first = tree.flatten(mask)[0] if mask is not None else None
@@ -154,11 +150,6 @@ class RNN(Layer):
         if isinstance(config.get("cell"), dict):
             config["cell"] = deserialize_keras_object(config["cell"], custom_objects)
         return cls(**config)
-
-
-def _beside(mask, values):
-    """`mask` with axes of size 1 up to the rank of `values`."""
-    return ops.reshape(mask, (*mask.shape, *[1] * (values.ndim - mask.ndim)))
 
 
 class _Recurrent(RNN):
@@ -183,7 +174,8 @@ class _Recurrent(RNN):
 
     def get_config(self):
         own = {k: v for k, v in self.cell.get_config().items() if k in _cell_parameters(self._cell_class)}
-        return {**Layer.get_config(self), **self._flags(), **own}
+        return {**Layer.get_config(self), **self._flags(), **own,
+                "activity_regularizer": regularizers.serialize(self.activity_regularizer)}
 
 
 def _cell_parameters(cell_class) -> set[str]:

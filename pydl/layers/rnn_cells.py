@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-
-from pydl import activations, constraints, initializers, ops, random, regularizers, tree
+from pydl import activations, constraints, initializers, ops, random, regularizers
+from pydl.layers._recurrence import check_cell, initial_state_of, listed, output_size_of, step
 from pydl.layers.base import InputSpec, Layer
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 
@@ -14,7 +13,8 @@ __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 class GatedCell(Layer):
     """Common to the cells below: Keras's arguments, the weights of `gates` gates side by side, dropout.
 
-    The arguments are described at SimpleRNNCell. All gates see the same draw of dropout.
+    The arguments are described at SimpleRNNCell. As in Keras 3, all gates see the same draw of dropout, unless there is
+    `recurrent_dropout` or `implementation=1`: then each gate has its own, for inputs and state.
 
     Call: `(inputs (batch, features), states, training)` -> output (batch, units), new states.
     """
@@ -26,7 +26,7 @@ class GatedCell(Layer):
                  recurrent_initializer="orthogonal", bias_initializer="zeros", kernel_regularizer=None,
                  recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
                  bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, seed=None, **kwargs):
-        kwargs.pop("implementation", None)
+        implementation = kwargs.pop("implementation", 2)
         super().__init__(**kwargs)
         if not isinstance(units, int) or isinstance(units, bool) or units <= 0:
             raise ValueError("Received an invalid value for argument `units`, expected a positive integer, got"
@@ -46,6 +46,7 @@ class GatedCell(Layer):
         self.bias_constraint = constraints.get(bias_constraint)
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
+        self.implementation = 1 if self.recurrent_dropout else implementation
         self.seed = seed
         self.seed_generator = random.SeedGenerator(seed)
         self._drawn = None
@@ -74,20 +75,52 @@ class GatedCell(Layer):
     def _bias_initializer(self):
         return self.bias_initializer
 
+    def _rate(self, which: str, training) -> float:
+        """The share that counts as 0; as in Keras, a rate of 1 drops all in the simple cell and nothing in others."""
+        rate = getattr(self, which) if training else 0.0
+        return rate if rate < 1 or self.gates == 1 else 0.0
+
+    def draws_per_gate(self, training) -> bool:
+        """Whether each gate has a draw of its own now."""
+        return bool(self.gates > 1 and self.implementation == 1
+                    and (self._rate("dropout", training) or self._rate("recurrent_dropout", training)))
+
+    def mask_of(self, which: str, x, training):
+        """What `which`, "dropout" or "recurrent_dropout", multiplies `x` (batch, n) with: 0 or 1 / (1 - rate), in the
+        shape of `x`, or (gates, batch, n) with a draw for each gate. None where nothing is dropped.
+        """
+        rate = self._rate(which, training)
+        return None if rate == 0 else self._once(which, lambda: random.dropout(
+            ops.ones(self._mask_shape(x, training), x.dtype), rate, seed=self.seed_generator))
+
+    def _mask_shape(self, x, training):
+        return (self.gates, *x.shape) if self.draws_per_gate(training) else x.shape
+
+    def _once(self, name: str, make):
+        """`make()`, the same for all steps inside `one_draw`."""
+        if self._drawn is None:
+            return make()
+        if name not in self._drawn:
+            self._drawn[name] = make()
+        return self._drawn[name]
+
     def dropped(self, which: str, x, training):
-        """`x` (batch, n) with the dropout of `which`, "dropout" or "recurrent_dropout"."""
         mask = self.mask_of(which, x, training)
         return x if mask is None else ops.multiply(x, mask)
 
-    def mask_of(self, which: str, x, training):
-        """0 or 1 / (1 - rate) in the shape of `x`, or None where nothing is dropped; one draw inside `one_draw`."""
-        rate = getattr(self, which)
-        if not training or not 0 < rate < 1:
-            return None
-        drawn = {} if self._drawn is None else self._drawn
-        if which not in drawn:
-            drawn[which] = random.dropout(ops.ones(x.shape, x.dtype), rate, seed=self.seed_generator)
-        return drawn[which]
+    def product(self, which: str, x, kernel, bias, training):
+        """`x` (batch, n), with dropout, times `kernel`, plus `bias` or None: (batch, gates * units), or (gates, batch,
+        units) with a draw for each gate.
+        """
+        if not self.draws_per_gate(training):
+            return ops.dense(self.dropped(which, x, training), kernel, bias)
+        y = ops.matmul(self.dropped(which, x, training), self._once(kernel.name, lambda: ops.transpose(
+            ops.reshape(kernel, (-1, self.gates, self.units)), (1, 0, 2))))
+        return y if bias is None else y + ops.reshape(bias, (self.gates, 1, self.units))
+
+    def parts(self, z) -> list:
+        """The gates of what `product` gives."""
+        return ops.split(z, self.gates, axis=-1) if z.ndim == 2 else ops.unstack(z)
 
     def get_initial_state(self, batch_size=None):
         """Zeros (batch_size, units), one for each state."""
@@ -126,23 +159,6 @@ class GatedCell(Layer):
             "recurrent_mask": self.mask_of("recurrent_dropout", states[0], training)}
 
 
-@contextlib.contextmanager
-def one_draw(cell):
-    """Inside, cells drop the same places at every step."""
-    cells = [c for c in cell._flatten_layers() if isinstance(c, GatedCell)] if isinstance(cell, Layer) else []
-    for c in cells:
-        c._drawn = {}
-    try:
-        yield
-    finally:
-        for c in cells:
-            c._drawn = None
-
-
-def _listed(states) -> list:
-    return list(states) if isinstance(states, (list, tuple)) else [states]
-
-
 @builtin("keras.layers")
 class SimpleRNNCell(GatedCell):
     """One step of the simple cell (Elman 1990):
@@ -156,15 +172,15 @@ class SimpleRNNCell(GatedCell):
         *_initializer, *_regularizer, *_constraint: of `kernel` (features, units), `recurrent_kernel` (units, units)
             and `bias` (units,).
         dropout, recurrent_dropout: in [0, 1], shares of inputs and state that count as 0 in training; inside a layer
-            all steps drop the same places (Gal and Ghahramani 2016).
+            all steps drop the same places (Gal and Ghahramani 2016). Cells with gates and `recurrent_dropout` take
+            a slower path, with draws for each gate.
         seed: int or None.
     """
 
-    def call(self, inputs, states, training=False):
-        previous = _listed(states)[0]
-        z = ops.dense(self.dropped("dropout", inputs, training), self.kernel, self.bias)
-        h = self.activation(z + ops.matmul(self.dropped("recurrent_dropout", previous, training),
-                                           self.recurrent_kernel))
+    def call(self, sequence, states, training=False):
+        z = self.product("dropout", sequence, self.kernel, self.bias, training)
+        h = self.activation(z + self.product("recurrent_dropout", listed(states)[0], self.recurrent_kernel, None,
+                                             training))
         return h, [h] if isinstance(states, (list, tuple)) else h
 
     def walk(self, sequences, states, mask, go_backwards, training):
@@ -183,9 +199,10 @@ class _Gated(GatedCell):
         super().__init__(units, activation, use_bias, **kwargs)
         self.recurrent_activation = activations.get(recurrent_activation)
 
-    def is_fused(self) -> bool:
-        """Whether the fused kernel has these activations."""
-        return self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
+    def is_fused(self, training=False) -> bool:
+        """Whether the fused kernel has these activations, and this dropout."""
+        return (self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
+                and not self.draws_per_gate(training))
 
     def get_config(self):
         return {**super().get_config(), "recurrent_activation": activations.serialize(self.recurrent_activation)}
@@ -233,16 +250,19 @@ class LSTMCell(_Gated):
 
     def call(self, inputs, states, training=False):
         h, c = states
-        z = ops.dense(self.dropped("dropout", inputs, training), self.kernel, self.bias) + ops.matmul(
-            self.dropped("recurrent_dropout", h, training), self.recurrent_kernel)
-        i, f, g, o = ops.split(z, 4, axis=-1)
+        return self.advance(self.product("dropout", inputs, self.kernel, self.bias, training)
+                            + self.product("recurrent_dropout", h, self.recurrent_kernel, None, training), c)
+
+    def advance(self, z, c) -> tuple:
+        """h and the new states, from the sums of all gates and the cell state."""
+        i, f, g, o = self.parts(z)
         gate = self.recurrent_activation
         c = gate(f) * c + gate(i) * self.activation(g)
         h = gate(o) * self.activation(c)
         return h, [h, c]
 
     def walk(self, sequences, states, mask, go_backwards, training):
-        if not self.is_fused():
+        if not self.is_fused(training):
             return None
         args, kwargs = self.fused_inputs(sequences, states, mask, go_backwards, training)
         sequence, *last = ops.lstm(*args, **kwargs)
@@ -284,25 +304,27 @@ class GRUCell(_Gated):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
     def call(self, inputs, states, training=False):
-        previous = _listed(states)[0]
-        both = self.bias is not None and self.reset_after
-        x_z, x_r, x_n = ops.split(ops.dense(self.dropped("dropout", inputs, training), self.kernel,
-                                            self.bias[0] if both else self.bias), 3, axis=-1)
-        h = self.dropped("recurrent_dropout", previous, training)
+        previous = listed(states)[0]
+        bias, inner_bias = (self.bias, None) if self.bias is None or not self.reset_after else (self.bias[0],
+                                                                                                 self.bias[1])
+        x_z, x_r, x_n = self.parts(self.product("dropout", inputs, self.kernel, bias, training))
         gate = self.recurrent_activation
         if self.reset_after:
-            h_z, h_r, h_n = ops.split(ops.dense(h, self.recurrent_kernel, self.bias[1] if both else None), 3, axis=-1)
+            h_z, h_r, h_n = self.parts(self.product("recurrent_dropout", previous, self.recurrent_kernel, inner_bias,
+                                                    training))
             z, r = gate(x_z + h_z), gate(x_r + h_r)
             n = self.activation(x_n + r * h_n)
         else:
+            h = self.dropped("recurrent_dropout", previous, training)
+            h_z, h_r, h_n = ops.unstack(h) if h.ndim == 3 else (h, h, h)
             k_z, k_r, k_n = ops.split(self.recurrent_kernel, 3, axis=-1)
-            z, r = gate(x_z + ops.matmul(h, k_z)), gate(x_r + ops.matmul(h, k_r))
-            n = self.activation(x_n + ops.matmul(r * h, k_n))
+            z, r = gate(x_z + ops.matmul(h_z, k_z)), gate(x_r + ops.matmul(h_r, k_r))
+            n = self.activation(x_n + ops.matmul(r * h_n, k_n))
         h = z * previous + (1 - z) * n
         return h, [h] if isinstance(states, (list, tuple)) else h
 
     def walk(self, sequences, states, mask, go_backwards, training):
-        if not self.is_fused():
+        if not self.is_fused(training):
             return None
         args, kwargs = self.fused_inputs(sequences, states, mask, go_backwards, training)
         sequence, *last = ops.gru(*args, reset_after=self.reset_after, **kwargs)
@@ -345,7 +367,7 @@ class StackedRNNCells(Layer):
     def call(self, inputs, states, training=False):
         new_states = []
         for cell, given in zip(self.cells, states):
-            inputs, state = step(cell, inputs, _listed(given), training)
+            inputs, state = step(cell, inputs, listed(given), training)
             new_states.append(state if isinstance(given, (list, tuple)) else state[0])
         return inputs, new_states
 
@@ -361,36 +383,3 @@ class StackedRNNCells(Layer):
         cells = [deserialize_keras_object(cell, custom_objects) if isinstance(cell, dict) else cell
                  for cell in config.pop("cells")]
         return cls(cells, **config)
-
-
-def check_cell(cell, who) -> None:
-    """Raises a ValueError for what cannot be a cell."""
-    for attribute in ("call", "state_size"):
-        if not hasattr(cell, attribute):
-            raise ValueError(f"{who}: a cell has a method `call(inputs, states)` and an attribute `state_size`;"
-                             f" {cell!r} has no `{attribute}`.")
-    size = cell.state_size
-    if not all(isinstance(s, int) for s in tree.flatten(size)) or not isinstance(size, (int, list, tuple)):
-        raise ValueError(f"{who}: the state_size of a cell is an int or a list of ints; received {size!r}.")
-
-
-def output_size_of(cell) -> int:
-    """`output_size` of a cell, the size of its first state where it has none."""
-    size = getattr(cell, "output_size", None)
-    return tree.flatten(cell.state_size)[0] if size is None else size
-
-
-def initial_state_of(cell, batch_size, dtype):
-    """What the cell's `get_initial_state` gives, or zeros in the form of `state_size`."""
-    if hasattr(cell, "get_initial_state"):
-        return cell.get_initial_state(batch_size=batch_size)
-    return tree.map_structure(lambda n: ops.zeros((batch_size, n), dtype), cell.state_size)
-
-
-def step(cell, inputs, states, training) -> tuple:
-    """One call of any cell; states as a list."""
-    if isinstance(cell, Layer):
-        output, states = cell(inputs, states, training=training)
-    else:
-        output, states = cell.call(inputs, states)
-    return output, _listed(states)

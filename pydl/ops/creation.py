@@ -184,13 +184,12 @@ def meshgrid(*x, indexing="xy"):
 # -------------------------------------------------------------------------------------- conversion
 
 
+@op
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     """`x` (array, number, nested list, tensor) as a tensor; tensors of the right dtype pass unchanged.
 
     Arrays that kernels can read (C-contiguous, of a supported dtype) are shared, not copied.
     """
-    if isinstance(x, KerasTensor):
-        return x if dtype is None or x.dtype == standardize_dtype(dtype) else ops.cast(x, dtype)
     if dtype is not None and not isinstance(x, (Tensor, list, tuple)):
         return from_numpy(np.asarray(x, dtype=standardize_dtype(dtype)))
     x = as_tensor(x, None if dtype is None else standardize_dtype(dtype))

@@ -42,7 +42,7 @@ def _items(name, container):
     used: dict[str, int] = {}
     for item in container.values() if isinstance(container, dict) else container:
         if is_saveable(item):
-            part = to_snake_case(type(item).__name__)
+            part = to_snake_case(getattr(item, "_name_in_files", None) or type(item).__name__)
             used[part] = used.get(part, -1) + 1
             yield f"{name}/{part}" if used[part] == 0 else f"{name}/{part}_{used[part]}", item
 

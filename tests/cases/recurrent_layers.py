@@ -71,6 +71,15 @@ def relu(x):
     return np.maximum(x, 0)
 
 
+def bounded(weights, y, *inputs):
+    assert np.isfinite(y).all() and (abs(y) <= 1).all()
+
+
+def dropping(name, reference, x, tag="dropout", **args):
+    """A row of which, in training, is asserted that it stays within bounds and draws anew; its gradient is checked."""
+    return LayerCase(name, reference, (x,), {**args, "seed": 1}, training=bounded, draws=True, tag=tag, rtol_eps=256)
+
+
 LAYERS = {"SimpleRNN": np_simple, "LSTM": np_lstm, "GRU": np_gru}
 CASES = [case for name, cell in LAYERS.items() for case in (
     LayerCase(name, last(cell), (X,), {"units": 3}, mask=nothing, rtol_eps=64),
@@ -84,9 +93,13 @@ CASES = [case for name, cell in LAYERS.items() for case in (
               rtol_eps=128, tag="relu"),
     LayerCase(name, last(cell, f=lambda x: x / (1 + abs(x))), (X,), {"units": 3, "activation": "softsign"},
               rtol_eps=64, tag="softsign"),
+    dropping(name, every(cell), X, units=3, dropout=0.3, return_sequences=True),
+    dropping(name, last(cell), X, "recurrent_dropout", units=3, recurrent_dropout=0.3),
 )] + [
     LayerCase("GRU", every(np_gru), (X,), {"units": 3, "reset_after": False, "return_sequences": True}, rtol_eps=64,
               tag="reset_before"),
     LayerCase("GRU", last(np_gru, f=relu), (X,), {"units": 3, "reset_after": False, "activation": "relu"},
               rtol_eps=128, tag="reset_before_relu"),
+    dropping("GRU", last(np_gru), X, "reset_before_dropout", units=3, reset_after=False, dropout=0.3,
+             recurrent_dropout=0.3),
 ]

@@ -1,0 +1,296 @@
+"""Attention: scores of queries against keys, their softmax over the keys, the average of the values it weighs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from pydl import ops
+from pydl._core import kernels
+from pydl.autograd import differentiable
+from pydl.ops import _draws
+from pydl.ops._broadcast import sum_to_shape
+from pydl.ops._common import as_float, as_tensor, result_dtype
+from pydl.symbolic import op
+from pydl.tensor import Tensor, Variable, empty
+
+__all__ = ["additive_attention", "cached_attention", "dot_attention", "dot_product_attention"]
+
+
+def _data(tensor):
+    return None if tensor is None else tensor.data
+
+
+def _floats(*given) -> list:
+    """Tensors of one float dtype; None stays."""
+    tensors = [None if x is None else as_float(x) for x in given]
+    dtype = result_dtype(*(x for x in tensors if x is not None))
+    return [x if x is None or x.dtype == dtype else ops.cast(x, dtype) for x in tensors]
+
+
+def _booleans(mask) -> Tensor:
+    mask = as_tensor(mask)
+    return mask if mask.dtype in ("bool", "uint8") else ops.cast(mask, "bool")
+
+
+def _seen_as(x: Tensor | None, shape: tuple[int, ...], what: str) -> tuple[Tensor | None, tuple[int, ...]]:
+    """`x`, and its strides over all axes of `shape` but the last, along which it lies; 0 repeats.
+
+    Raises:
+        ValueError: when it does not broadcast to `shape`.
+    """
+    if x is None:
+        return None, (0,) * (len(shape) - 1)
+    sizes = (1,) * (len(shape) - x.ndim) + x.shape
+    if x.ndim > len(shape) or any(n not in (1, full) for n, full in zip(sizes, shape)):
+        raise ValueError(f"{what} that broadcasts to {shape}; received shape {x.shape}.")
+    if sizes[-1] != shape[-1]:
+        sizes = (*sizes[:-1], shape[-1])
+        x = ops.broadcast_to(x, sizes)
+    strides, step = [], sizes[-1]
+    for n in sizes[-2::-1]:
+        strides.append(0 if n == 1 else step)
+        step *= n
+    return x, tuple(strides[::-1])
+
+
+def _dropout(rate: float, training: bool, seed, like: Tensor, shape: tuple[int, ...], name: str):
+    """(mask of what is kept, or None; what it is multiplied with)."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"{name}: expected dropout between 0 and 1; received {rate}.")
+    if not training or rate == 0:
+        return None, 1.0
+    n = math.prod(shape)
+    mask = empty(((n + 63) // 64 * 64,), "uint8")
+    kernels.dropout_mask(_draws.state_of(seed), like.data, mask.data, n, float(rate))
+    return mask, 1 / (1 - rate) if rate < 1 else 0.0
+
+
+@op
+def dot_product_attention(query, key, value, bias=None, mask=None, scale=None, is_causal=False, flash_attention=None,
+                          attn_logits_soft_cap=None, *, dropout=0.0, seed=None, training=False,
+                          return_attention_scores=False):
+    """softmax(scale query . key + bias) value, over the keys, in heads.
+
+    One kernel, forwards and backwards; the probabilities are stored for the gradient or the caller only. A query that
+    sees no key attends to all alike, and moves nothing but the values then.
+
+    Args:
+        query: (B, T, N, H).
+        key, value: (B, S, K, H), (B, S, K, V); N is a multiple of K, and query head n reads head n // (N // K).
+        bias: broadcasts to (B, N, T, S), or None.
+        mask: bool, true where a key is seen; broadcasts to (B, N, T, S), or None. (B, 1, 1, S), a mask of padded
+            keys, is read as it is.
+        scale: of the products, 1 / sqrt(H) by default.
+        is_causal: query t sees the keys up to t; costs no mask.
+        flash_attention: accepted for Keras's sake; there is one way of computing.
+        attn_logits_soft_cap: c in c tanh(products / c), before the bias.
+        dropout: rate at which probabilities are left out while `training`; the others count 1 / (1 - rate)-fold.
+        seed: as in `random.normal`.
+        training: whether dropout applies.
+        return_attention_scores: also return the probabilities, as they were before dropout.
+
+    Returns:
+        (B, T, N, V); with `return_attention_scores` also (B, N, T, S).
+
+    Raises:
+        ValueError: for shapes that do not fit.
+
+    Source: Vaswani et al. 2017, eq. 1; grouped heads: Ainslie et al. 2023.
+    """
+    query, key, value, bias = _floats(query, key, value, bias)
+    if not (query.ndim == key.ndim == value.ndim == 4 and query.shape[0] == key.shape[0]
+            and query.shape[3] == key.shape[3] and key.shape[:3] == value.shape[:3] and key.shape[2]
+            and query.shape[2] % key.shape[2] == 0):
+        raise ValueError("dot_product_attention: expected query (B, T, N, H), key (B, S, K, H) and value (B, S, K, V)"
+                         f" with N a multiple of K; received {query.shape}, {key.shape}, {value.shape}.")
+    scale = 1 / math.sqrt(max(query.shape[3], 1)) if scale is None else float(scale)
+    (batch, queries, heads, _), keys = query.shape, key.shape[1]
+    scores = (batch, heads, queries, keys)
+    mask, mask_strides = _seen_as(None if mask is None else _booleans(mask), scores,
+                                  "dot_product_attention: expected a mask")
+    biased, bias_strides = _seen_as(bias, scores, "dot_product_attention: expected a bias")
+    kept = _dropout(dropout, training, seed, query, scores, "dot_product_attention")
+    context, weights = _dot(query, key, value, bias, biased, mask, kept, bias_strides, mask_strides, scale,
+                            float(attn_logits_soft_cap or 0), bool(is_causal), return_attention_scores)
+    return (context, weights) if return_attention_scores else context
+
+
+def _dot(query, key, value, bias, biased, mask, kept, bias_strides, mask_strides, scale, cap, causal, want_weights):
+    """(context, probabilities or None); see the kernel for the arguments."""
+    (batch, queries, heads, width), (_, keys, groups, depth) = query.shape, value.shape
+    dtype = query.dtype
+    drop, factor = kept
+    sizes = (batch, heads, groups, queries, keys, width, depth)
+    inputs = (query, key, value) if bias is None else (query, key, value, bias)
+    context = empty((batch, queries, heads, depth), dtype)
+    wanted = want_weights or any(x.node is not None for x in inputs)
+    weights = empty((batch, heads, queries, keys), dtype) if wanted else None
+    q, k, v, seen, keep, p = query.data, key.data, value.data, _data(mask), _data(drop), _data(weights)
+    kernels.dot_attention(q, k, v, _data(biased), seen, keep, context.data, p, sizes, bias_strides, mask_strides,
+                          scale, cap, factor, causal)
+
+    def vjp(dy, dp=None):
+        dq, dk, dv = (empty(x.shape, dtype) if x.node is not None else None for x in (query, key, value))
+        dlogits = empty(weights.shape, dtype) if bias is not None and bias.node is not None else None
+        kernels.ddot_attention(q, k, v, seen, keep, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv),
+                               _data(dlogits), sizes, mask_strides, scale, cap, factor, causal)
+        if bias is None:
+            return dq, dk, dv
+        return dq, dk, dv, None if dlogits is None else sum_to_shape(dlogits, bias.shape)
+
+    if want_weights:
+        return differentiable((context, weights), inputs, vjp)
+    return differentiable(context, inputs, vjp), None
+
+
+@op
+def cached_attention(query, key, value, cache, index, mask=None, scale=None, is_causal=True):
+    """A step of generation: attention to keys and values of earlier steps, which `cache` holds.
+
+    The index is read when the program runs: one recorded step serves all positions. No gradient.
+
+    Args:
+        query: (B, T, N, H).
+        key, value: (B, T, K, H), what is new, put into the cache at `index`; None where the cache is complete.
+        cache: (B, 2, S, K, H), keys and values. A Variable is changed in place, anything else is left as it is.
+        index: int or int tensor of one element, 0 to S - T: where the new keys come. Not used without a key.
+        mask: bool, broadcasts to (B, N, T, S), or None; true where a key is seen.
+        scale: of the products, 1 / sqrt(H) by default.
+        is_causal: query t sees the keys up to index + t only.
+
+    Returns:
+        (B, T, N, H) and the cache as it is now.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+        IndexError: when the new keys do not fit behind `index`; the cache is unchanged then.
+    """
+    query = as_float(query)
+    cache = as_tensor(cache)
+    (key, value) = (None, None) if key is None else (as_float(x) for x in (key, value))
+    fits = query.ndim == 4 and cache.ndim == 5 and cache.shape[1] == 2 and cache.shape[3] > 0 and (
+        cache.shape[::4] == query.shape[::3]) and query.shape[2] % cache.shape[3] == 0
+    fits = fits and (key is None or key.shape == value.shape == (*query.shape[:2], *cache.shape[3:]))
+    if not fits:
+        raise ValueError("cached_attention: expected query (B, T, N, H), key and value (B, T, K, H) and cache"
+                         f" (B, 2, S, K, H) with N a multiple of K; received {query.shape},"
+                         f" {[x if x is None else x.shape for x in (key, value)]}, {cache.shape}.")
+    if any(x is not None and x.dtype != cache.dtype for x in (query, key, value)):
+        raise ValueError(f"cached_attention: expected one dtype; received query {query.dtype}, cache {cache.dtype}.")
+    (batch, queries, heads, width), keys, groups = query.shape, cache.shape[2], cache.shape[3]
+    index = ops.cast(as_tensor(index), "int32")
+    if index.size != 1:
+        raise ValueError(f"cached_attention: expected one index; received shape {index.shape}.")
+    if key is not None:
+        kernels.check_index(index.data, 1, 0, keys - queries + 1)
+    if not isinstance(cache, Variable):
+        cache = ops.add(ops.stop_gradient(cache), 0) if key is not None else cache
+    scale = 1 / math.sqrt(max(width, 1)) if scale is None else float(scale)
+    mask, strides = _seen_as(None if mask is None else _booleans(mask), (batch, heads, queries, keys),
+                             "cached_attention: expected a mask")
+    y = empty(query.shape, query.dtype)
+    kernels.cached_attention(query.data, _data(key), _data(value), cache.data, index.data, _data(mask), y.data, None,
+                             (batch, heads, groups, queries, keys, width, width), strides, scale,
+                             is_causal and key is not None)
+    return y, cache
+
+
+def _sequences(name: str, query, key, value, scale, mask) -> tuple:
+    """The arguments of attention without heads, checked: query, key, value, scale, mask (B, 1 or T, S) or None."""
+    query, key, value, scale = _floats(query, key, value, scale)
+    if not (query.ndim == key.ndim == value.ndim == 3 and query.shape[0] == key.shape[0]
+            and query.shape[2] == key.shape[2] and key.shape[:2] == value.shape[:2]):
+        raise ValueError(f"{name}: expected query (B, T, D), key (B, S, D) and value (B, S, V); received {query.shape},"
+                         f" {key.shape}, {value.shape}.")
+    if mask is not None:
+        mask = _booleans(mask)
+        mask = ops.expand_dims(mask, 1) if mask.ndim == 2 else mask
+    return query, key, value, scale, mask
+
+
+@op
+def dot_attention(query, key, value, scale=None, mask=None, *, is_causal=False, dropout=0.0, seed=None, training=False):
+    """softmax(scale query . key) value, over the keys: Luong's attention with the score "dot".
+
+    Args:
+        query: (B, T, D).
+        key, value: (B, S, D), (B, S, V).
+        scale: number or scalar tensor (which gets a gradient), 1 by default.
+        mask: bool (B, S), or what broadcasts to (B, T, S); true where a key is seen.
+        is_causal, dropout, seed, training: as for `dot_product_attention`.
+
+    Returns:
+        The context (B, T, V) and the probabilities (B, T, S), as they were before dropout. Both have gradients.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+
+    Source: Luong, Pham and Manning 2015, eq. 7 and 8.
+    """
+    number = 1.0
+    if scale is not None:
+        if isinstance(scale, (int, float)):
+            number, scale = float(scale), None
+        elif as_tensor(scale).size != 1:
+            raise ValueError(f"dot_attention: expected one scale; received shape {as_tensor(scale).shape}.")
+    query, key, value, scale, mask = _sequences("dot_attention", query, key, value, scale, mask)
+    if scale is not None:
+        query = ops.multiply(query, ops.reshape(scale, (1,)))
+    (batch, queries, _), (_, keys, depth) = query.shape, value.shape
+    mask, strides = _seen_as(mask, (batch, queries, keys), "dot_attention: expected a mask")
+    kept = _dropout(dropout, training, seed, query, (batch, queries, keys), "dot_attention")
+    heads = [ops.reshape(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]
+    context, weights = _dot(*heads, None, None, mask, kept, (0, 0, 0), (strides[0], 0, strides[1]), number, 0.0,
+                            bool(is_causal), True)
+    return ops.reshape(context, (batch, queries, depth)), ops.reshape(weights, (batch, queries, keys))
+
+
+@op
+def additive_attention(query, key, value, scale=None, mask=None, *, dropout=0.0, seed=None, training=False):
+    """softmax(sum over d of scale_d tanh(query_d + key_d)) value, over the keys: Bahdanau's attention.
+
+    One kernel, forwards and backwards; the sums inside tanh are not stored, the gradient makes them again.
+
+    Args:
+        query: (B, T, D).
+        key, value: (B, S, D), (B, S, V).
+        scale: (D,), or None for ones.
+        mask: bool (B, S), or what broadcasts to (B, T, S); true where a key is seen. A query that sees none attends to
+            all alike, and moves nothing but the values then.
+        dropout, seed, training: as for `dot_product_attention`.
+
+    Returns:
+        The context (B, T, V) and the probabilities (B, T, S), as they were before dropout. Both have gradients.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+
+    Source: Bahdanau, Cho and Bengio 2015, appendix A.1.2.
+    """
+    query, key, value, scale, mask = _sequences("additive_attention", query, key, value, scale, mask)
+    (batch, queries, width), (_, keys, depth) = query.shape, value.shape
+    dtype = query.dtype
+    if scale is not None and scale.shape != (width,):
+        raise ValueError(f"additive_attention: expected scale of shape ({width},); received {scale.shape}.")
+    shape = (batch, queries, keys)
+    mask, strides = _seen_as(mask, shape, "additive_attention: expected a mask")
+    drop, factor = _dropout(dropout, training, seed, query, shape, "additive_attention")
+    sizes = (batch, queries, keys, width, depth, *strides)
+    context, weights = empty((batch, queries, depth), dtype), empty(shape, dtype)
+    given = (query.data, key.data, value.data, _data(scale), _data(mask), _data(drop))
+    kernels.additive_attention(*given, context.data, weights.data, sizes, factor)
+    p = weights.data
+
+    def vjp(dy, dp):
+        new: Callable = lambda x, wanted: empty(x.shape, dtype) if wanted else None  # noqa: E731
+        of_key = key.node is not None
+        dq, dk, dv = new(query, of_key or query.node is not None), new(key, of_key), new(value, value.node is not None)
+        dscale = empty((batch, width), dtype) if scale is not None and scale.node is not None else None
+        kernels.dadditive_attention(*given, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv), _data(dscale),
+                                    sizes, factor)
+        if scale is None:
+            return dq, dk, dv
+        return dq, dk, dv, None if dscale is None else ops.sum(dscale, 0)
+
+    return differentiable((context, weights), (query, key, value) if scale is None else (query, key, value, scale), vjp)
