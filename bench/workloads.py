@@ -93,6 +93,12 @@ WORKLOADS = [
     *[Workload(f"step text classifier, {layer}, b32", "train", {"net": f"text {layer}", "batch": 32}, aim=aim,
                smoke=layer == "GRU")
       for layer, aim in (("SimpleRNN", 4.0), ("LSTM", 2.5), ("GRU", 6.0), ("BiLSTM", 2.5))],
+    *[Workload(f"step {title}, b64", "seq2seq", {"kind": kind, "batch": 64}, aim=aim, smoke=kind == "luong")
+      for title, kind, aim in (("LSTM encoder-decoder", "lstm", 2.0), ("GRU + Bahdanau", "bahdanau", 4.0),
+                               ("GRU + Luong dot", "luong", 3.0), ("Transformer 2 + 2", "transformer", 2.0))],
+    *[Workload(f"greedy decoding, {title}, b{batch}, per word", "decode", {"kind": kind, "batch": batch}, aim=aim)
+      for title, kind in (("GRU + Bahdanau", "bahdanau"), ("GRU + Luong dot", "luong"), ("Transformer", "transformer"))
+      for batch, aim in ((1, 5.0), (64, 3.0))],
     Workload("one-text prediction, LSTM classifier", "predict", {"net": "text LSTM"}, aim=2.0, smoke=True),
 ]
 
@@ -135,6 +141,22 @@ def samples(net: str, rows: int, seed: int = 0):
         frequency = 1 / np.arange(1, size + 1)
         return rng.choice(size, (rows, *sample_shape(net)), p=frequency / frequency.sum()).astype(np.int32)
     return rng.random((rows, *sample_shape(net)), np.float32)
+
+
+# Encoder-decoders: places of the source, steps of the target, tokens on both sides, width of embeddings, units; what
+# ends a text. The Transformer has 2 + 2 layers of that width (`width`), heads, and a network of `inner` units.
+SEQ2SEQ = {"places": 20, "steps": 22, "vocabulary": 64, "embedding": 64, "units": 128, "end": 2,
+           "width": 128, "heads": 4, "inner": 512}
+
+
+def pairs(rows: int):
+    """(source, target in, target out) of random tokens, none of them padding or the end."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    source = rng.integers(3, SEQ2SEQ["vocabulary"], (rows, SEQ2SEQ["places"]))
+    target = rng.integers(3, SEQ2SEQ["vocabulary"], (rows, SEQ2SEQ["steps"]))
+    return source, np.concatenate([np.ones((rows, 1), target.dtype), target[:, :-1]], 1), target
 
 
 FRAMEWORKS = ("pydl", "torch", "torch_compiled", "jax", "keras", "sklearn", "numpy")

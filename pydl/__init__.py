@@ -56,7 +56,7 @@ __all__ = [
     "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "tree", "version",
 ]
 
-_LATE = ("applications", "datasets", "inspection", "preprocessing", "saving", "utils")
+_LATE = ("applications", "datasets", "estimators", "inspection", "preprocessing", "saving", "tuner", "utils")
 
 
 def __getattr__(name):

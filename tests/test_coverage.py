@@ -54,7 +54,8 @@ PLUMBING = {"get", "serialize", "deserialize"}
 # Rows are asked for where a row says all; elsewhere a test that calls the name.
 WITH_ROWS = ["ops", "ops.image", "layers", "losses", "metrics", "optimizers", "initializers"]
 WITH_TESTS = ["optimizers.schedules", "regularizers", "constraints", "activations", "callbacks", "random", "utils",
-              "saving", "tree", "models", "config", "backend", "dtype_policies", "preprocessing", "inspection"]
+              "saving", "tree", "models", "config", "backend", "dtype_policies", "preprocessing", "inspection",
+              "estimators", "tuner"]
 
 # Bases of classes with rows, and what takes functions or other layers: named tests instead of rows.
 NAMED_TESTS = {

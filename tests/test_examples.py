@@ -144,3 +144,58 @@ def test_forecast():
     pytest.importorskip("statsmodels")
     errors = example("forecast").forecast(epochs=100, seed=1)
     assert errors["GRU"] < 0.7 * min(errors["naive"], errors["seasonal naive"])
+
+
+@pytest.mark.parametrize("task, decoder, rows", [("dates", "luong", 6000), ("reverse", "bahdanau", 10000)])
+def test_toys_of_sequences(task, decoder, rows):
+    """A small model is right to the letter for more than 99 % of unseen strings."""
+    toys = example("seq2seq_toys")
+    source, seen, target = toys.arrays([("march 3, 1998", "1998-03-03")], 16, 11)
+    assert toys.decoded(target) == ["1998-03-03"] and toys.decoded(source) == ["march 3, 1998"]
+    assert seen[0, 0] == toys.START and toys.END not in seen and target[0, 10] == toys.END
+    _, right, samples = toys.train(task, decoder, rows=rows, epochs=8, units=64, seed=1, verbose=0)
+    assert right > 0.99 and len(samples) > 900
+
+
+def test_perceptron(tmp_path, capsys):
+    for module in ("sklearn", "matplotlib", "PIL"):
+        pytest.importorskip(module)
+    perceptron = example("perceptron")
+    x, y = perceptron.clouds()
+    unit = perceptron.trick(x, y, steps=300)
+    lines = perceptron.by_hand(x, y, np.random.RandomState(1).randint(0, len(x), 2000, dtype=np.int32)[:300], 0.1)
+    np.testing.assert_array_equal(unit.path_.step, lines[:, 0])  # the very moves of ten lines of Python
+    np.testing.assert_array_equal(unit.path_.coef[:, 0], lines[:, 1:3])
+    np.testing.assert_array_equal(unit.path_.intercept[:, 0], lines[:, 3])
+    picture, animation = tmp_path / "descent.png", tmp_path / "line.gif"
+    unit, scores, (found, true), curves = perceptron.main(["--output", str(picture), "--animation", str(animation)])
+    assert unit.score(x, y) > 0.95 and min(scores.values()) > 0.9 and scores["log"] > 0.97
+    np.testing.assert_allclose(found, true, atol=0.1)
+    assert curves["stochastic"][-1, 1] < curves["mini-batch"][-1, 1] < curves["batch"][-1, 1] < np.log(2)
+    assert animation.read_bytes().startswith(b"GIF89a") and picture.stat().st_size > 1000
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_xor(tmp_path, capsys):
+    for module in ("sklearn", "matplotlib"):
+        pytest.importorskip(module)
+    scores, line, network = example("xor").main(["--output", str(tmp_path / "xor.png")])
+    assert scores["perceptron"] <= scores["best line"] + 0.01 < 0.8 and scores["network"] == 1
+    assert list(network.predict([[0, 0], [0, 1], [1, 0], [1, 1]])) == [0, 1, 1, 0]
+    assert (tmp_path / "xor.png").stat().st_size > 1000 and "33" in capsys.readouterr().out  # 2*8 + 8 + 8 + 1 weights
+
+
+def test_tuning(tmp_path, capsys):
+    """Both searches find a good model; started again, they have nothing left to do and say the same."""
+    pytest.importorskip("optuna")
+    tuning = example("tuning")
+    results = tuning.main(["--directory", str(tmp_path)])
+    printed = capsys.readouterr().out
+    for name, trials in (("random search", 12), ("Hyperband", 17)):
+        tuner, accuracy = results[name]
+        assert accuracy > 0.88 and len(tuner.oracle.trials) == trials
+        scores = [trial.score for trial in tuner.oracle.trials.values()]
+        assert min(scores) < 0.6 < max(scores)  # it does matter what one takes
+    again = tuning.main(["--directory", str(tmp_path)])
+    assert {name: accuracy for name, (_, accuracy) in again.items()} == {n: a for n, (_, a) in results.items()}
+    assert printed.splitlines()[-1] in capsys.readouterr().out

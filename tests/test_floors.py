@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the ground up; rooms of one line may know each other.
 FLOORS = [
-    {"_core", "_text"},
+    {"_core", "_perceptron", "_text"},
     {"config", "progbar", "tree"},
     {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tensor"},
     {"ops", "program"},
@@ -27,7 +27,8 @@ FLOORS = [
     {"utils"},
     {"preprocessing"},
     {"applications", "datasets"},
-    {"inspection"},
+    {"estimators", "inspection"},
+    {"tuner"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -6,6 +6,7 @@ import numpy as np
 
 import pydl as keras
 from bench.frameworks._script import model
+from bench.frameworks._seq2seq_pydl import decode, seq2seq  # noqa: F401  what the worker asks for
 from bench.workloads import STEPS, data, samples
 from pydl import ops
 

@@ -8,6 +8,7 @@ import time
 import torch
 from torch import nn
 
+from bench.frameworks._seq2seq_torch import decode, seq2seq  # noqa: F401  what the worker asks for
 from bench.workloads import NETS, STEPS, data, samples
 
 COMPILE = False

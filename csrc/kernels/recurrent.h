@@ -3,6 +3,7 @@
 // a masked step costs nothing in the walk, and the products leave out what lies before a row's first real step and
 // after its last.
 #pragma once
+#include "kernels/recurrent_attending.h"
 #include "kernels/recurrent_gru.h"
 #include "kernels/recurrent_lstm.h"
 
@@ -31,6 +32,13 @@ void recurrent_dw(In<T> x, In<T> h0, In<T> sequence, In<T> dz, OptIn<std::uint8_
     const Factor<T> factors[2] = {{x, nullptr, nullptr, features, dkernel, n, n},
                                   {sequence, h0, drop, units, drecurrent, n, n}};
     weights_gradients<T>(w, factors, dz, n, n, dbias);
+}
+
+// dw(k, n) = left(batch, steps, k)^T dz(batch, steps, n), over the real steps.
+template <class T>
+void steps_dw(In<T> left, In<T> dz, OptIn<std::uint8_t> mask, Out<T> dw, dim batch, dim steps, dim k, dim n) {
+    const Factor<T> factors[1] = {{left, nullptr, nullptr, k, dw, n, n}};
+    weights_gradients<T>({batch, steps, 0, false, mask}, factors, dz, n, n, nullptr);
 }
 
 // -------------------------------------------------------------------------------------- simple cell

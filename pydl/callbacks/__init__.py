@@ -10,9 +10,10 @@ from pydl.callbacks.monitor import (
     TerminateOnNaN,
 )
 from pydl.callbacks.progress import CSVLogger, ProgbarLogger
+from pydl.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback",
     "LearningRateScheduler", "ModelCheckpoint", "MonitorCallback", "ProgbarLogger", "ReduceLROnPlateau",
-    "SwapEMAWeights", "TerminateOnNaN",
+    "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
 ]

@@ -97,9 +97,10 @@ def plot_history(history, path=None, figure=None):
     """Learning curves: one panel per value of `fit`, that of the validation data beside it.
 
     Args:
-        history: what `fit` returned, or its dict name -> one value per epoch.
+        history: what `fit` returned, or its dict name -> one value per epoch. Values by layer ("name/layer", of a
+            `TrainingMonitor`) are left to `plot_monitor`.
     """
-    curves = getattr(history, "history", history)
+    curves = {name: curve for name, curve in getattr(history, "history", history).items() if "/" not in name}
     names = [name for name in curves if name.removeprefix("val_") not in curves or not name.startswith("val_")]
     if not names:
         raise ValueError("plot_history: the history is empty, no epoch has run.")

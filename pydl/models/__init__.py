@@ -1,9 +1,10 @@
 """Models: Sequential, functional and subclassed; the training loop; copies and files."""
 
 from pydl.models.model import Functional, Model, clone_model, model_from_json
+from pydl.models.seq2seq import Seq2Seq
 from pydl.models.sequential import Sequential
 
-__all__ = ["Functional", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
+__all__ = ["Functional", "Model", "Seq2Seq", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):

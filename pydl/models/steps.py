@@ -58,10 +58,11 @@ class Steps(_Layer):
         self._functions: dict = {}
         self._runners: dict = {}
         self._replay = None
+        self._last_batch: tuple | None = None  # (data, rows or None) that `fit` trained on last
 
     def __getstate__(self) -> dict:
         # Recorded programs point into this model's memory: a copy or an unpickled model records its own.
-        return {**self.__dict__, "_functions": {}, "_runners": {}, "_replay": None}
+        return {**self.__dict__, "_functions": {}, "_runners": {}, "_replay": None, "_last_batch": None}
 
     # ---- compile -----------------------------------------------------------------------------------------------
 

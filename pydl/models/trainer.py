@@ -136,11 +136,13 @@ class Trainer(Steps):
             if end is not None:
                 logs = runner.logs()
                 end(done - 1, logs)
+        if kind == "train":
+            self._last_batch = (data, order[(done - 1) * batch_size:done * batch_size])
         return runner.logs()
 
     def _run_batches(self, kind, data, batches, steps, callbacks) -> dict:
         begin, end = _batch_hooks(kind, callbacks)
-        logs, done = {}, 0
+        logs, done, last = {}, 0, None
         while (steps is None or done < steps) and not (kind == "train" and self.stop_training):
             batch = next(batches, None)
             if batch is None:
@@ -152,11 +154,14 @@ class Trainer(Steps):
             if not isinstance(data, ArrayData):
                 ArrayData(*batch)  # the checks on lengths and NaN
             logs = as_floats(self._call_step(kind, batch))
+            last = batch
             done += 1
             if end is not None:
                 end(done - 1, logs)
         if done == 0:
             raise ValueError("The data set is empty: the iterator yielded no batch.")
+        if kind == "train":
+            self._last_batch = last, None
         return logs
 
     # ---- evaluate, predict -------------------------------------------------------------------------------------

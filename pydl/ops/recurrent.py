@@ -98,6 +98,24 @@ class _Sequence:
                              self.columns, int(go_backwards))
         return self.weights(dkernel, drecurrent, dbias)
 
+    def gru_dw(self, previous: Tensor, dz: Tensor, dinner: Tensor, after: int) -> tuple:
+        """As `dw`, from what the kernel dgru returned."""
+        if self.frozen:
+            return self.weights(None, None, None)
+        dkernel, drecurrent = self.new(*self.kernel.shape), self.new(*self.recurrent.shape)
+        dbias = None if self.bias is None else self.new(*self.bias.shape)
+        kernels.gru_dw(self.x.data, previous.data, dz.data, dinner.data, _data(self.mask), dkernel.data,
+                       drecurrent.data, _data(dbias), self.batch, self.steps, self.features, self.units, after)
+        return self.weights(dkernel, drecurrent, dbias)
+
+    def steps_dw(self, weights: Tensor, left: Tensor, dz: Tensor) -> Tensor | None:
+        """The gradient of weights that `left` (batch, steps, k) is multiplied with at every step."""
+        if weights.node is None:
+            return None
+        dw = self.new(*weights.shape)
+        kernels.steps_dw(left.data, dz.data, _data(self.mask), dw.data, self.batch, self.steps, *weights.shape)
+        return dw
+
     @property
     def frozen(self) -> bool:
         return all(t is None or t.node is None for t in (self.kernel, self.recurrent, self.bias))
@@ -252,13 +270,7 @@ def gru(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, reset_after=T
         dz, (dinner, previous), (dh0,) = s.new(*gates.shape), s.like_sequence(2), s.like_state(1)
         kernels.dgru(gates.data, h0.data, s.recurrent.data, *s.masks, y, inner.data, _data(dsequence),
                      _data(dlast), dz.data, dinner.data, previous.data, dh0.data, *attributes)
-        if s.frozen:
-            return s.dx(dz), dh0, *s.weights(None, None, None)
-        dkernel, drecurrent = s.new(*s.kernel.shape), s.new(*s.recurrent.shape)
-        dbias = None if s.bias is None else s.new(*s.bias.shape)
-        kernels.gru_dw(s.x.data, previous.data, dz.data, dinner.data, _data(s.mask), dkernel.data, drecurrent.data,
-                       _data(dbias), s.batch, s.steps, s.features, s.units, after)
-        return s.dx(dz), dh0, *s.weights(dkernel, drecurrent, dbias)
+        return s.dx(dz), dh0, *s.gru_dw(previous, dz, dinner, after)
 
     result = differentiable((sequence, last), s.inputs(), vjp)
     return (*result, s.gates(gates, ("z", "r", "n"), go_backwards)) if return_gates else result

@@ -26,6 +26,7 @@ from pydl.utils.arrays import (
 from pydl.utils.files import get_file
 from pydl.utils.image_dataset import image_dataset_from_directory
 from pydl.utils.images import array_to_img, img_to_array, load_img, save_img
+from pydl.utils.model_visualization import model_to_dot, plot_model
 from pydl.utils.session import clear_session, set_random_seed
 from pydl.utils.text_dataset import text_dataset_from_directory
 
@@ -35,8 +36,8 @@ __all__ = [
     "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "array_to_img", "clear_session", "custom_object_scope",
     "deserialize_keras_object", "disable_interactive_logging", "enable_interactive_logging", "get_custom_objects",
     "get_file", "get_registered_name", "get_registered_object", "image_dataset_from_directory", "img_to_array",
-    "is_interactive_logging_enabled", "is_keras_tensor", "load_img", "normalize", "pack_x_y_sample_weight",
-    "pad_sequences", "register_keras_serializable", "save_img", "serialize_keras_object", "set_random_seed",
-    "split_dataset", "standardize_dtype", "text_dataset_from_directory", "timeseries_dataset_from_array",
-    "to_categorical", "unpack_x_y_sample_weight",
+    "is_interactive_logging_enabled", "is_keras_tensor", "load_img", "model_to_dot", "normalize",
+    "pack_x_y_sample_weight", "pad_sequences", "plot_model", "register_keras_serializable", "save_img",
+    "serialize_keras_object", "set_random_seed", "split_dataset", "standardize_dtype",
+    "text_dataset_from_directory", "timeseries_dataset_from_array", "to_categorical", "unpack_x_y_sample_weight",
 ]

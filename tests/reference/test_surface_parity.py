@@ -42,7 +42,7 @@ UNASKED = """Adafactor Lamb Muon ScheduleFree sparse_sigmoid sparsemax stft STFT
           MAP_TO_NONE assert_same_paths map_shape_structure map_structure_up_to traverse split_dataset""".split()
 # Of `ops`: signal processing, bit operations, decompositions and NumPy's rarer functions.
 OPS = """angle append argpartition bartlett bitwise blackman cbrt cdist cholesky corrcoef correlate custom_gradient det
-      dsplit eig erfc erfinv fft fmod gcd geomspace get_item hamming hanning heaviside i0 inv isin isreal
+      dsplit eig erfc erfinv rfft fmod gcd geomspace get_item hamming hanning heaviside i0 inv isin isreal
       istft jvp kaiser kron lcm ldexp left_shift logaddexp2 logdet lstsq lu_factor matrix_rank nan nextafter
       percentile pinv qr rearrange right_shift saturate_cast segment_min segment_prod select signbit sinc slogdet solve
       svd trapezoid unique vander vectorize view""".split()
@@ -51,6 +51,7 @@ ABSENT = IMAGES + RECURRENCE + ATTENTION + INSPECTION + FOREIGN + UNASKED
 
 SIGNATURES_DIFFER = {
     "layers.Dense": "LoRA and quantisation are left out: lora_rank, lora_alpha, quantization_config",
+    "layers.EinsumDense": "as Dense",
     "layers.Embedding": "as Dense",
 }
 

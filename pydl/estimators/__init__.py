@@ -1,0 +1,19 @@
+"""Estimators with scikit-learn's interface (`pip install 'pydl[sklearn]'`), at home in its pipelines and searches.
+
+`Perceptron` and `PerceptronRegressor` are the single unit, every update of which can be watched. `MLPClassifier` and
+`MLPRegressor` have the arguments of scikit-learn's and give its results, faster. `NeuralClassifier` and
+`NeuralRegressor` wrap any model of pydl.
+"""
+
+try:
+    from sklearn.utils.validation import validate_data  # noqa: F401  scikit-learn 1.6 brought it
+except ImportError as error:
+    raise ImportError("pydl.estimators builds on scikit-learn, 1.6 or newer, which is not installed: pip install"
+                      " 'pydl[sklearn]'.") from error
+
+from pydl.estimators.mlp import MLPClassifier, MLPRegressor
+from pydl.estimators.neural import NeuralClassifier, NeuralRegressor
+from pydl.estimators.perceptron import Path, Perceptron, PerceptronRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "NeuralClassifier", "NeuralRegressor", "Path", "Perceptron",
+           "PerceptronRegressor"]
