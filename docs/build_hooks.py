@@ -7,6 +7,8 @@ import html
 import importlib
 import inspect
 import re
+import sys
+from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
@@ -48,9 +50,14 @@ def api_page(path: str, summary: str) -> str:
     return "\n".join(lines)
 
 
+def on_startup(**_):
+    """Makes docs/picture.py known. At the end: an installed pydl comes before the one in the source folder."""
+    sys.path.append(str(Path(__file__).parents[1]))
+
+
 def on_files(files, config):
     entries = ["api/index.md"]
-    index = ["# API reference", "", "From the docstrings of the installed package: shapes, ranges, errors, sources.", ""]
+    index = ["# API reference", "", "From the docstrings of the package: shapes, ranges, errors, sources.", ""]
     for path, summary in MODULES.items():
         try:
             text = api_page(path, summary)
@@ -72,5 +79,6 @@ def on_files(files, config):
 def on_page_content(content, **_):
     for display, pattern in (("inline", r'<span class="arithmatex">\\\((.*?)\\\)</span>'),
                              ("block", r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>')):
-        content = re.sub(pattern, lambda m, d=display: convert(html.unescape(m[1]), display=d), content, flags=re.DOTALL)
+        content = re.sub(pattern, lambda m, d=display: convert(html.unescape(m[1]), display=d), content,
+                         flags=re.DOTALL)
     return content
