@@ -10,14 +10,15 @@ not learned to remember.
 The first gives, on new sequences, and for the norm of the loss's gradient at the first step over that at the last:
 
     T     layer      mean squared error   gradient ratio untrained, trained
-    50    SimpleRNN  0.1655               4e-2    2e-21
-    50    LSTM       0.0001               2e-4    1.4
-    50    GRU        0.0002               7e-11   1.7
-    200   SimpleRNN  0.1741               5e-6    0
-    200   LSTM       0.0001               3e-16   4.6
-    200   GRU        0.0000               3e-40   2.3
+    50    SimpleRNN  0.1664               4e-2    1e-6
+    50    LSTM       0.0001               2e-4    1.2
+    50    GRU        0.0001               7e-11   2.9
+    200   SimpleRNN  0.1638               5e-6    0
+    200   LSTM       0.0000               3e-16   2.6
+    200   GRU        0.0000               3e-40   11
 
-All begin with gradients that vanish; those with gates learn to keep them, the simple layer does not.
+All begin with gradients that vanish; those with gates learn to keep them, the simple layer does not. With
+half the learning rate the simple layer learns some of T = 50 (0.07 to 0.17 with four seeds), with all of it nothing.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def sequences(count, steps, seed=0):
 def network(kind, units=32):
     """A recurrent layer and a linear answer from its last state."""
     model = pydl.Sequential([layers.Input((None, 2)), LAYERS[kind](units), layers.Dense(1)])
-    model.compile(pydl.optimizers.Adam(0.005, clipnorm=1.0), "mse")
+    model.compile(pydl.optimizers.Adam(0.01, clipnorm=1.0), "mse")
     return model
 
 
