@@ -3,11 +3,13 @@ formulas as MathML, which browsers show without a script."""
 
 from __future__ import annotations
 
+import ast
 import html
 import importlib
 import inspect
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from latex2mathml.converter import convert
@@ -31,6 +33,12 @@ def public_names(module) -> list[str]:
                    or inspect.isfunction(inspect.unwrap(getattr(module, n, None) or 0))), key=str.lower)
 
 
+def is_written(value) -> bool:
+    """Whether the docstring stands in the source of a class or function itself."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
+    return ast.get_docstring(tree.body[0]) is not None
+
+
 def api_page(path: str, summary: str) -> str:
     """Markdown of the page of `pydl.<path>`."""
     module = importlib.import_module(f"pydl.{path}")
@@ -47,6 +55,8 @@ def api_page(path: str, summary: str) -> str:
         seen[id(value)] = name
         lines += [f"::: {home}.{real}", "    options:", f"      heading: pydl.{path}.{name}",
                   f"      toc_label: {name}", "      show_root_full_path: false", ""]
+        if not is_written(value):  # a docstring that is put together, or a parent's: the parser does not see it
+            lines += ["```text", inspect.getdoc(value), "```", ""]
     return "\n".join(lines)
 
 
