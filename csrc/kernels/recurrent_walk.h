@@ -349,7 +349,7 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
         T* column = static_cast<T*>(scratch(0, StepSlice<T, Factors>::height * room * sizeof(T)));
         for (dim part = begin; part < end; ++part) {
             Factor<T> mine[Factors];
-            T* at = sums + (part - 1) * size;
+            T* at = part ? sums + (part - 1) * size : nullptr;
             for (dim f = 0; f < Factors; ++f) {
                 mine[f] = factors[f];
                 if (part == 0) continue;
