@@ -19,12 +19,13 @@ from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tensor import Tensor, Variable, empty, is_float_dtype, paused_recording, standardize_dtype
+from pydl.watch import Owner
 
 __all__ = ["SeedGenerator", "alpha_dropout", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
            "shuffle", "truncated_normal", "uniform"]
 
 
-class SeedGenerator:
+class SeedGenerator(Owner):
     """A source of random numbers with a state that functions of this module advance.
 
     Args:

@@ -86,6 +86,14 @@ void bind_program(py::module_& m) {
             },
             py::arg("repeats") = 1)
         .def("__len__", [](const PyProgram& p) { return p.program.steps().size(); })
+        // Where the arrays begin that its steps use and that do not lie in its arena: variables, constants.
+        .def("outside",
+             [](const PyProgram& p) {
+                 py::list addresses;
+                 for (const auto& [data, array] : p.kept) addresses.append(reinterpret_cast<std::uintptr_t>(data));
+                 return addresses;
+             })
+        .def_property_readonly("writes_outside", [](const PyProgram& p) { return p.program.writes_outside(); })
         .def_property_readonly("arena_bytes", [](const PyProgram& p) { return p.program.arena()->peak_bytes(); });
 
     // The innermost recording of this thread; None pauses. Returns the one that was open before.
