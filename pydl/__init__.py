@@ -54,7 +54,8 @@ __all__ = [
     "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "RecordedFunction", "RecordingError",
     "Regularizer", "Sequential", "Tensor", "Variable", "__version__", "activations", "autograd", "backend",
     "callbacks", "config", "constraints", "dtype_policies", "function", "grad", "initializers", "layers", "losses",
-    "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "rerecord", "tree", "version",
+    "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "rerecord", "tree",
+    "version",
 ]
 
 _LATE = ("applications", "datasets", "estimators", "inspection", "preprocessing", "saving", "tuner", "utils")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import threading
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -279,6 +280,9 @@ class Variable(Tensor):
                  "_overwrite_with_gradient", "aggregation", "_owner", "_watch", "__dict__")
 
     _watch: watch.Watch | None
+    _regularizer: Any
+    _constraint: Any
+    _overwrite_with_gradient: bool
     regularizer = _watched_setting("_regularizer")
     constraint = _watched_setting("_constraint")
     overwrite_with_gradient = _watched_setting("_overwrite_with_gradient")

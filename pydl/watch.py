@@ -302,8 +302,8 @@ class _Tracked:
     _watch: Watch | None
 
     def _start_watch(self) -> Watch:
-        self._watch = Watch()
-        return self._watch
+        watch = self._watch = Watch()  # type: ignore[misc]  # a slot of the subclasses
+        return watch
 
     def _values(self) -> Iterable:
         return self  # type: ignore[return-value]

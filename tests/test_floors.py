@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the ground up; rooms of one line may know each other.
 FLOORS = [
     {"_core", "_perceptron", "_text"},
-    {"config", "progbar", "tree"},
+    {"progbar", "tree", "watch"},
+    {"config"},
     {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tensor"},
-    {"ops", "program"},
+    {"ops", "program", "signature"},
     {"random"},  # of floor 2 as well: made of ops, which do not know it
     {"activations", "backend", "constraints", "initializers", "regularizers"},
     {"losses", "metrics", "optimizers"},

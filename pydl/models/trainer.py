@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,11 @@ class Trainer(Recipe):
     (they see the weights between two updates). Training and evaluation write metrics and weights, so one thread at a
     time does either; a second one that trains, or that comes while another trains, gets a RuntimeError.
     """
+
+    _steps: Steps
+    _host_results: Callable[[Any], Any]  # of Model, as the two that follow
+    _host_answer: Callable[[Any], Any]
+    _has_host_part: Callable[[Any], bool]
 
     def __init__(self):
         super().__init__()
