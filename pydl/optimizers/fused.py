@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pydl import ops
@@ -9,18 +11,94 @@ from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
 from pydl.optimizers.base import Optimizer
 
-__all__ = ["FusedOptimizer", "constant", "take"]
+__all__ = ["FusedOptimizer", "Rule", "Slot", "given"]
+
+
+class Slot(NamedTuple):
+    """A list of state variables, one per trainable variable.
+
+    Attributes:
+        attribute: where the optimizer keeps the list.
+        name: last part of the variables' names.
+        when: a number of the rule; where it is not above 0, the list is empty.
+        start: a number of the rule that fills the variables at first; 0 by default.
+    """
+
+    attribute: str
+    name: str
+    when: str | None = None
+    start: str | None = None
+
+
+class Rule(NamedTuple):
+    """What tells one method from another.
+
+    Attributes:
+        name: its kernel in csrc/kernels/optimizer.h.
+        slots: its state, in the kernel's order.
+        numbers: its own constructor arguments, in the order of the config; those that no slot starts at are the
+            kernel's last arguments.
+    """
+
+    name: str
+    slots: tuple[Slot, ...]
+    numbers: tuple[str, ...]
 
 
 class FusedOptimizer(Optimizer):
-    """Base of methods whose rule is one kernel over all variables."""
+    """Base of methods whose rule is one kernel over all variables.
+
+    A subclass states its `rule` and, in its constructor, the signature: `super().__init__(**given(locals()))`.
+    """
+
+    rule: Rule
+
+    def __init__(self, **arguments):
+        numbers = {name: arguments.pop(name) for name in self.rule.numbers}
+        super().__init__(**arguments)
+        for name, value in numbers.items():
+            setattr(self, name, value)
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        # The order of Keras's files: the slots that always exist variable by variable, then the others one by one.
+        always = [s for s in self.rule.slots if s.when is None]
+        columns = self.add_optimizer_variables(variables, [s.name for s in always], [self._start(s) for s in always])
+        for slot, column in zip(always, columns):
+            setattr(self, slot.attribute, column)
+        for slot in self.rule.slots:
+            if slot.when is not None:
+                exists = getattr(self, slot.when) > 0
+                setattr(self, slot.attribute, self.add_optimizer_variables(variables, slot.name, self._start(slot))
+                        if exists else [])
+
+    def _start(self, slot):
+        if slot.start is None:
+            return "zeros"
+        value = getattr(self, slot.start)
+        return lambda shape, dtype: np.full(shape, value, dtype)
+
+    def get_config(self):
+        return {**super().get_config(), **{name: getattr(self, name) for name in self.rule.numbers}}
 
     def _begin_step(self, every) -> None:
         """What happens once per step, whatever the number of variables."""
 
     def _launch(self, update, indices) -> None:
         """Launches the rule. `indices` are the positions of the update's variables in the lists of slots."""
-        raise NotImplementedError
+        update.launch(self.rule.name, self._slots(indices), *self._attributes())
+
+    def _slots(self, indices) -> list:
+        """The state of some variables, a list per slot; an empty one for a slot that does not exist."""
+        lists = [getattr(self, slot.attribute) for slot in self.rule.slots]
+        return [[variables[i] for i in indices] if variables else [] for variables in lists]
+
+    def _attributes(self) -> list:
+        starts = {slot.start for slot in self.rule.slots}
+        values = [getattr(self, name) for name in self.rule.numbers if name not in starts]
+        return [int(v) if isinstance(v, (bool, np.bool_)) else v for v in values]  # kernels take flags as integers
 
     def _run_rule(self, updates, every) -> None:
         self._begin_step(every)
@@ -41,11 +119,7 @@ class FusedOptimizer(Optimizer):
                      [self._get_variable_index(variable)])
 
 
-def constant(value):
-    """An initializer that fills with `value`."""
-    return lambda shape, dtype: np.full(shape, value, dtype)
-
-
-def take(slots, indices):
-    """The slots of some variables; all of them empty when the method has none."""
-    return [slots[i] for i in indices] if slots else []
+def given(scope: dict) -> dict:
+    """The arguments that a constructor was called with, from its `locals()`; `**kwargs` among them."""
+    arguments = {name: value for name, value in scope.items() if name not in ("self", "__class__", "kwargs")}
+    return {**arguments, **scope["kwargs"]}
