@@ -453,3 +453,10 @@ def test_rule_states_every_number_of_the_signature():
             own = [name for name in inspect.signature(cls).parameters if name not in shared]
             assert own == list(cls.rule.numbers), cls.__name__
             assert own == [name for name in cls().get_config() if name not in shared], cls.__name__
+
+
+def test_flag_of_numpy():
+    method = optimizers.Adam(amsgrad=np.bool_(True))
+    variable = Variable(np.ones(3, "float32"))
+    method.apply([from_numpy(np.ones(3, "float32"))], [variable])
+    assert method.get_config()["amsgrad"] is True and np.all(variable.numpy() < 1)

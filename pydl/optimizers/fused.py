@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -30,19 +31,21 @@ class Slot(NamedTuple):
     start: str | None = None
 
 
-class Rule(NamedTuple):
+class Rule:
     """What tells one method from another.
 
-    Attributes:
+    Args:
         name: its kernel in csrc/kernels/optimizer.h.
         slots: its state, in the kernel's order.
         numbers: its own constructor arguments, in the order of the config; those that no slot starts at are the
             kernel's last arguments.
     """
 
-    name: str
-    slots: tuple[Slot, ...]
-    numbers: tuple[str, ...]
+    def __init__(self, name: str, slots: tuple[Slot, ...], numbers: tuple[str, ...]):
+        self.name, self.slots, self.numbers = name, slots, numbers
+        # Getters made once: an eager step calls both.
+        self.lists = _getter([slot.attribute for slot in slots])
+        self.attributes = _getter([number for number in numbers if all(number != slot.start for slot in slots)])
 
 
 class FusedOptimizer(Optimizer):
@@ -57,7 +60,7 @@ class FusedOptimizer(Optimizer):
         numbers = {name: arguments.pop(name) for name in self.rule.numbers}
         super().__init__(**arguments)
         for name, value in numbers.items():
-            setattr(self, name, value)
+            setattr(self, name, bool(value) if isinstance(value, np.bool_) else value)  # kernels refuse NumPy's flags
 
     def build(self, variables):
         if self.built:
@@ -88,17 +91,11 @@ class FusedOptimizer(Optimizer):
 
     def _launch(self, update, indices) -> None:
         """Launches the rule. `indices` are the positions of the update's variables in the lists of slots."""
-        update.launch(self.rule.name, self._slots(indices), *self._attributes())
+        update.launch(self.rule.name, self._slots(indices), *self.rule.attributes(self))
 
     def _slots(self, indices) -> list:
         """The state of some variables, a list per slot; an empty one for a slot that does not exist."""
-        lists = [getattr(self, slot.attribute) for slot in self.rule.slots]
-        return [[variables[i] for i in indices] if variables else [] for variables in lists]
-
-    def _attributes(self) -> list:
-        starts = {slot.start for slot in self.rule.slots}
-        values = [getattr(self, name) for name in self.rule.numbers if name not in starts]
-        return [int(v) if isinstance(v, (bool, np.bool_)) else v for v in values]  # kernels take flags as integers
+        return [[variables[i] for i in indices] if variables else [] for variables in self.rule.lists(self)]
 
     def _run_rule(self, updates, every) -> None:
         self._begin_step(every)
@@ -117,6 +114,12 @@ class FusedOptimizer(Optimizer):
         every = self.gradient_accumulation_steps or 1
         self._launch(launch.Update([variable], [gradient], rate, self._iterations, every),
                      [self._get_variable_index(variable)])
+
+
+def _getter(names):
+    """A function from an object to a tuple of its attributes of these names."""
+    get = operator.attrgetter(*names)
+    return get if len(names) > 1 else lambda owner: (get(owner),)
 
 
 def given(scope: dict) -> dict:

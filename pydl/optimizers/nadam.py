@@ -49,4 +49,4 @@ class Nadam(FusedOptimizer):
         product = self._u_product
         if product.dtype != update.variables[0].dtype:
             product = ops.cast(product, update.variables[0].dtype)
-        update.launch(self.rule.name, [*self._slots(indices), product], *self._attributes())
+        update.launch(self.rule.name, [*self._slots(indices), product], *self.rule.attributes(self))
