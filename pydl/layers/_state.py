@@ -87,6 +87,20 @@ class LayerState(Owner):
 
     add_variable = add_weight
 
+    def _weight(self, name: str, shape, kind: str | None = None, initializer=None) -> Variable:
+        """A variable made as the attributes `<kind>_initializer`, `<kind>_regularizer`, `<kind>_constraint` say.
+
+        Args:
+            name: last part of the variable's path.
+            shape: tuple of ints.
+            kind: of the attributes; `name` by default.
+            initializer: takes the attribute's place.
+        """
+        kind = kind or name
+        return self.add_weight(name=name, shape=shape, initializer=initializer or getattr(self, f"{kind}_initializer"),
+                               regularizer=getattr(self, f"{kind}_regularizer"),
+                               constraint=getattr(self, f"{kind}_constraint"))
+
     def _own_layers(self) -> list[Any]:
         """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""
         found: list[Any] = []
