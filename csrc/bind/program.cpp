@@ -22,8 +22,7 @@ thread_local PyProgram* open_program = nullptr;
 [[noreturn]] void raise(const Program& program, const Failure& f) {
     const auto text =
         describe_failure(program.label(f.info->label), *f.info->kernel, *f.info->instance, f.words, f.position);
-    if (f.info->kernel->name == "check_index") throw py::index_error(text);
-    throw py::value_error(text);
+    raise_failed_check(*f.info->kernel, text);
 }
 
 void open(PyProgram* program) {
