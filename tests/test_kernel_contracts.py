@@ -120,7 +120,8 @@ def test_an_array_that_is_one_element_short_is_refused(kernel, dtype):
         if n == 0:
             continue
         call.need[place] = n - 1
-        with pytest.raises(ValueError, match=f"argument '{kernel.params[place[0]][0]}.*at least {n} .*array of {n - 1}"):
+        name = kernel.params[place[0]][0]
+        with pytest.raises(ValueError, match=f"argument '{name}.*at least {n} .*array of {n - 1}"):
             call()
         call.need[place] = n
 

@@ -7,11 +7,15 @@
 namespace pydl {
 
 struct Kernel;
+struct Param;
 
 void bind_config(pybind11::module_& m);
 void bind_buffer(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
+
+// "in", "out", "inout", with "?" where None may stand and "[]" for a list; "size", "sizes", "scalar".
+std::string access_name(const Param& p);
 
 // Raises what the CHECK row names.
 [[noreturn]] void raise_failed_check(const Kernel& kernel, const std::string& text);

@@ -160,6 +160,8 @@ void call_kernel(const Kernel& k, const py::args& args) {
     if (position >= 0) raise_failed_check(k, describe_failure(recorder().label, k, instance, call.words, position));
 }
 
+}  // namespace
+
 std::string access_name(const Param& p) {
     switch (p.kind) {
         case Kind::size: return "size";
@@ -170,8 +172,6 @@ std::string access_name(const Param& p) {
     return std::string(p.reads ? (p.writes ? "inout" : "in") : "out") + (p.optional ? "?" : "") +
            (p.kind == Kind::buffers ? "[]" : "");
 }
-
-}  // namespace
 
 void raise_failed_check(const Kernel& kernel, const std::string& text) {
     if (kernel.error == "IndexError") throw py::index_error(text);
@@ -190,6 +190,7 @@ void bind_kernels(py::module_& m) {
         .def_readonly("family", &Kernel::family)
         .def_readonly("signature", &Kernel::signature)
         .def_readonly("contract", &Kernel::contract)
+        .def_readonly("error", &Kernel::error)
         .def_property_readonly("is_check", &Kernel::is_check)
         .def_property_readonly("dtypes",
                                [](const Kernel& k) {

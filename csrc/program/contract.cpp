@@ -188,6 +188,14 @@ dim Contract::value_of(const Size& size, const std::vector<Param>& params, const
     return total;
 }
 
+dim Contract::elements(const std::vector<Param>& params, const Given& given, std::size_t buffer,
+                       std::size_t item) const {
+    for (const Holds& h : holds_)
+        if (h.buffer == buffer)
+            return h.condition != always && !given.words[h.condition] ? 0 : value_of(h.size, params, given, item);
+    return 0;
+}
+
 void Contract::check(const std::vector<Param>& params, const Given& given) const {
     const auto negative = [&](std::size_t i, dim value) {
         if (value < 0)

@@ -30,6 +30,9 @@ public:
     // Throws SizeError, a sentence, when a size is negative or too large or an array is too short.
     void check(const std::vector<Param>& params, const Given& given) const;
 
+    // What item `item` of a buffer holds, of a call that passed the check.
+    dim elements(const std::vector<Param>& params, const Given& given, std::size_t buffer, std::size_t item) const;
+
 private:
     enum class Kind : unsigned char { number, value, entry, item, function };
     struct Term {
