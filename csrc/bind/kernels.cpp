@@ -99,8 +99,9 @@ struct Counts {
     std::vector<dim> items;
 };
 
-// Elements in all, from which on a kernel runs without the GIL: below, dropping it would be felt (60 ns of 5 us).
-constexpr dim kLongCall = 16384;
+// Elements of all arrays, from which on a kernel runs without the GIL. Giving it up and taking it back costs 55 ns; the
+// quickest call of that size (relu, one AVX-512 core) takes more than a microsecond.
+constexpr dim kLongCall = 32768;
 
 void call_kernel(const Kernel& k, const py::args& args) {
     const Instance& instance = choose(k, args);

@@ -110,8 +110,12 @@ dim three(const Sizes& list, dim at) { return times(times(list[at], list[at + 1]
 Sizes checked_window(const Sizes& list, bool adaptive) {
     want_length(list, 18);
     for (dim i = 0; i < 3; ++i) {
-        want(list[kTaps + i] > 0 && list[kDilation + i] > 0, "expected taps and dilation of at least 1");
-        want(list[kStrides + i] >= (adaptive ? 0 : 1), "expected a stride of at least 1");
+        if (adaptive && list[kStrides + i] == 0) {  // windows share the input out: taps and dilation mean nothing
+            times(plus(list[kOutputs + i], 1), list[kInputs + i]);
+            continue;
+        }
+        want(list[kTaps + i] > 0 && list[kDilation + i] > 0 && list[kStrides + i] > 0,
+             "expected taps, strides and dilation of at least 1");
         plus(plus(times(list[kOutputs + i], list[kStrides + i]), times(list[kTaps + i], list[kDilation + i])),
              plus(list[kInputs + i], list[kBefore + i]));  // kernels add these up
     }
@@ -181,6 +185,9 @@ dim additive_rows(const Sizes* a) {
     return reach({s.begin, 3}, {strides, 3}, 0, 3);
 }
 
+// (2, 3 units) with `after`, where the recurrent product has a bias of its own, else (3 units).
+dim gru_bias(const Sizes* a) { return times(a[1][0] ? 6 : 3, a[0][0]); }
+
 constexpr NamedSize table[] = {
     {"product", 1, product},
     {"sum", 1, sum},
@@ -206,6 +213,7 @@ constexpr NamedSize table[] = {
     {"heads.p", 1, heads<Head::p>},
     {"heads.y", 1, heads<Head::y>},
     {"heads.rows", 2, head_rows},
+    {"gru.bias", 2, gru_bias},
     {"additive.rows", 1, additive_rows},
 };
 
