@@ -165,6 +165,20 @@ def test_strides_stay_inside_on_both_sides(strides, offset):
     assert y.tolist() == [5, 4, 3, 2, 1, 0]
 
 
+def test_strides_against_every_point_they_reach():
+    random = np.random.default_rng(0)
+    for _ in range(500):
+        rank, offset, n = (int(v) for v in random.integers((1, 0, 0), (4, 12, 30)))
+        shape, strides = random.integers(0, 4, rank).tolist(), random.integers(-5, 6, rank).tolist()
+        points = [offset + sum(i * s for i, s in zip(index, strides)) for index in np.ndindex(*shape)]
+        x, y = np.zeros(n, "float32"), np.zeros(len(points), "float32")
+        if all(0 <= p < n for p in points):
+            _core.kernels.strided_copy(x, y, shape, strides, offset)
+        else:
+            with pytest.raises(ValueError, match="strided_copy"):
+                _core.kernels.strided_copy(x, y, shape, strides, offset)
+
+
 @pytest.mark.parametrize(("name", "error"), [("check_index", IndexError), ("check_labels", ValueError)])
 def test_a_check_raises_what_its_row_names(name, error):
     arguments = (1, 0, 3) if name == "check_index" else (1, 3)

@@ -100,7 +100,7 @@ struct Counts {
 };
 
 // Elements of all arrays, from which on a kernel runs without the GIL. Giving it up and taking it back costs 55 ns; the
-// quickest call of that size (relu, one AVX-512 core) takes more than a microsecond.
+// quickest call of that size (relu, one AVX-512 core) takes a microsecond.
 constexpr dim kLongCall = 32768;
 
 void call_kernel(const Kernel& k, const py::args& args) {
