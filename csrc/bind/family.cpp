@@ -32,29 +32,29 @@ const PYDL_TABLE::Tables& tables_of(const std::string& isa) {
 
 }  // namespace
 
-#define PYDL_ENTER(rows, name, params, check, type)                                \
-    add_instance(family, #name, #params, check, type, make_instance(t.rows.name));
+#define PYDL_ENTER(rows, name, params, contract, error, type)                                \
+    add_instance(family, #name, #params, contract, error, type, make_instance(t.rows.name));
 void PYDL_REGISTER(const std::string& isa) {
     [[maybe_unused]] const auto& t = tables_of(isa);
-#define FLOAT(name, params)                                    \
-    PYDL_ENTER(float_f32, name, params, false, DType::float32) \
-    PYDL_ENTER(float_f64, name, params, false, DType::float64)
-#define NUMBER(name, params)                                    \
-    PYDL_ENTER(number_f32, name, params, false, DType::float32) \
-    PYDL_ENTER(number_f64, name, params, false, DType::float64) \
-    PYDL_ENTER(number_i32, name, params, false, DType::int32)   \
-    PYDL_ENTER(number_i64, name, params, false, DType::int64)
-#define DATA(name, params)                                    \
-    PYDL_ENTER(data_f32, name, params, false, DType::float32) \
-    PYDL_ENTER(data_f64, name, params, false, DType::float64) \
-    PYDL_ENTER(data_i32, name, params, false, DType::int32)   \
-    PYDL_ENTER(data_i64, name, params, false, DType::int64)   \
-    PYDL_ENTER(data_u8, name, params, false, DType::uint8)
-#define CHECK(name, params)                                   \
-    PYDL_ENTER(check_f32, name, params, true, DType::float32) \
-    PYDL_ENTER(check_f64, name, params, true, DType::float64) \
-    PYDL_ENTER(check_i32, name, params, true, DType::int32)   \
-    PYDL_ENTER(check_i64, name, params, true, DType::int64)
+#define FLOAT(name, params, contract)                                 \
+    PYDL_ENTER(float_f32, name, params, contract, "", DType::float32) \
+    PYDL_ENTER(float_f64, name, params, contract, "", DType::float64)
+#define NUMBER(name, params, contract)                                 \
+    PYDL_ENTER(number_f32, name, params, contract, "", DType::float32) \
+    PYDL_ENTER(number_f64, name, params, contract, "", DType::float64) \
+    PYDL_ENTER(number_i32, name, params, contract, "", DType::int32)   \
+    PYDL_ENTER(number_i64, name, params, contract, "", DType::int64)
+#define DATA(name, params, contract)                                 \
+    PYDL_ENTER(data_f32, name, params, contract, "", DType::float32) \
+    PYDL_ENTER(data_f64, name, params, contract, "", DType::float64) \
+    PYDL_ENTER(data_i32, name, params, contract, "", DType::int32)   \
+    PYDL_ENTER(data_i64, name, params, contract, "", DType::int64)   \
+    PYDL_ENTER(data_u8, name, params, contract, "", DType::uint8)
+#define CHECK(name, params, contract, error)                              \
+    PYDL_ENTER(check_f32, name, params, contract, #error, DType::float32) \
+    PYDL_ENTER(check_f64, name, params, contract, #error, DType::float64) \
+    PYDL_ENTER(check_i32, name, params, contract, #error, DType::int32)   \
+    PYDL_ENTER(check_i64, name, params, contract, #error, DType::int64)
 #include "kernels.def"
 }
 

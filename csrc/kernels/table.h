@@ -14,8 +14,8 @@
 
 namespace pydl::PYDL_TABLE {
 
-#define PYDL_ROW_SLOT(name, params) void(*name) params;
-#define PYDL_ROW_SKIP(name, params)
+#define PYDL_ROW_SLOT(name, params, ...) void(*name) params;
+#define PYDL_ROW_SKIP(name, params, ...)
 
 template <class T>
 struct FloatRows {
@@ -49,7 +49,7 @@ struct DataRows {
 template <class T>
 struct CheckRows {
 #define DATA PYDL_ROW_SKIP
-#define CHECK(name, params) dim(*name) params;
+#define CHECK(name, params, ...) dim(*name) params;
 #include "kernels.def"
 #undef FLOAT
 #undef NUMBER

@@ -11,8 +11,8 @@ namespace pydl::PYDL_ISA {
 
 namespace {
 
-#define PYDL_ROW_ADDRESS(name, params) &PYDL_ISA::name<T>,
-#define PYDL_ROW_SKIP(name, params)
+#define PYDL_ROW_ADDRESS(name, params, ...) &PYDL_ISA::name<T>,
+#define PYDL_ROW_SKIP(name, params, ...)
 
 template <class T>
 constexpr PYDL_TABLE::FloatRows<T> float_rows = {

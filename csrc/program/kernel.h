@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/types.h"
+#include "program/contract.h"
 
 namespace pydl {
 
@@ -52,7 +53,10 @@ struct Instance {
 
 struct Kernel {
     std::string name, family, signature;
-    bool is_check = false;
+    std::string contract = {};  // its text
+    std::string error = {};     // CHECK rows: what Python raises for a bad element
+    Contract holds = {};
+    bool is_check() const { return !error.empty(); }
     std::array<std::optional<Instance>, kDTypes> instances = {};
 };
 
@@ -123,9 +127,9 @@ Instance make_instance(R (*function)(A...)) {
 // All kernels of the ISA level in use, in the order of kernels.def. Filled once at import.
 std::vector<Kernel>& kernels();
 // Adds one instance; rows of one name become one Kernel.
-void add_instance(const char* family, const char* name, const char* signature, bool is_check, DType type,
-                  Instance instance);
-// Names the parameters and marks the generic ones; called when all rows are in.
+void add_instance(const char* family, const char* name, const char* signature, const char* contract, const char* error,
+                  DType type, Instance instance);
+// Names the parameters, parses the contracts and marks the generic ones; called when all rows are in.
 void finish_kernels();
 
 }  // namespace pydl
