@@ -123,15 +123,16 @@ class Gate:
 class Pool:
     """The instances of one program: those in `free` wait for a call.
 
-    A program that writes variables has one instance, so that its calls take turns: each sees what the one before has
-    written (the state of a random generator or of a stateful layer, a counter).
+    Programs of one function that write variables take turns: each sees what the one before has written (the state of a
+    random generator or of a stateful layer, a counter).
     """
 
     def __init__(self, capture: Capture):
         self.dependencies = capture.dependencies
         self.free: list[Capture] = []
         self.count = 1
-        self.limit = 1 if capture.program.writes_outside else _MAX_INSTANCES
+        self.writes = capture.program.writes_outside
+        self.limit = 1 if self.writes else _MAX_INSTANCES
         self._waiting = 0
         self._returned = threading.Condition()
 
@@ -189,11 +190,15 @@ class RecordedFunction:
         self.gate = gate
         self.__name__ = name or getattr(fn, "__name__", "function")
         self._pools: OrderedDict[tuple, list[Pool]] = OrderedDict()
+        self._turn = threading.RLock()  # of the programs that write variables
 
     def __call__(self, *args, **kwargs):
         if _core.is_recording() or _core.is_dry_run():  # part of a larger recording
             return self.fn(*args, **kwargs)
         return self.run(args, _copied, kwargs)
+
+    def __reduce__(self):  # programs point into memory of this process: a copy records its own
+        return (RecordedFunction, (self.fn, self.__name__, self.guard))
 
     def run(self, args, use: Callable[[Any], Any], kwargs: dict | None = None):
         """`use(outputs)` of a run on these arguments. The outputs belong to the call until `use` returns."""
@@ -201,15 +206,16 @@ class RecordedFunction:
         if self.gate is not None:
             self.gate.enter()
         try:
-            pool = self.pool(key)
-            capture = pool.take() if pool is not None else None
-            if capture is None:
-                return self._record(key, pool, args, kwargs, use)
-            assert pool is not None
+            pool, capture, fresh = self._lease(key, args, kwargs)
             try:
-                for buffer, x in zip(capture.inputs, arrays):
-                    np.copyto(buffer.data, x, casting="unsafe")
-                capture.program.run()
+                if not fresh:  # else the call ran it while recording
+                    for buffer, x in zip(capture.inputs, arrays):
+                        np.copyto(buffer.data, x, casting="unsafe")
+                    if pool.writes:
+                        with self._turn:
+                            capture.program.run()
+                    else:
+                        capture.program.run()
                 return use(capture.outputs)
             finally:
                 pool.give(capture)
@@ -225,28 +231,31 @@ class RecordedFunction:
                 return pool
         return None
 
-    def _record(self, key: tuple, pool: Pool | None, args, kwargs, use):
-        """Records an instance, for `pool` if it still fits, and runs it once."""
-        capture = None
+    def _lease(self, key: tuple, args, kwargs) -> tuple[Pool, Capture, bool]:
+        """An instance for this call with its pool, and whether it was recorded, and so has run, just now."""
+        pool = self.pool(key)
+        capture = pool.take() if pool is not None else None
+        if pool is not None and capture is not None:
+            return pool, capture, False
         try:
-            with _recording, self.guard():
-                capture = Capture(self.fn, args, kwargs)
-            return use(capture.outputs)
-        finally:
-            if pool is not None and (capture is None or capture.dependencies.numbers != pool.dependencies.numbers):
+            with self._turn, _recording:  # nobody writes its variables, or records the same program, meanwhile
+                other = self.pool(key) if pool is None else None
+                if other is None:
+                    with self.guard():
+                        capture = Capture(self.fn, args, kwargs)
+                    if pool is None or capture.dependencies.numbers != pool.dependencies.numbers:
+                        if pool is not None:
+                            pool.give(None)
+                        pool = Pool(capture)
+                        self._pools.setdefault(key, []).append(pool)
+                        self._pools.move_to_end(key)
+                        self._forget_oldest()
+                    return pool, capture, True
+        except BaseException:
+            if pool is not None and capture is None:
                 pool.give(None)
-                pool = None
-            if capture is not None:
-                self._keep(key, pool, capture)
-
-    def _keep(self, key: tuple, pool: Pool | None, capture: Capture) -> None:
-        with _recording:
-            if pool is None:
-                pool = Pool(capture)
-                self._pools.setdefault(key, []).append(pool)
-                self._pools.move_to_end(key)
-                self._forget_oldest()
-            pool.give(capture)
+            raise
+        return self._lease(key, args, kwargs)  # another thread has just recorded it
 
     def _forget_oldest(self) -> None:
         """Keeps the number of programs bounded; those of the signature used last go last."""

@@ -43,7 +43,7 @@ def test_every_step_of_a_train_step_lists_what_it_reads_and_writes(build):
     model = pydl.Sequential(build())
     model.compile("adam", "mse")
     model.fit(np.ones((8, *model.input_shape[1:]), "float32"), np.ones((8, 1), "float32"), epochs=1, verbose=0)
-    program = model._runners["train"]._last.capture.program
+    program = model.make_train_function().captures[-1].program
     steps = listing.steps(program)
     assert [step.kernel for step in steps] == [kernel for _, kernel, _ in program.profile()]
     written = set()

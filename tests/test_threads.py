@@ -117,7 +117,7 @@ def test_a_function_that_writes_a_variable_takes_turns():
 
     def work(i):
         for _ in range(CALLS):
-            seen[i].append(float(f(np.ones((200, 200), "float32"))))
+            seen[i].append(float(f(np.ones((200 + i % 2, 200 + i % 2), "float32"))))  # two programs
 
     in_threads(work)
     assert sorted(v for values in seen for v in values) == list(range(1, THREADS * CALLS + 1))

@@ -104,9 +104,10 @@ class Replay:
 
     @classmethod
     def of(cls, function: RecordedFunction, args) -> Replay | None:
-        """The short way for arguments like these; None when there is no program, or one of another form."""
+        """The short way for arguments like these; None when there is no program, or one
+        of another form."""
         pool = function.pool(signature((args, {}), str)[0])
-        if pool is None or not pool.free:
+        if pool is None or pool.writes or not pool.free:
             return None
         capture = pool.free[-1]
         return cls(function, pool) if len(capture.inputs) == 1 and isinstance(capture.outputs, Tensor) else None
