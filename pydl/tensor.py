@@ -7,8 +7,8 @@ import threading
 import numpy as np
 
 from pydl import _core, config
-from pydl.autograd import Node
 from pydl.operators import Operators
+from pydl.tape import Node
 
 _DTYPE_NAMES = {np.dtype(name): name for name in (
     "float32", "float64", "int32", "int64", "uint8", "bool", "int8", "int16", "uint16", "uint32", "uint64", "float16")}

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"_core", "_perceptron", "_text"},
     {"config", "progbar", "tree"},
-    {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tensor"},
+    {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tape", "tensor"},
     {"ops", "program"},
     {"random"},  # of floor 2 as well: made of ops, which do not know it
     {"activations", "backend", "constraints", "initializers", "regularizers"},
