@@ -1,67 +1,29 @@
-"""The three doors to the tape (`pydl/tape.py`): `GradientTape`, `Tensor.backward()`, `grad(fn)`."""
+"""Doors to the tape (`pydl/tape.py`): `GradientTape` and `grad(fn)`; the third, `Tensor.backward()`, is in `tensor`."""
 
 from __future__ import annotations
 
-from pydl.tape import _CONSTANT, OWNED, Node, backward_pass, differentiable, no_grad, state
+import numpy as np
 
-__all__ = ["OWNED", "GradientTape", "Node", "backward", "backward_pass", "differentiable", "grad", "gradients",
-           "no_grad", "state", "watch"]
+from pydl import config
+from pydl.tape import Node, backward_pass, no_grad, state
+from pydl.tensor import Tensor, from_numpy, is_float_dtype, paused_recording, seed_of
 
-
-def _seed(target, gradient):
-    from pydl.tensor import Tensor, empty, from_numpy
-
-    if gradient is not None:
-        gradient = gradient if isinstance(gradient, Tensor) else from_numpy(_as_array(gradient, target))
-        if gradient.shape != target.shape:
-            raise ValueError(f"The gradient of a target has the target's shape: expected {target.shape}; "
-                             f"received {gradient.shape}.")
-        if gradient.node is None:
-            gradient.slot = _CONSTANT
-        return gradient
-    seed = empty(target.shape, target.dtype)
-    seed.slot = _CONSTANT
-    seed.data.fill(1)  # a constant: recorded programs keep it alive, outside their arena
-    return seed
-
-
-def _as_array(value, like):
-    import numpy as np
-
-    return np.asarray(value, dtype=like.dtype)
+__all__ = ["GradientTape", "grad", "gradients", "no_grad", "watch"]
 
 
 def gradients(targets, sources, output_gradients=None, free=True) -> list:
     """d(sum of targets)/d(source) for each source; None where a target does not depend on it."""
-    from pydl.tensor import paused_recording
-
     with paused_recording():
-        seeds = [_seed(t, g) for t, g in zip(targets, output_gradients or [None] * len(targets))]
+        seeds = [seed_of(t, g) for t, g in zip(targets, output_gradients or [None] * len(targets))]
     wanted = {(s.node, s.slot) for s in sources if s.node is not None}
     found = backward_pass(targets, seeds, wanted, free)
     return [found.get((s.node, s.slot)) if s.node is not None else None for s in sources]
 
 
-def backward(target, gradient=None) -> None:
-    """`Tensor.backward`: adds the gradients of `target` to `.grad` of all leaves."""
-    from pydl.tensor import paused_recording
-
-    if target.node is None:
-        raise RuntimeError("backward() of a tensor that depends on no trainable variable and no watched tensor.")
-    with paused_recording():
-        seed = _seed(target, gradient)
-    with no_grad():
-        found = backward_pass([target], [seed], None, free=True)
-        for (node, _), value in found.items():
-            leaf = node.leaf_of()
-            if leaf is not None:
-                leaf.grad = value if leaf.grad is None else leaf.grad + value
-
-
 def watch(tensor) -> None:
     """Makes a tensor a leaf, so that gradients with respect to it can be asked for."""
     if tensor.node is None:
-        if not tensor.dtype.startswith("float"):
+        if not is_float_dtype(tensor.dtype):
             raise TypeError(f"Only float tensors have gradients; received a tensor of dtype {tensor.dtype}.")
         tensor.node, tensor.slot = Node.leaf(tensor), 0
 
@@ -141,16 +103,10 @@ def grad(fn, argnums: int | tuple[int, ...] = 0):
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def gradient_of(*args, **kwargs):
-        from pydl.tensor import Tensor, from_numpy
-
         args = list(args)
         with GradientTape() as tape:
             for i in numbers:
                 if not isinstance(args[i], Tensor):
-                    import numpy as np
-
-                    from pydl import config
-
                     value = np.asarray(args[i])
                     args[i] = from_numpy(value if value.dtype.kind == "f" else value.astype(config.floatx()))
                 if args[i].node is None:

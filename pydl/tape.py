@@ -1,8 +1,8 @@
-"""The tape: nodes and the backward pass. Its doors are in `pydl/autograd.py`.
+"""The tape: nodes and the backward pass. Its doors are `Tensor.backward()` and those of `pydl/autograd.py`.
 
 A node knows its inputs and a function that turns the gradient of its outputs into gradients of its inputs (the
-vector-Jacobian product). The engine knows no op. Nodes hang on the tensors they produced, so what nobody refers to
-is freed with its saved values.
+vector-Jacobian product). The engine knows no op and no tensor: a value is to it what has a `node`, a `slot`, `+` and
+`with_node`. Nodes hang on the values they produced, so what nobody refers to is freed with its saved values.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import weakref
 
 _order = itertools.count()
 
@@ -39,8 +40,6 @@ class Node:
 
     @classmethod
     def leaf(cls, tensor) -> Node:
-        import weakref
-
         return cls((), None, leaf_of=weakref.ref(tensor))
 
     def __lt__(self, other):  # the heap of the backward pass pops the newest node first
@@ -70,7 +69,7 @@ class no_grad:
 
 # The slot of an op's result without a node: all its inputs were constants, so it is one. A kernel's bare result has
 # slot 0 and says nothing about itself.
-_CONSTANT = -1
+CONSTANT = -1
 # The slot of a gradient in a buffer that nothing else refers to: a later gradient may be added in place.
 OWNED = -2
 
@@ -101,7 +100,7 @@ def differentiable(outputs, inputs, vjp, adds=False):
                 break
         else:
             for y in outputs if isinstance(outputs, (tuple, list)) else (outputs,):
-                y.slot = _CONSTANT
+                y.slot = CONSTANT
     return outputs
 
 
@@ -170,7 +169,7 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
             input_grads = vjp(*grads) if node.many else vjp(grads[0])
         for edge, gradient, old in zip(node.inputs, input_grads, into):
             if edge is not None and gradient is not None and (old is None or gradient is not old):
-                if second_order and gradient.node is None and gradient.slot != _CONSTANT:
+                if second_order and gradient.node is None and gradient.slot != CONSTANT:
                     gradient = _poison(gradient, grads, node)
                 source, slot = edge
                 add(source, slot, gradient)
@@ -181,8 +180,18 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
 def _poison(gradient, grads, node):
     """While a gradient is itself being differentiated: a kernel's result that depends on tracked values but has no
     node must not pass for a constant."""
-    from pydl.tensor import Tensor
-
     parents = [(g.node, g.slot) for g in grads if g is not None and g.node is not None]
     parents += [edge for edge in node.inputs if edge is not None]
-    return Tensor(gradient.data, Node(tuple(parents), _no_second_order)) if parents else gradient
+    return gradient.with_node(Node(tuple(parents), _no_second_order)) if parents else gradient
+
+
+def accumulate(target, seed) -> None:
+    """Adds the gradients of `target`, with respect to which `seed` is one, to `.grad` of all leaves it depends on."""
+    if target.node is None:
+        raise RuntimeError("backward() of a tensor that depends on no trainable variable and no watched tensor.")
+    with no_grad():
+        found = backward_pass([target], [seed], None, free=True)
+        for (node, _), value in found.items():
+            leaf = node.leaf_of()
+            if leaf is not None:
+                leaf.grad = value if leaf.grad is None else leaf.grad + value
