@@ -14,10 +14,10 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, Variable, empty, is_float_dtype, paused_recording, standardize_dtype
 from pydl.watch import Owner
 

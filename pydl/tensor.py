@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pydl import _core, config, watch
-from pydl.autograd import Node
 from pydl.operators import Operators
+from pydl.tape import CONSTANT, Node, accumulate
 
 _DTYPE_NAMES = {np.dtype(name): name for name in (
     "float32", "float64", "int32", "int64", "uint8", "bool", "int8", "int16", "uint16", "uint32", "uint64", "float16")}
@@ -100,9 +100,13 @@ class Tensor(Operators["Tensor"]):
         Args:
             gradient: tensor of self's shape, the gradient of something with respect to self; ones by default.
         """
-        from pydl.autograd import backward
+        with paused_recording():
+            seed = seed_of(self, gradient)
+        accumulate(self, seed)
 
-        backward(self, gradient)
+    def with_node(self, node: Node) -> Tensor:
+        """A tensor over the same memory that `node` is said to have produced."""
+        return Tensor(self.data, node)
 
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array that shares memory with the tensor."""
@@ -212,6 +216,22 @@ class paused_recording:
     def __exit__(self, *_):
         _core.open_recording(self._program)
         _core.set_dry_run(self._dry)
+
+
+def seed_of(target: Tensor, gradient=None) -> Tensor:
+    """The gradient a backward pass starts from: `gradient` (tensor or array of the shape of `target`), or ones."""
+    if gradient is not None:
+        gradient = gradient if isinstance(gradient, Tensor) else from_numpy(np.asarray(gradient, target.dtype))
+        if gradient.shape != target.shape:
+            raise ValueError(f"The gradient of a target has the target's shape: expected {target.shape}; "
+                             f"received {gradient.shape}.")
+        if gradient.node is None:
+            gradient.slot = CONSTANT
+        return gradient
+    seed = empty(target.shape, target.dtype)
+    seed.slot = CONSTANT
+    seed.data.fill(1)  # a constant: recorded programs keep it alive, outside their arena
+    return seed
 
 
 class _Names(threading.local):

@@ -15,7 +15,7 @@ FLOORS = [
     {"_core", "_perceptron", "_text"},
     {"progbar", "tree", "watch"},
     {"config"},
-    {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tensor"},
+    {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tape", "tensor"},
     {"listing", "ops", "program", "signature"},
     {"random"},  # of floor 2 as well: made of ops, which do not know it
     {"activations", "backend", "constraints", "initializers", "regularizers"},

@@ -8,10 +8,10 @@ import warnings
 import numpy as np
 
 from pydl import _core, config, ops, registry
-from pydl.autograd import no_grad
 from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
 from pydl.optimizers.schedules import LearningRateSchedule
+from pydl.tape import no_grad
 from pydl.tensor import RecordingError, Tensor, Variable, name_scope
 from pydl.watch import Owner
 
