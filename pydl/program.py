@@ -78,14 +78,18 @@ def _detached(y):
 class Gate:
     """Lets many calls read some variables at once, and one write them while nobody reads.
 
-    Readers are those between `enter` and `leave`; `with gate:` waits until they have left and keeps others out. The
-    thread that has closed the gate may enter.
+    Readers are those between `enter` and `leave`; `with gate:` waits until they have left and keeps others out. Who
+    waits while it is closed reads before it closes again, so that writing without a pause starves nobody. The thread
+    that has closed the gate may enter.
     """
 
     def __init__(self):
         self._inside: list[None] = []  # as many as read
         self._closed_by: int | None = None
         self._moved = threading.Condition()
+        self._closings = 0
+        self._waiting = 0  # readers that came while it is closed
+        self._admitted = 0  # those of former closings that have not moved on yet
 
     def enter(self) -> None:
         self._inside.append(None)  # before looking whether it is closed: who closes it looks here afterwards
@@ -94,11 +98,21 @@ class Gate:
 
     def _wait(self) -> None:
         with self._moved:
-            while self._closed_by is not None:
-                self._inside.pop()
-                self._moved.notify_all()
-                self._moved.wait()
+            if self._closed_by is None:
+                return
+            closing = self._closings
+            self._waiting += 1
+            self.leave()
+            try:
+                while self._closings == closing:
+                    self._moved.wait()
                 self._inside.append(None)
+            finally:  # also when an exception (an interrupt) ends the wait
+                if self._closings == closing:
+                    self._waiting -= 1
+                else:
+                    self._admitted -= 1
+                    self._moved.notify_all()
 
     def leave(self) -> None:
         self._inside.pop()
@@ -108,16 +122,26 @@ class Gate:
 
     def __enter__(self) -> None:
         with self._moved:
-            while self._closed_by is not None:
+            while self._closed_by is not None or self._admitted:
                 self._moved.wait()
             self._closed_by = threading.get_ident()
-            while self._inside:
-                self._moved.wait()
+            try:
+                while self._inside:
+                    self._moved.wait()
+            except BaseException:
+                self._open()
+                raise
 
     def __exit__(self, *_) -> None:
         with self._moved:
-            self._closed_by = None
-            self._moved.notify_all()
+            self._open()
+
+    def _open(self) -> None:
+        self._closed_by = None
+        self._closings += 1
+        self._admitted += self._waiting
+        self._waiting = 0
+        self._moved.notify_all()
 
 
 class Pool:
