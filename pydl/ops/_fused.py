@@ -103,7 +103,11 @@ def _composed_vjp(composed, args, edges, *grads):
         stand_ins.append(twin)
         return twin
 
-    outputs = composed(*map(stand_in, args))
+    state.tapes += 1  # the ops in it are differentiated below, and that is differentiated again
+    try:
+        outputs = composed(*map(stand_in, args))
+    finally:
+        state.tapes -= 1
     pairs = [(y, g) for y, g in zip(outputs if isinstance(outputs, tuple) else (outputs,), grads) if g is not None]
     targets, given = [y for y, _ in pairs], [seed_of(y, g) for y, g in pairs]
     found = backward_pass(targets, given, {(x.node, 0) for x in stand_ins}, free=False, stop=True)
