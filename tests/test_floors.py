@@ -37,11 +37,11 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LAUNCHERS = {"ops", "random", "optimizers"}  # random is the room of the random ops
 
 MAY_INCLUDE = {
-    "base": ("base/", "build_lists.h", "isa.def"),
+    "base": ("base/", "build_lists.h", "isa.def", "types.def"),
     "simd": ("simd/", "base/"),
-    "kernels": ("kernels/", "kernels.def", "simd/", "base/"),
-    "program": ("program/", "kernels/table.h", "base/"),
-    "bind": ("bind/", "program/", "kernels/table.h", "kernels.def", "build_lists.h", "base/"),
+    "kernels": ("kernels/", "kernels.def", "types.def", "simd/", "base/"),
+    "program": ("program/", "kernels/table.h", "types.def", "base/"),
+    "bind": ("bind/", "program/", "kernels/table.h", "kernels.def", "types.def", "build_lists.h", "base/"),
 }
 # Headers of types and intrinsics only: whatever holds code would be compiled for a CPU the user may not have.
 KERNELS_MAY_INCLUDE = {"cstddef", "cstdint", "utility", "immintrin.h", "arm_neon.h"}

@@ -21,12 +21,12 @@ const std::vector<const char*> built = {
 #define ALWAYS true
 #define HAS(feature) __builtin_cpu_supports(feature)
 #if defined(__x86_64__)
-#define PYDL_LEVEL_x86_64(level, condition) \
+#define PYDL_LEVEL_x86_64(level, condition)           \
     if (!std::strcmp(name, #level)) return condition;
 #define PYDL_LEVEL_aarch64(level, condition)
 #else
 #define PYDL_LEVEL_x86_64(level, condition)
-#define PYDL_LEVEL_aarch64(level, condition) \
+#define PYDL_LEVEL_aarch64(level, condition)          \
     if (!std::strcmp(name, #level)) return condition;
 #endif
 bool machine_has(const char* name) {
