@@ -10,6 +10,7 @@ from pydl.ops import _operators
 from pydl.program import RecordedFunction, function
 from pydl.symbolic import KerasTensor
 from pydl.tensor import RecordingError, Tensor, Variable, name_scope
+from pydl.watch import rerecord
 
 _operators.install()
 
@@ -53,7 +54,8 @@ __all__ = [
     "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "RecordedFunction", "RecordingError",
     "Regularizer", "Sequential", "Tensor", "Variable", "__version__", "activations", "autograd", "backend",
     "callbacks", "config", "constraints", "dtype_policies", "function", "grad", "initializers", "layers", "losses",
-    "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "tree", "version",
+    "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "rerecord", "tree",
+    "version",
 ]
 
 _LATE = ("applications", "datasets", "estimators", "inspection", "preprocessing", "saving", "tuner", "utils")

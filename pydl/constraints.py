@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import config, lookup, ops, registry
+from pydl.watch import Owner
 
 __all__ = [
     "Constraint",
@@ -21,7 +22,7 @@ __all__ = [
 
 
 @registry.builtin("keras.constraints")
-class Constraint:
+class Constraint(Owner):
     """Base: a callable on a variable that gives the values to put there, with `get_config`."""
 
     def __call__(self, w):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pydl import lookup, ops, registry
+from pydl.watch import Owner
 
 __all__ = [
     "L1",
@@ -23,7 +24,7 @@ __all__ = [
 
 
 @registry.builtin("keras.regularizers")
-class Regularizer:
+class Regularizer(Owner):
     """Base: a callable on a variable that gives a scalar, with `get_config`."""
 
     def __call__(self, x):

@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the ground up; rooms of one line may know each other.
 FLOORS = [
     {"_core", "_perceptron", "_text"},
-    {"config", "progbar", "tree"},
-    {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tensor"},
-    {"ops", "program"},
+    {"progbar", "tree", "watch"},
+    {"config"},
+    {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tape", "tensor"},
+    {"listing", "ops", "program", "signature"},
     {"random"},  # of floor 2 as well: made of ops, which do not know it
     {"activations", "backend", "constraints", "initializers", "regularizers"},
     {"losses", "metrics", "optimizers"},

@@ -33,9 +33,9 @@ const PYDL_TABLE::Tables& tables_of(const std::string& isa) {
 // The instances of the rows that T takes part in.
 template <class T>
 void enter(const PYDL_TABLE::Slots<T>& slots) {
-#define ROW(step, result, name, params, ...)                                                                         \
-    if constexpr (joins<T, Rows::step>)                                                                              \
-        add_instance(family, #name, #params, std::is_same_v<result, dim>, dtype_of<T>(), make_instance(slots.name));
+#define ROW(step, result, name, params, contract, error)                                                 \
+    if constexpr (joins<T, Rows::step>)                                                                  \
+        add_instance(family, #name, #params, contract, error, dtype_of<T>(), make_instance(slots.name));
 #include "kernels.def"
 }
 

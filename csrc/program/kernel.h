@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/dtypes.h"
+#include "program/contract.h"
 
 namespace pydl {
 
@@ -38,7 +39,10 @@ struct Instance {
 
 struct Kernel {
     std::string name, family, signature;
-    bool is_check = false;
+    std::string contract = {};  // its text
+    std::string error = {};     // CHECK rows: what Python raises for a bad element
+    Contract holds = {};
+    bool is_check() const { return !error.empty(); }
     std::array<std::optional<Instance>, kDTypes> instances = {};
 };
 
@@ -109,9 +113,9 @@ Instance make_instance(R (*function)(A...)) {
 // All kernels of the ISA level in use, in the order of kernels.def. Filled once at import.
 std::vector<Kernel>& kernels();
 // Adds one instance; rows of one name become one Kernel.
-void add_instance(const char* family, const char* name, const char* signature, bool is_check, DType type,
-                  Instance instance);
-// Names the parameters and marks the generic ones; called when all rows are in.
+void add_instance(const char* family, const char* name, const char* signature, const char* contract, const char* error,
+                  DType type, Instance instance);
+// Names the parameters, parses the contracts and marks the generic ones; called when all rows are in.
 void finish_kernels();
 
 }  // namespace pydl

@@ -58,6 +58,24 @@ Failure Program::run() const {
     return {};
 }
 
+bool Program::writes_outside() const {
+    const auto outside = [&](word address) {
+        return address && !arena_->contains(reinterpret_cast<const void*>(address));
+    };
+    for (std::size_t s = 0; s < steps_.size(); ++s) {
+        const auto& params = infos_[s].instance->params;
+        for (std::size_t i = 0; i < params.size(); ++i) {
+            if (!params[i].writes) continue;
+            const word w = steps_[s].words[i];
+            if (params[i].kind == Kind::buffer && outside(w)) return true;
+            if (params[i].kind != Kind::buffers) continue;
+            const auto* items = reinterpret_cast<const word*>(w);
+            if (std::any_of(items + 1, items + 1 + items[0], outside)) return true;
+        }
+    }
+    return false;
+}
+
 std::vector<double> Program::profile(int repeats) const {
     std::vector<double> best(steps_.size(), 1e30);
     for (int r = 0; r < repeats; ++r)

@@ -47,6 +47,9 @@ public:
     // Seconds of each step, in order; runs the program `repeats` times and keeps the smallest.
     std::vector<double> profile(int repeats) const;
 
+    // Whether a step writes memory that is not in the arena: a variable.
+    bool writes_outside() const;
+
     const std::shared_ptr<Arena>& arena() const { return arena_; }
     const std::vector<Step>& steps() const { return steps_; }
     const std::vector<StepInfo>& infos() const { return infos_; }

@@ -7,9 +7,10 @@ import types
 import numpy as np
 
 from pydl import tree
-from pydl.autograd import GradientTape, Node
+from pydl.autograd import GradientTape
 from pydl.inspection.rehearsal import as_batch, parts, unchanged
 from pydl.inspection.watching import checked, replaced
+from pydl.tape import Node
 from pydl.tensor import Tensor, from_numpy
 
 

@@ -216,6 +216,11 @@ class Model(Trainer, Layer):
                                  f" {a.item(0)!r}")
         return x
 
+    def _host_answer(self, x):
+        """The outputs of a model whose layers all run on the host, from their results `x`; else None."""
+        graph = self._graph
+        return graph.run(x, None) if graph is not None and graph.only_host else None
+
     def build(self, input_shape=None) -> None:
         """Makes all variables for inputs of `input_shape` (batch dimension first; a list or dict for several)."""
         if self._graph is not None:

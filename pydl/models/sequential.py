@@ -62,7 +62,7 @@ class Sequential(Model):
         self._stack.append(layer)
         self._graph = None
         self.built = False
-        self._forget_programs()
+        self._steps.forget()
         if rebuild:
             self._maybe_build_graph()
 
@@ -71,7 +71,7 @@ class Sequential(Model):
         layer = self._stack.pop()
         self._graph = None
         self.built = False
-        self._forget_programs()
+        self._steps.forget()
         if rebuild:
             self._maybe_build_graph()
         return layer

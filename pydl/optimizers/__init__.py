@@ -34,8 +34,8 @@ __all__ = [
     "serialize",
 ]
 
-_METHODS = {cls.__name__.lower(): cls
-            for cls in (Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lion, Nadam, RMSprop, SGD)}
+_METHODS = {name.lower(): globals()[name] for name in __all__
+            if isinstance(globals().get(name), type) and name != "Optimizer"}
 
 
 def serialize(optimizer) -> dict:
