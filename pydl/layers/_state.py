@@ -10,6 +10,8 @@ import numpy as np
 
 from pydl import constraints, initializers, regularizers, tree
 from pydl.dtype_policies import DTypePolicy
+from pydl.metrics import Metric
+from pydl.random import SeedGenerator
 from pydl.symbolic import SymbolicNode
 from pydl.tensor import Tensor, Variable, is_float_dtype, name_scope, standardize_dtype
 from pydl.watch import Owner, parts_of
@@ -137,13 +139,9 @@ class LayerState(Owner):
         return found if include_self else found[1:]
 
     def _own_metrics(self) -> list:
-        from pydl.metrics import Metric
-
         return [value for value in parts_of(self).values() if isinstance(value, Metric)]
 
     def _own_seed_variables(self) -> list[Variable]:
-        from pydl.random import SeedGenerator
-
         return [value.state for value in parts_of(self).values() if isinstance(value, SeedGenerator)]
 
     @property
