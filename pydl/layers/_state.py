@@ -11,6 +11,8 @@ import numpy as np
 
 from pydl import constraints, initializers, regularizers, tree, watch
 from pydl.dtype_policies import DTypePolicy
+from pydl.metrics import Metric
+from pydl.random import SeedGenerator
 from pydl.symbolic import SymbolicNode
 from pydl.tensor import Tensor, Variable, is_float_dtype, name_scope, standardize_dtype
 from pydl.watch import Owner, parts_of
@@ -162,15 +164,11 @@ class LayerState(Owner):
 
     def _all_metrics(self) -> list:
         """Those in attributes of this layer and of the layers in it."""
-        from pydl.metrics import Metric
-
         return self._while_unchanged("metrics", lambda: _unique([
             value for layer in self._flatten_layers() for value in parts_of(layer).values()
             if isinstance(value, Metric)]))
 
     def _own_seed_variables(self) -> list[Variable]:
-        from pydl.random import SeedGenerator
-
         return [value.state for value in parts_of(self).values() if isinstance(value, SeedGenerator)]
 
     @property

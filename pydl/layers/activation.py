@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydl import constraints, initializers, ops, regularizers
+from pydl import activations, constraints, initializers, ops, regularizers
 from pydl.layers.base import InputSpec, Layer
 from pydl.registry import builtin
 
@@ -71,8 +71,6 @@ class ReLU(Layer):
         self.threshold = threshold
 
     def call(self, inputs):
-        from pydl import activations
-
         return activations.relu(inputs, negative_slope=self.negative_slope, max_value=self.max_value,
                                 threshold=self.threshold)
 

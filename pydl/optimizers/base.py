@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from pydl import _core, config, ops, registry
+from pydl import _core, config, initializers, ops, registry
 from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
 from pydl.optimizers.schedules import LearningRateSchedule
@@ -151,8 +151,6 @@ class Optimizer(Owner):
         if initializer == "zeros":
             initializer = np.zeros
         elif not callable(initializer):
-            from pydl import initializers
-
             initializer = initializers.get(initializer)
         with name_scope(self.name):
             variable = Variable(initializer, shape=tuple(shape), dtype=dtype, trainable=False, name=name)
