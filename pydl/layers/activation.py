@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pydl import activations, constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]

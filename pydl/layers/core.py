@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 
 from pydl import activations, constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import auto_name, builtin, deserialize_keras_object
 from pydl.symbolic import KerasTensor, SymbolicNode, symbolic_dtype
 

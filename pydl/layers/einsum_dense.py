@@ -6,8 +6,9 @@ import copy
 import math
 
 from pydl import activations, constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
 from pydl.layers.core import FUSED
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["EinsumDense"]

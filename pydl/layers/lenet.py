@@ -8,7 +8,8 @@ import numpy as np
 
 from pydl import activations, constraints, initializers, losses, ops, regularizers
 from pydl.layers._spatial import Spatial
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["RBF", "SparseTableConv2D", "SubSampling2D"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pydl import constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer, axis_of
+from pydl.layers.base import Layer, axis_of
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization"]

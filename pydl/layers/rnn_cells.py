@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydl import activations, constraints, initializers, ops, random, regularizers
 from pydl.layers._recurrence import check_cell, initial_state_of, listed, output_size_of, step
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 
 __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
