@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pydl.estimators import _network
 from pydl.estimators._common import check_choice, check_number, column, learned_classes, sample_weights
+from pydl.warning import warn
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -166,8 +166,8 @@ class _MLP(BaseEstimator):
         network.set_vector(found.x)
         self.n_iter_, self.loss_ = min(int(found.nit), self.max_iter), float(found.fun)
         if found.status != 0:
-            warnings.warn(f"{type(self).__name__}: lbfgs did not converge within max_iter={self.max_iter} and"
-                          f" max_fun={self.max_fun}: {found.message}", ConvergenceWarning, stacklevel=5)
+            warn(f"{type(self).__name__}: lbfgs did not converge within max_iter={self.max_iter} and"
+                 f" max_fun={self.max_fun}: {found.message}", ConvergenceWarning)
 
     def _run_epochs(self, network, data, y, random, first, incremental) -> None:
         if not incremental or network.optimizer is None:
@@ -184,8 +184,8 @@ class _MLP(BaseEstimator):
             data, held_back = self._held_back(data, y, random)
         rows, best = data.rows, network.vector()
         if self.batch_size != "auto" and self.batch_size > rows:
-            warnings.warn(f"{type(self).__name__}: batch_size={self.batch_size} is larger than the {rows} rows; it is"
-                          " clipped to them.", stacklevel=4)
+            warn(f"{type(self).__name__}: batch_size={self.batch_size} is larger than the {rows} rows; it is"
+                 " clipped to them.")
         batch = min(200 if self.batch_size == "auto" else self.batch_size, rows)
         runner = None if incremental else network.runner(data)
         order = np.arange(rows)
@@ -224,10 +224,10 @@ class _MLP(BaseEstimator):
                     self._no_improvement_count = 0
             else:
                 if not incremental:
-                    warnings.warn(f"{type(self).__name__}: the optimization has not converged after"
-                                  f" max_iter={self.max_iter} epochs.", ConvergenceWarning, stacklevel=5)
+                    warn(f"{type(self).__name__}: the optimization has not converged after"
+                         f" max_iter={self.max_iter} epochs.", ConvergenceWarning)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warn("Training interrupted by user.")
         if held_back is not None:
             network.set_vector(best)
 

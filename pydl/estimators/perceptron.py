@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from pydl.estimators._common import (
     sample_weights,
     with_class_weights,
 )
+from pydl.warning import warn
 
 __all__ = ["Path", "Perceptron", "PerceptronRegressor"]
 
@@ -138,8 +138,8 @@ class _Unit(BaseEstimator):
             raise ValueError(f"{type(self).__name__}: the line grew without bound in pass {len(curve)}. Lower"
                              f" eta0={self.eta0} (or use 'auto'), or scale the features (StandardScaler).")
         if passes > 1 and self.max_steps is None and tol is not None and not (converged or stopped):
-            warnings.warn(f"{type(self).__name__}: the loss still falls after max_iter={passes} passes.",
-                          ConvergenceWarning, stacklevel=4)
+            warn(f"{type(self).__name__}: the loss still falls after max_iter={passes} passes.",
+                 ConvergenceWarning)
         self.n_iter_, self.eta0_ = len(curve), rate
         self.t_ = walker.steps + (0 if first else self.t_)
         self.loss_curve_ = curve if first else self.loss_curve_ + curve
