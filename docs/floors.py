@@ -55,11 +55,11 @@ PYTHON = (
 )
 
 CSRC = (
-    Room("base", "types, memory, threads, the CPU's level", "build_lists.h"),
+    Room("base", "types, memory, threads, the CPU's level", "build_lists.h isa.def types.def"),
     Room("simd", "vectors and their functions", "base/"),
-    Room("kernels", "loops, compiled once per ISA level", "simd/ base/ kernels.def"),
-    Room("program", "recorded steps and their replay", "kernels/table.h base/"),
-    Room("bind", "the face towards Python", "program/ kernels/table.h base/ kernels.def build_lists.h"),
+    Room("kernels", "loops, compiled once per ISA level", "simd/ base/ kernels.def types.def"),
+    Room("program", "recorded steps and their replay", "kernels/table.h base/ types.def"),
+    Room("bind", "the face towards Python", "program/ kernels/table.h base/ kernels.def types.def build_lists.h"),
 )
 
 

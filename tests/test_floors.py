@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pydl import config
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -197,7 +199,8 @@ def test_includes_go_down(path):
 
 # ---- seal --------------------------------------------------------------------------------------------------------
 
-OBJECT = re.compile(r"CMakeFiles/(?P<family>\w+)_(?P<isa>baseline|avx2|avx512|neon)\.dir/csrc/kernels/unit\.cpp\.o$")
+LEVELS = re.findall(r"^ISA\(\w+, (\w+),", (ROOT / "csrc" / "isa.def").read_text(encoding="utf-8"), re.MULTILINE)
+OBJECT = re.compile(rf"CMakeFiles/(?P<family>\w+)_(?P<isa>{'|'.join(LEVELS)})\.dir/csrc/kernels/unit\.cpp\.o$")
 
 
 def built_objects():
@@ -216,6 +219,14 @@ def leaks(path) -> list[str]:
 
 needs_binutils = pytest.mark.skipif(not (shutil.which("nm") and shutil.which("readelf")),
                                     reason="nm and readelf read the objects; install binutils")
+
+
+def test_the_list_of_levels_is_the_one_that_runs():
+    """isa.def as read here, by CMake and by the compiler."""
+    assert {"baseline", "avx2", "avx512"} < set(LEVELS)
+    assert [level for level in LEVELS if level in config.supported_isas()] == config.supported_isas()
+    unnamed = [path for path in (ROOT / "build").rglob("unit.cpp.o") if not OBJECT.search(path.as_posix())]
+    assert not unnamed, "objects of a level that isa.def does not have"
 
 
 @needs_binutils
