@@ -105,8 +105,8 @@ class _ConvLSTMCell(LSTMCell):
     def get_config(self):
         own = super().get_config()
         del own["units"]
-        return {**own, **{name: getattr(self, name) for name in (
-            "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate")}}
+        return {**own, **self._arguments("filters", "kernel_size", "strides", "padding", "data_format",
+                                         "dilation_rate")}
 
 
 class _Cell1D(_ConvLSTMCell):

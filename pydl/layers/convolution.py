@@ -84,15 +84,9 @@ class _Convolution(Spatial):
         return y if fused or self.activation is activations.linear else self.activation(y)
 
     def get_config(self):
-        config = {**super().get_config(), "kernel_size": self.kernel_size, "strides": self.strides,
-                  "padding": self.padding, "dilation_rate": self.dilation_rate,
-                  "activation": activations.serialize(self.activation), "use_bias": self.use_bias,
-                  **{name: getattr(self, name) for name in self._fields}}
-        for kind in self._kinds:
-            for room in (initializers, regularizers, constraints):
-                name = f"{kind}_{room.__name__.rpartition('.')[2][:-1]}"
-                config[name] = room.serialize(getattr(self, name))
-        return config
+        return {**super().get_config(), **self._arguments(
+            "kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias", *self._fields,
+            *(f"{kind}_{what}" for kind in self._kinds for what in ("initializer", "regularizer", "constraint")))}
 
 
 class _Conv(_Convolution):

@@ -139,8 +139,8 @@ class RNN(Layer):
         return first if self.return_sequences else None
 
     def _flags(self) -> dict:
-        return {name: getattr(self, name) for name in ("return_sequences", "return_state", "go_backwards", "stateful",
-                                                       "unroll", "zero_output_for_mask")}
+        return self._arguments("return_sequences", "return_state", "go_backwards", "stateful", "unroll",
+                               "zero_output_for_mask")
 
     def get_config(self):
         return {**super().get_config(), **self._flags(), "cell": serialize_keras_object(self.cell)}

@@ -122,9 +122,8 @@ class Bidirectional(Layer):
         self.reset_state()
 
     def get_config(self):
-        return {**super().get_config(), "merge_mode": self.merge_mode,
-                "layer": serialize_keras_object(self.forward_layer),
-                "backward_layer": serialize_keras_object(self.backward_layer)}
+        return {**super().get_config(), **self._arguments("merge_mode", "backward_layer"), "layer":
+                                                          serialize_keras_object(self.forward_layer)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
