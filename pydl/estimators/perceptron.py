@@ -18,6 +18,7 @@ from pydl.estimators._common import (
     check_choice,
     check_number,
     column,
+    keep_arguments,
     learned_classes,
     sample_weights,
     with_class_weights,
@@ -223,22 +224,7 @@ class Perceptron(ClassifierMixin, _Unit):
     def __init__(self, loss="perceptron", *, solver="stochastic", eta0=0.1, max_iter=1000, max_steps=None, tol=1e-3,
                  n_iter_no_change=5, batch_size=32, shuffle=True, fit_intercept=True, init="zeros", class_weight=None,
                  record_path=False, warm_start=False, verbose=0, random_state=None):
-        self.loss = loss
-        self.solver = solver
-        self.eta0 = eta0
-        self.max_iter = max_iter
-        self.max_steps = max_steps
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.fit_intercept = fit_intercept
-        self.init = init
-        self.class_weight = class_weight
-        self.record_path = record_path
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None, callback=None):
         """Learns the line.
@@ -364,20 +350,7 @@ class PerceptronRegressor(RegressorMixin, _Unit):
     def __init__(self, *, solver="stochastic", eta0="auto", max_iter=1000, max_steps=None, tol=1e-3, n_iter_no_change=5,
                  batch_size=32, shuffle=True, fit_intercept=True, init="zeros", record_path=False, warm_start=False,
                  verbose=0, random_state=None):
-        self.solver = solver
-        self.eta0 = eta0
-        self.max_iter = max_iter
-        self.max_steps = max_steps
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.fit_intercept = fit_intercept
-        self.init = init
-        self.record_path = record_path
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None, callback=None):
         """Learns the line; see `Perceptron.fit`.
