@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the ground up; rooms of one line may know each other.
 FLOORS = [
     {"_core", "_perceptron", "_text"},
-    {"progbar", "tree", "watch"},
+    {"dtypes", "progbar", "tree", "watch"},
     {"config"},
     {"autograd", "dtype_policies", "lookup", "operators", "registry", "symbolic", "tape", "tensor"},
     {"listing", "ops", "program", "signature"},

@@ -10,8 +10,9 @@ import numpy as np
 
 from pydl import constraints, initializers, regularizers, tree
 from pydl.dtype_policies import DTypePolicy
+from pydl.dtypes import is_float_dtype
 from pydl.symbolic import SymbolicNode
-from pydl.tensor import Tensor, Variable, is_float_dtype, name_scope, standardize_dtype
+from pydl.tensor import Tensor, Variable, name_scope, standardize_dtype
 from pydl.watch import Owner, parts_of
 
 # Attributes that hold layers without owning them.

@@ -10,6 +10,7 @@ import numpy as np
 
 from pydl import _core, ops, regularizers, tree
 from pydl.dtype_policies import serialize as serialize_policy
+from pydl.dtypes import holds_floats
 from pydl.layers._state import LayerState
 from pydl.registry import auto_name, to_snake_case
 from pydl.symbolic import KerasTensor, SymbolicNode, infer, is_symbolic
@@ -231,7 +232,7 @@ class Layer(LayerState):
 
     def _convert(self, value):
         if isinstance(value, Tensor):
-            if self.autocast and value.data.dtype.kind == "f" and value.dtype != self._dtype:
+            if self.autocast and holds_floats(value.data) and value.dtype != self._dtype:
                 return _keep_mask(value, ops.cast(value, self._dtype))
             return value
         if isinstance(value, np.ndarray):
