@@ -1,11 +1,9 @@
-"""Recurrence one step after the other: what ops over whole sequences are composed of, and cells that no kernel knows."""
+"""Recurrence one step after the other: what ops over sequences are composed of, and cells that no kernel knows."""
 
 from __future__ import annotations
 
 from pydl import ops, tree
 from pydl.ops.activation import sigmoid, tanh
-
-__all__ = ["beside", "gru_step", "lstm_step", "unrolled"]
 
 
 def unrolled(advance, steps: int, states, mask, go_backwards: bool) -> tuple:

@@ -7,7 +7,7 @@ import math
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
-from pydl.ops import _draws
+from pydl.ops import _draws, _strided
 from pydl.ops._broadcast import sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.ops._fused import fused
@@ -34,9 +34,9 @@ def _booleans(mask) -> Tensor:
     return mask if is_byte_dtype(mask.dtype) else ops.cast(mask, "bool")
 
 
-def _check_broadcast(x: Tensor | None, shape: tuple[int, ...], what: str) -> None:
+def _check_broadcast(x: Tensor, shape: tuple[int, ...], what: str) -> None:
     """Raises a ValueError when `x` does not broadcast to `shape`."""
-    if x is not None and (x.ndim > len(shape) or any(n not in (1, full) for n, full in zip(x.shape[::-1], shape[::-1]))):
+    if x.ndim > len(shape) or any(n not in (1, full) for n, full in zip(x.shape[::-1], shape[::-1])):
         raise ValueError(f"{what} that broadcasts to {shape}; received shape {x.shape}.")
 
 
@@ -57,8 +57,9 @@ def _seen_as(x: Tensor | None, shape: tuple[int, ...]) -> tuple[Tensor | None, t
 
 def _mask_as(mask, shape: tuple[int, ...], name: str) -> tuple[Tensor | None, tuple[int, ...]]:
     """`_seen_as` of a mask, checked."""
-    mask = None if mask is None else _booleans(mask)
-    _check_broadcast(mask, shape, f"{name}: expected a mask")
+    if mask is not None:
+        mask = _booleans(mask)
+        _check_broadcast(mask, shape, f"{name}: expected a mask")
     return _seen_as(mask, shape)
 
 
@@ -116,7 +117,8 @@ def dot_product_attention(query, key, value, bias=None, mask=None, scale=None, i
     (batch, queries, heads, _), keys = query.shape, key.shape[1]
     scores = (batch, heads, queries, keys)
     mask, mask_strides = _mask_as(mask, scores, "dot_product_attention")
-    _check_broadcast(bias, scores, "dot_product_attention: expected a bias")
+    if bias is not None:
+        _check_broadcast(bias, scores, "dot_product_attention: expected a bias")
     kept = _dropout(dropout, training, seed, query, scores, "dot_product_attention")
     context, weights = _dot(query, key, value, bias, mask, mask_strides, *kept, scale,
                             float(attn_logits_soft_cap or 0), bool(is_causal), return_attention_scores)
@@ -249,7 +251,7 @@ def _sequences(name: str, query, key, value, scale, mask) -> tuple:
                          f" {key.shape}, {value.shape}.")
     if mask is not None:
         mask = _booleans(mask)
-        mask = ops.expand_dims(mask, 1) if mask.ndim == 2 else mask
+        mask = _strided.view(mask, (mask.shape[0], 1, mask.shape[1])) if mask.ndim == 2 else mask
     return query, key, value, scale, mask
 
 
@@ -284,11 +286,11 @@ def dot_attention(query, key, value, scale=None, mask=None, *, is_causal=False, 
     (batch, queries, _), (_, keys, depth) = query.shape, value.shape
     mask, strides = _mask_as(mask, (batch, queries, keys), "dot_attention")
     kept = _dropout(dropout, training, seed, query, (batch, queries, keys), "dot_attention")
-    heads = [ops.reshape(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]
+    heads = [_strided.view(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]
     if mask is not None and mask.ndim == 3:
-        mask = ops.expand_dims(mask, 1)
+        mask = _strided.view(mask, (mask.shape[0], 1, *mask.shape[1:]))
     context, weights = _dot(*heads, None, mask, (strides[0], 0, strides[1]), *kept, number, 0.0, bool(is_causal), True)
-    return ops.reshape(context, (batch, queries, depth)), ops.reshape(weights, (batch, queries, keys))
+    return _strided.view(context, (batch, queries, depth)), _strided.view(weights, (batch, queries, keys))
 
 
 def _additive_kernel(query, key, value, scale, mask, strides, drop, factor):

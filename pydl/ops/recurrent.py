@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pydl import ops
@@ -29,15 +31,11 @@ def checked(op_name, inputs, states, kernel, recurrent_kernel, bias, mask, recur
         bias: of shape `bias_shape`, as a function of units, or None.
         mask, recurrent_mask: (batch, steps) and (batch, units), or None.
     """
-    given = [as_float(t) for t in (inputs, kernel, recurrent_kernel, *states)]
-    optional = [None if t is None else as_float(t) for t in (bias, recurrent_mask)]
-    dtype = result_dtype(*given, *(t for t in optional if t is not None))
-
-    def cast(t):
-        return t if t is None or t.dtype == dtype else ops.cast(t, dtype)
-
-    x, kernel, recurrent, *states = map(cast, given)
-    bias, drop = map(cast, optional)
+    given: list[Any] = [None if t is None else as_float(t)
+                        for t in (inputs, kernel, recurrent_kernel, bias, recurrent_mask, *states)]
+    dtype = result_dtype(*[t for t in given if t is not None])
+    x, kernel, recurrent, bias, drop, *states = [t if t is None or t.dtype == dtype else ops.cast(t, dtype)
+                                                 for t in given]
     if x.ndim != 3 or 0 in x.shape[1:]:
         raise ValueError(f"{op_name}: expected inputs (batch, steps, features) with at least one step and feature;"
                          f" received shape {x.shape}.")
@@ -48,7 +46,7 @@ def checked(op_name, inputs, states, kernel, recurrent_kernel, bias, mask, recur
         mask = ops.cast(mask, "bool")
     wanted = [("kernel", kernel, (features, gates * units)), ("recurrent_kernel", recurrent, (units, gates * units)),
               ("bias", bias, bias_shape(units)), ("mask", mask, (batch, steps)),
-              ("recurrent_mask", drop, (batch, units)), *(("initial state", state, (batch, units)) for state in states)]
+              ("recurrent_mask", drop, (batch, units)), *[("initial state", state, (batch, units)) for state in states]]
     for what, tensor, shape in wanted:
         if tensor is not None and tensor.shape != shape:
             raise ValueError(f"{op_name}: expected {what} of shape {shape} for inputs of shape {x.shape} and"
@@ -89,16 +87,16 @@ class Sequence:
     def project(self) -> Tensor:
         """What the inputs add to the sums of all steps, with the (first) bias."""
         z = self.new(self.batch, self.steps, self.columns)
-        kernels.recurrent_inputs(self.x.data, self.kernel.data, data_of(self.bias), data_of(self.mask), z.data, self.batch,
-                                 self.steps, self.columns, self.features)
+        kernels.recurrent_inputs(self.x.data, self.kernel.data, data_of(self.bias), data_of(self.mask), z.data,
+                                 self.batch, self.steps, self.columns, self.features)
         return z
 
     def dx(self, dz: Tensor) -> Tensor | None:
         if self.x.node is None:
             return None
         dx = self.new(*self.x.shape)
-        kernels.recurrent_dx(dz.data, self.kernel.data, data_of(self.mask), dx.data, self.batch, self.steps, self.columns,
-                             self.features)
+        kernels.recurrent_dx(dz.data, self.kernel.data, data_of(self.mask), dx.data, self.batch, self.steps,
+                             self.columns, self.features)
         return dx
 
     def dw(self, sequence: np.ndarray, dz: Tensor, go_backwards: bool) -> tuple:
