@@ -60,7 +60,7 @@ def backend() -> str:
 
 
 def isa() -> str:
-    """The instruction-set level in use: "baseline", "avx2", "avx512" or "neon". `PYDL_ISA` forces one."""
+    """The instruction-set level in use, "baseline" for one; `supported_isas` has the others. `PYDL_ISA` forces one."""
     return _core.isa()
 
 
