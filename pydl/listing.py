@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from pydl import _core
 
@@ -35,7 +37,7 @@ class Buffer:
     def writes(self) -> bool:
         return self.access in ("out", "inout")
 
-    def __str__(self):
+    def __str__(self) -> str:
         place = f"outside {self.outside}" if self.arena is None else f"arena {self.arena}"
         return f"{self.access} {self.name}: {self.dtype}[{self.elements}] at {place}"
 
@@ -58,7 +60,7 @@ class Step:
     buffers: tuple[Buffer, ...]
     numbers: dict[str, int | float | tuple[int, ...]]
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = f"{self.label}: " if self.label else ""
         numbers = "".join(f" {name}={value}" for name, value in self.numbers.items())
         return "\n".join([f"{head}{self.kernel} {self.dtype}{numbers}", *(f"    {buffer}" for buffer in self.buffers)])
@@ -74,7 +76,7 @@ def describe(program: _core.Program) -> str:
     return "\n".join(str(step) for step in steps(program))
 
 
-def _step(label, kernel, dtype, arguments) -> Step:
+def _step(label: str, kernel: str, dtype: str, arguments: Iterable[tuple[str, str, Any]]) -> Step:
     buffers: list[Buffer] = []
     numbers: dict[str, int | float | tuple[int, ...]] = {}
     for name, access, value in arguments:
@@ -89,6 +91,6 @@ def _step(label, kernel, dtype, arguments) -> Step:
     return Step(label, kernel, dtype, tuple(buffers), numbers)
 
 
-def _buffer(name, access, item) -> Buffer:
+def _buffer(name: str, access: str, item: tuple[str, int, int, int]) -> Buffer:
     dtype, arena, outside, elements = item
     return Buffer(name, access, dtype, None if arena < 0 else arena, None if outside < 0 else outside, elements)

@@ -12,7 +12,7 @@ import contextlib
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,14 @@ class Capture:
         dependencies: the owners it has read and their states.
     """
 
-    def __init__(self, fn, args, kwargs=None):
+    def __init__(self, fn: Callable[..., Any], args: Iterable[Any], kwargs: dict[str, Any] | None = None) -> None:
         """Records `fn(*args, **kwargs)` while running it, on buffers in place of all arrays and tensors."""
         self.program = _core.Program()
         self.inputs: list[Tensor] = []
 
-        def to_buffer(x):
+        def to_buffer(x: np.ndarray | Tensor) -> Tensor:
             data = x.data if isinstance(x, Tensor) else from_numpy(x).data
-            buffer = Tensor(_core.empty(data.shape, data.dtype))
+            buffer = Tensor(_core.empty(data.shape, data.dtype.name))
             np.copyto(buffer.data, data)
             self.inputs.append(buffer)
             return buffer
@@ -71,7 +71,7 @@ class Capture:
         self.program.run()
 
 
-def _detached(y):
+def _detached(y: Any) -> Any:
     return Tensor(y.data) if isinstance(y, Tensor) else y
 
 
@@ -83,7 +83,7 @@ class Gate:
     that has closed the gate may enter.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._inside: list[None] = []  # as many as read
         self._closed_by: int | None = None
         self._moved = threading.Condition()
@@ -132,7 +132,7 @@ class Gate:
                 self._open()
                 raise
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._moved:
             self._open()
 
@@ -208,23 +208,25 @@ class RecordedFunction:
         gate: keeps calls out while somebody else writes the variables that are read here.
     """
 
-    def __init__(self, fn, name: str | None = None, guard=contextlib.nullcontext, gate: Gate | None = None):
+    def __init__(self, fn: Callable[..., Any], name: str | None = None,
+                 guard: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+                 gate: Gate | None = None) -> None:
         self.fn = fn
         self.guard = guard
         self.gate = gate
         self.__name__ = name or getattr(fn, "__name__", "function")
-        self._pools: OrderedDict[tuple, list[Pool]] = OrderedDict()
+        self._pools: OrderedDict[tuple[Any, ...], list[Pool]] = OrderedDict()
         self._turn = threading.RLock()  # of the programs that write variables
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _core.is_recording() or _core.is_dry_run():  # part of a larger recording
             return self.fn(*args, **kwargs)
         return self.run(args, _copied, kwargs)
 
-    def __reduce__(self):  # programs point into memory of this process: a copy records its own
+    def __reduce__(self) -> tuple[Any, ...]:  # programs point into memory of this process: a copy records its own
         return (RecordedFunction, (self.fn, self.__name__, self.guard))
 
-    def run(self, args, use: Callable[[Any], Any], kwargs: dict | None = None):
+    def run(self, args: tuple[Any, ...], use: Callable[[Any], Any], kwargs: dict[str, Any] | None = None) -> Any:
         """`use(outputs)` of a run on these arguments. The outputs belong to the call until `use` returns."""
         key, arrays = signature((args, kwargs or {}), self._describe)
         if self.gate is not None:
@@ -247,7 +249,7 @@ class RecordedFunction:
             if self.gate is not None:
                 self.gate.leave()
 
-    def pool(self, key: tuple) -> Pool | None:
+    def pool(self, key: tuple[Any, ...]) -> Pool | None:
         """The up-to-date program of a signature, or None."""
         for pool in self._pools.get(key, ()):
             if pool.dependencies.hold():
@@ -255,7 +257,8 @@ class RecordedFunction:
                 return pool
         return None
 
-    def _lease(self, key: tuple, args, kwargs) -> tuple[Pool, Capture, bool]:
+    def _lease(self, key: tuple[Any, ...], args: tuple[Any, ...],
+               kwargs: dict[str, Any] | None) -> tuple[Pool, Capture, bool]:
         """An instance for this call with its pool, and whether it was recorded, and so has run, just now."""
         pool = self.pool(key)
         capture = pool.take() if pool is not None else None
@@ -289,7 +292,7 @@ class RecordedFunction:
             if not pools:
                 del self._pools[key]
 
-    def _describe(self, path: tuple) -> str:
+    def _describe(self, path: tuple[Any, ...]) -> str:
         """ "function 'step': argument `x`['mask']" for a place in (args, kwargs)."""
         where, name, *rest = path
         if where == 0:
@@ -299,7 +302,7 @@ class RecordedFunction:
                 name = f"number {name + 1}"
         return f"function '{self.__name__}': argument `{name}`" + "".join(f"[{part!r}]" for part in rest)
 
-    def capture(self, args, kwargs: dict | None = None) -> Capture:
+    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Capture:
         """The up-to-date instance for these arguments, after one run on them: to look at, or for a caller that has the
         function to itself."""
         self.run(args, lambda outputs: None, kwargs)
@@ -318,10 +321,10 @@ class RecordedFunction:
         return [capture for pools in list(self._pools.values()) for pool in pools for capture in pool.free]
 
 
-def _copied(outputs):
+def _copied(outputs: Any) -> Any:
     return rebuild(outputs, lambda y: Tensor(y.data.copy()) if isinstance(y, Tensor) else y)
 
 
-def function(fn) -> RecordedFunction:
+def function(fn: Callable[..., Any]) -> RecordedFunction:
     """Decorator: records `fn` once per signature and replays it in C++; see `RecordedFunction`."""
     return RecordedFunction(fn)

@@ -11,6 +11,8 @@ import heapq
 import itertools
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 _order = itertools.count()
 
@@ -29,7 +31,8 @@ class Node:
 
     __slots__ = ("inputs", "vjp", "outputs", "many", "adds", "order", "leaf_of", "name", "__weakref__")
 
-    def __init__(self, inputs, vjp, outputs=1, many=False, leaf_of=None, adds=False):
+    def __init__(self, inputs: tuple[Edge | None, ...], vjp: Callable[..., Any] | None, outputs: int = 1,
+                 many: bool = False, leaf_of: Callable[[], Any] | None = None, adds: bool = False) -> None:
         self.inputs = inputs
         self.vjp = vjp
         self.outputs = outputs
@@ -39,31 +42,32 @@ class Node:
         self.leaf_of = leaf_of
 
     @classmethod
-    def leaf(cls, tensor) -> Node:
+    def leaf(cls, tensor: Any) -> Node:
         return cls((), None, leaf_of=weakref.ref(tensor))
 
-    def __lt__(self, other):  # the heap of the backward pass pops the newest node first
+    def __lt__(self, other: Node) -> bool:  # the heap of the backward pass pops the newest node first
         return self.order > other.order
 
 
 class _State(threading.local):
-    def __init__(self):
+    def __init__(self) -> None:
         self.enabled = True
         self.tapes = 0  # tapes open on this thread
         self.shared = False  # two tapes were open at once: their graphs overlap
 
 
 state = _State()
+Edge: TypeAlias = tuple[Node, int]  # a node and which of its outputs
 
 
 class no_grad:
     """Context: ops inside leave no nodes (prediction, updates of statistics)."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._before = state.enabled
         state.enabled = False
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         state.enabled = self._before
 
 
@@ -74,7 +78,7 @@ CONSTANT = -1
 OWNED = -2
 
 
-def differentiable(outputs, inputs, vjp, adds=False):
+def differentiable(outputs: Any, inputs: Iterable[Any], vjp: Callable[..., Any], adds: bool = False) -> Any:
     """Puts the node of an op on its outputs, when a gradient may be needed.
 
     Args:
@@ -104,14 +108,14 @@ def differentiable(outputs, inputs, vjp, adds=False):
     return outputs
 
 
-def _freed(*_):
+def _freed(*_: object) -> NoReturn:
     raise RuntimeError(
         "The graph of this value was freed by an earlier backward pass. Compute the value again, use"
         " GradientTape(persistent=True), or backward through all results at once."
     )
 
 
-def _no_second_order(*_):
+def _no_second_order(*_: object) -> NoReturn:
     raise RuntimeError(
         "A second derivative was asked through an op whose gradient is a fused kernel and has no gradient of its own."
         " Compose that part from elementary ops (multiply, matmul, exp, ...), or use ops.stop_gradient around it."
@@ -129,19 +133,19 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
     Returns:
         dict (node, slot) -> gradient.
     """
-    pending: dict[Node, list] = {}
+    pending: dict[Node, list[Any]] = {}
     heap: list[Node] = []
-    result: dict = {}
+    result: dict[Edge, Any] = {}
     second_order = state.enabled
 
-    def add(node, slot, gradient):
+    def add(node: Node, slot: int, gradient: Any) -> None:
         grads = pending.get(node)
         if grads is None:
             grads = pending[node] = [None] * node.outputs
             heapq.heappush(heap, node)
         grads[slot] = gradient if grads[slot] is None else grads[slot] + gradient
 
-    def there(node, slot):
+    def there(node: Node, slot: int) -> Any:
         """The gradient that waits for a slot, when it may be added to in place."""
         found = pending[node][slot] if node in pending else None
         return found if found is not None and found.slot == OWNED else None
@@ -177,7 +181,7 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
     return result
 
 
-def _poison(gradient, grads, node):
+def _poison(gradient: Any, grads: Sequence[Any], node: Node) -> Any:
     """While a gradient is itself being differentiated: a kernel's result that depends on tracked values but has no
     node must not pass for a constant."""
     parents = [(g.node, g.slot) for g in grads if g is not None and g.node is not None]
@@ -185,7 +189,7 @@ def _poison(gradient, grads, node):
     return gradient.with_node(Node(tuple(parents), _no_second_order)) if parents else gradient
 
 
-def accumulate(target, seed) -> None:
+def accumulate(target: Any, seed: Any) -> None:
     """Adds the gradients of `target`, with respect to which `seed` is one, to `.grad` of all leaves it depends on."""
     if target.node is None:
         raise RuntimeError("backward() of a tensor that depends on no trainable variable and no watched tensor.")
