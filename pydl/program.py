@@ -9,6 +9,7 @@ share nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import threading
 from collections import OrderedDict
@@ -67,6 +68,12 @@ class Capture:
             self.outputs = rebuild(outputs, _detached)
             self.dependencies = Dependencies([watch.EPOCH, *reading.owners, *variables_at(self.program.outside())])
 
+    @functools.cached_property
+    def one_array(self) -> tuple[np.ndarray, Callable[[], None], np.ndarray]:
+        """(input buffer, run, output), where there is one of each."""
+        (buffer,) = self.inputs
+        return buffer.data, self.program.run, self.outputs.data
+
     def run(self) -> None:
         self.program.run()
 
@@ -84,21 +91,21 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._inside: list[None] = []  # as many as read
-        self._closed_by: int | None = None
+        self.inside: list[None] = []  # as many as read
+        self.closed_by: int | None = None
         self._moved = threading.Condition()
         self._closings = 0
         self._waiting = 0  # readers that came while it is closed
         self._admitted = 0  # those of former closings that have not moved on yet
 
     def enter(self) -> None:
-        self._inside.append(None)  # before looking whether it is closed: who closes it looks here afterwards
-        if self._closed_by is not None and self._closed_by != threading.get_ident():
+        self.inside.append(None)  # before looking whether it is closed: who closes it looks here afterwards
+        if self.closed_by is not None and self.closed_by != threading.get_ident():
             self._wait()
 
     def _wait(self) -> None:
         with self._moved:
-            if self._closed_by is None:
+            if self.closed_by is None:
                 return
             closing = self._closings
             self._waiting += 1
@@ -106,7 +113,7 @@ class Gate:
             try:
                 while self._closings == closing:
                     self._moved.wait()
-                self._inside.append(None)
+                self.inside.append(None)
             finally:  # also when an exception (an interrupt) ends the wait
                 if self._closings == closing:
                     self._waiting -= 1
@@ -115,18 +122,22 @@ class Gate:
                     self._moved.notify_all()
 
     def leave(self) -> None:
-        self._inside.pop()
-        if self._closed_by is not None:
-            with self._moved:
-                self._moved.notify_all()
+        self.inside.pop()
+        if self.closed_by is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Tells who waits that somebody has left."""
+        with self._moved:
+            self._moved.notify_all()
 
     def __enter__(self) -> None:
         with self._moved:
-            while self._closed_by is not None or self._admitted:
+            while self.closed_by is not None or self._admitted:
                 self._moved.wait()
-            self._closed_by = threading.get_ident()
+            self.closed_by = threading.get_ident()
             try:
-                while self._inside:
+                while self.inside:
                     self._moved.wait()
             except BaseException:
                 self._open()
@@ -137,7 +148,7 @@ class Gate:
             self._open()
 
     def _open(self) -> None:
-        self._closed_by = None
+        self.closed_by = None
         self._closings += 1
         self._admitted += self._waiting
         self._waiting = 0
@@ -157,7 +168,7 @@ class Pool:
         self.count = 1
         self.writes = capture.program.writes_outside
         self.limit = 1 if self.writes else _MAX_INSTANCES
-        self._waiting = 0
+        self.waiting = 0
         self._returned = threading.Condition()
 
     def take(self) -> Capture | None:
@@ -165,7 +176,7 @@ class Pool:
         with contextlib.suppress(IndexError):
             return self.free.pop()
         with self._returned:
-            self._waiting += 1  # before looking again: `give` looks after it has returned one
+            self.waiting += 1  # before looking again: `give` looks after it has returned one
             try:
                 while True:
                     with contextlib.suppress(IndexError):
@@ -175,7 +186,7 @@ class Pool:
                         return None
                     self._returned.wait()
             finally:
-                self._waiting -= 1
+                self.waiting -= 1
 
     def give(self, capture: Capture | None) -> None:
         """Takes an instance back; None: the one that was to be recorded has failed."""
@@ -185,9 +196,13 @@ class Pool:
                 self._returned.notify()
             return
         self.free.append(capture)
-        if self._waiting:
-            with self._returned:
-                self._returned.notify()
+        if self.waiting:
+            self.wake()
+
+    def wake(self) -> None:
+        """Tells one that waits that an instance has been returned."""
+        with self._returned:
+            self._returned.notify()
 
 
 class RecordedFunction:
