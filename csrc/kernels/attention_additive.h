@@ -144,7 +144,7 @@ void dadditive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::u
                                   const vec<T> x = tanh_of(at, load_upto(key + j * s.width + i, live));
                                   const vec<T> g = splat(d[t * s.keys + j]);
                                   dfactor = fma(g, x, dfactor);
-                                  const vec<T> dx = g * factor * (1 - x * x);
+                                  const vec<T> dx = g * factor * tanh_slope(x);
                                   sum += dx;
                                   if (into) {
                                       T* to = into + j * s.width + i;

@@ -137,7 +137,7 @@ template <class T>
 PYDL_INLINE void uncap(T* d, const T* scores, dim n, T scale, T cap) {
     for (dim j = 0; j < n; j += lanes<T>) {
         const vec<T> t = tanh(load_upto(scores + j, n - j) * (scale / cap));
-        store_upto(d + j, load_upto(d + j, n - j) * scale * (1 - t * t), n - j);
+        store_upto(d + j, load_upto(d + j, n - j) * scale * tanh_slope(t), n - j);
     }
 }
 

@@ -1,6 +1,7 @@
 // Family matmul: products of matrices, vectors and batches of them; the dense layer's epilogue and its gradient.
 #pragma once
 #include "base/parallel.h"
+#include "kernels/derivatives.h"
 #include "kernels/gemm.h"
 #include "simd/math.h"
 
@@ -198,9 +199,9 @@ void matmul_accumulate(In<T> a, In<T> b, InOut<T> c, dim batch, dim m, dim n, di
 // dy act'(x), from y = act(x).
 template <class T, dim Activation>
 PYDL_INLINE vec<T> times_derivative(vec<T> y, vec<T> dy) {
-    if constexpr (Activation == act_relu) return select(y > 0, dy, vec<T>{});
-    if constexpr (Activation == act_sigmoid) return dy * (y * (1 - y));
-    if constexpr (Activation == act_tanh) return dy * (1 - y * y);
+    if constexpr (Activation == act_relu) return times_relu_slope(y, dy);
+    if constexpr (Activation == act_sigmoid) return dy * sigmoid_slope(y);
+    if constexpr (Activation == act_tanh) return dy * tanh_slope(y);
     return dy;
 }
 

@@ -112,7 +112,7 @@ struct Look {
                 for (dim j = 0; j < places; ++j) {
                     if (!sees(b, j)) continue;
                     const vec<T> t = tanh_of(at, load_upto(y + j * width + i, left)), g = splat(d[j]);
-                    const vec<T> dx = g * factor * (1 - t * t);
+                    const vec<T> dx = g * factor * tanh_slope(t);
                     T* to = dkeys + j * width + i;
                     store_upto(to, load_upto(to, left) + dx, left);
                     dfactor = fma(g, t, dfactor);

@@ -91,9 +91,9 @@ struct LstmBackward {
                 const vec<T> i = load_upto(gate + j, left), f = load_upto(gate + units + j, left);
                 const vec<T> g = load_upto(gate + 2 * units + j, left), o = load_upto(gate + 3 * units + j, left);
                 const vec<T> t = tanh(load_upto(c + j, left)), y = load_upto(dh + j, left);
-                const vec<T> d = fma(y * o, 1 - t * t, load_upto(dc + j, left));
-                const vec<T> di = d * g * (i * (1 - i)), df = d * load_upto(before + j, left) * (f * (1 - f));
-                const vec<T> dg = d * i * (1 - g * g), d_o = y * t * (o * (1 - o));
+                const vec<T> d = fma(y * o, tanh_slope(t), load_upto(dc + j, left));
+                const vec<T> di = d * g * sigmoid_slope(i), df = d * load_upto(before + j, left) * sigmoid_slope(f);
+                const vec<T> dg = d * i * tanh_slope(g), d_o = y * t * sigmoid_slope(o);
                 store_upto(dc + j, d * f, left);
                 for (T* to : {compact, out}) {
                     store_upto(to + j, di, left);
