@@ -5,9 +5,6 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-// Scratch beside gemm.h's 0 and 1.
-enum : int { slot_scores = 2, slot_more = 3, slot_hidden = 4 };
-
 // Booleans (n) as lanes; false past the end, where nothing is read.
 template <class T>
 PYDL_INLINE mask<T> load_bool_upto(const std::uint8_t* p, dim n) {

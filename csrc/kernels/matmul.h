@@ -270,7 +270,7 @@ void dense_dz_as(const T* y, const T* dy, T* dz, T* db, dim m, dim n) {
             else dense_dz_rows<T, Activation>(y, dy, dz, db, n, 0, m, j0, j1);
         });
     const dim rows = ceil_div(m, least(most_parts, m * n / work)), parts = ceil_div(m, rows);
-    T* sums = static_cast<T*>(scratch(0, parts * n * sizeof(T)));
+    T* sums = scratch<T>(Slot::partial_sums, parts * n);
     parallel_for(parts, 1, [=](dim begin, dim end) {
         for (dim p = begin; p < end; ++p) {
             T* sum = db ? sums + p * n : nullptr;

@@ -22,7 +22,7 @@ PYDL_INLINE GruWeights<T> gru_weights(const T* recurrent, dim units, bool after,
         return p;
     };
     const dim size = transposed ? Panels<T>::size(split * units, units) : Panels<T>::size(units, split * units);
-    T* at = static_cast<T*>(scratch(slot_panels, (size + Panels<T>::size(units, units)) * sizeof(T)));
+    T* at = scratch<T>(Slot::recurrent_weights, size + Panels<T>::size(units, units));
     GruWeights<T> weights{panels(at, 0, split), {}};
     if (!after) weights.candidate = panels(at + size, 2, 1);
     return weights;

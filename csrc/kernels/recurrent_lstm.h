@@ -56,8 +56,7 @@ void lstm(InOut<T> gates, In<T> h0, In<T> c0, In<T> recurrent, OptIn<std::uint8_
           Out<T> cells, Out<T> last_h, Out<T> last_c, dim batch, dim steps, dim units, dim backwards) {
     const Walk w{batch, steps, units, backwards != 0, mask};
     const dim columns = 4 * units;
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(units, columns) * sizeof(T))), units,
-                            columns};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(units, columns)), units, columns};
     weights.fill(RowsOfB<T>{recurrent, columns, true});
     const LstmForward<T> cell{w, weights, columns, c0, gates, sequence, cells};
     walk_forward<T>(w, h0, drop, sequence, last_h, cell);
@@ -120,8 +119,7 @@ void dlstm(In<T> gates, In<T> h0, In<T> c0, In<T> recurrent, OptIn<std::uint8_t>
            dim batch, dim steps, dim units, dim backwards) {
     const Walk w{batch, steps, units, backwards != 0, mask};
     const dim columns = 4 * units;
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(columns, units) * sizeof(T))), columns,
-                            units};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(columns, units)), columns, units};
     weights.fill(ColumnsOfB<T>{recurrent, columns});
     const LstmBackward<T> cell{w, weights, columns, c0, gates, cells, drop, dlast_c, dz, dc0};
     walk_backward<T>(w, h0, drop, sequence, dsequence, dlast_h, nullptr, dh0, cell);
