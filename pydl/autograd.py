@@ -49,11 +49,13 @@ class GradientTape:
         state.enabled = True
         state.shared = self._shared = state.tapes > 0
         state.tapes += 1
+        state.persistent += self.persistent
         return self
 
     def __exit__(self, *_: object) -> None:
         state.enabled = self._before
         state.tapes -= 1
+        state.persistent -= self.persistent
         self._shared = self._shared or state.shared
         if state.tapes == 0:
             state.shared = False

@@ -25,16 +25,20 @@ class Node:
         vjp: called with the output gradient (several outputs: one per output, None where nothing flowed back);
             returns one gradient or None per input. None marks a leaf.
         outputs: how many tensors the op returned; `many` when it returned a tuple or list.
+        again: what replaces `vjp` while the gradient is itself recorded: None when `vjp` is made of ops and so has a
+            gradient; `FIRST_ORDER` when it is a kernel and nothing was kept for more; or a function made of ops, with
+            the arguments and results of `vjp` (see `ops/_fused.py`).
         order: creation number; inputs are always older than what is made from them.
         leaf_of: the variable or watched tensor of a leaf.
     """
 
-    __slots__ = ("inputs", "vjp", "outputs", "many", "adds", "order", "leaf_of", "name", "__weakref__")
+    __slots__ = ("inputs", "vjp", "again", "outputs", "many", "adds", "order", "leaf_of", "name", "__weakref__")
 
     def __init__(self, inputs: tuple[Edge | None, ...], vjp: Callable[..., Any] | None, outputs: int = 1,
                  many: bool = False, leaf_of: Callable[[], Any] | None = None, adds: bool = False) -> None:
         self.inputs = inputs
         self.vjp = vjp
+        self.again: Any = None
         self.outputs = outputs
         self.many = many
         self.adds = adds
@@ -53,11 +57,18 @@ class _State(threading.local):
     def __init__(self) -> None:
         self.enabled = True
         self.tapes = 0  # tapes open on this thread
+        self.persistent = 0  # those of them that may be asked again, perhaps inside themselves
         self.shared = False  # two tapes were open at once: their graphs overlap
+        self.composed = False  # ops with kernels of their own run as what they are composed of
 
 
 state = _State()
 Edge: TypeAlias = tuple[Node, int]  # a node and which of its outputs
+
+
+def twice() -> bool:
+    """Whether a gradient of what is computed now may itself be differentiated, so that ops must keep their inputs."""
+    return state.tapes > 1 or state.persistent > 0
 
 
 class no_grad:
@@ -76,6 +87,8 @@ class no_grad:
 CONSTANT = -1
 # The slot of a gradient in a buffer that nothing else refers to: a later gradient may be added in place.
 OWNED = -2
+# See `Node.again`.
+FIRST_ORDER: Any = object()
 
 
 def differentiable(outputs: Any, inputs: Iterable[Any], vjp: Callable[..., Any], adds: bool = False) -> Any:
@@ -117,18 +130,20 @@ def _freed(*_: object) -> NoReturn:
 
 def _no_second_order(*_: object) -> NoReturn:
     raise RuntimeError(
-        "A second derivative was asked through an op whose gradient is a fused kernel and has no gradient of its own."
-        " Compose that part from elementary ops (multiply, matmul, exp, ...), or use ops.stop_gradient around it."
+        "A second derivative was asked of a value that was computed under one tape: what it takes was not kept. Open"
+        " both tapes before the computation, or one with GradientTape(persistent=True); a part that needs no second"
+        " derivative can be put into ops.stop_gradient."
     )
 
 
-def backward_pass(targets, seeds, wanted, free: bool) -> dict:
+def backward_pass(targets, seeds, wanted, free: bool, stop: bool = False) -> dict:
     """The engine: visits nodes newest first and hands gradients to their inputs.
 
     Args:
         targets, seeds: tensors and the gradients with respect to them.
         wanted: set of (node, slot) whose gradients to keep, or None for all leaves.
         free: drop the saved values of each node once it has been visited.
+        stop: go no further than the wanted ones.
 
     Returns:
         dict (node, slot) -> gradient.
@@ -159,18 +174,20 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
         for slot, gradient in enumerate(grads):
             if gradient is not None and (node.vjp is None if wanted is None else (node, slot) in wanted):
                 result[node, slot] = gradient
-        if node.vjp is None:
+        if node.vjp is None or (stop and (node, 0) in wanted):
             continue
         vjp = node.vjp
-        if free:
-            node.vjp = _freed
         into = [None] * len(node.inputs)
-        if node.adds:
+        if second_order and node.again is not None:
+            input_grads = _recorded(node, grads, into)
+        elif node.adds:
             if not second_order:
                 into = [there(*edge) if edge is not None else None for edge in node.inputs]
             input_grads = vjp(*grads, into) if node.many else vjp(grads[0], into)
         else:
             input_grads = vjp(*grads) if node.many else vjp(grads[0])
+        if free:
+            node.vjp, node.again = _freed, None
         for edge, gradient, old in zip(node.inputs, input_grads, into):
             if edge is not None and gradient is not None and (old is None or gradient is not old):
                 if second_order and gradient.node is None and gradient.slot != CONSTANT:
@@ -179,6 +196,15 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
                 add(source, slot, gradient)
         del vjp, grads, input_grads, into
     return result
+
+
+def _recorded(node: Node, grads: Sequence[Any], into: list[Any]) -> Any:
+    """The gradients of a node whose `vjp` is a kernel, while they are themselves recorded."""
+    if node.again is not FIRST_ORDER:
+        return node.again(*grads)
+    assert node.vjp is not None
+    with no_grad():  # results without nodes, which the engine marks
+        return node.vjp(*grads, into) if node.adds else node.vjp(*grads)
 
 
 def _poison(gradient: Any, grads: Sequence[Any], node: Node) -> Any:
