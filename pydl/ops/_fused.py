@@ -56,7 +56,7 @@ def recorded_gradient(outputs, again: Callable[..., Any]):
     return outputs
 
 
-def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def fused(kernel: Callable[..., Any], keeps_inputs: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator of a function composed of ops: `kernel` computes it.
 
     Args:
@@ -74,7 +74,8 @@ def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable
             outputs = kernel(*args)
             node = (outputs[0] if isinstance(outputs, tuple) else outputs).node
             if node is not None:
-                node.again = functools.partial(_composed_vjp, composed, args, node.inputs) if twice() else FIRST_ORDER
+                keep = keeps_inputs or twice()
+                node.again = functools.partial(_composed_vjp, composed, args, node.inputs) if keep else FIRST_ORDER
             return outputs
 
         call.composed = composed
