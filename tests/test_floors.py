@@ -66,7 +66,7 @@ def imports(source: str):
     inside = {id(child) for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))
               for child in ast.walk(node)}
     typing_only = {id(child) for node in ast.walk(tree) if isinstance(node, ast.If)
-                   and ast.unparse(node.test) == "TYPE_CHECKING" for child in ast.walk(node)}
+                   and ast.unparse(node.test).endswith("TYPE_CHECKING") for child in ast.walk(node)}
     for node in ast.walk(tree):
         if id(node) in typing_only:
             continue
