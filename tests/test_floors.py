@@ -164,8 +164,8 @@ def test_circles_are_seen():
     assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
-# Rooms of floors 0 to 2 whose files mypy does not check strictly yet.
-NOT_STRICT = {"ops", "tape"}
+# The room of floors 0 to 2 whose files mypy does not check strictly yet.
+NOT_STRICT = {"ops"}
 
 
 def test_the_lower_floors_are_typed():
