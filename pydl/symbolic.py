@@ -110,6 +110,15 @@ class OpCall:
             tuple(inspect.signature(self.fn).parameters)[:2] == ("x1", "x2"))
 
 
+def of_shapes(shapes, dtype: str):
+    """A KerasTensor in the place of each shape of a structure; a shape is a list or tuple of numbers and None."""
+    if isinstance(shapes, dict):
+        return {key: of_shapes(shape, dtype) for key, shape in shapes.items()}
+    if all(d is None or isinstance(d, (int, np.integer)) for d in shapes):
+        return KerasTensor(shapes, dtype)
+    return [of_shapes(shape, dtype) for shape in shapes]
+
+
 def is_symbolic(*args, **kwargs) -> bool:
     """Whether a KerasTensor is among the arguments, or inside a list, tuple or dict there."""
     for a in args:

@@ -23,16 +23,14 @@ namespace {
 
 // The element type of an array, or -1. bool is stored, and computed with, as uint8.
 int type_of(const py::array& a) {
-    switch (a.dtype().normalized_num()) {
-        case py::detail::npy_api::NPY_FLOAT_: return static_cast<int>(DType::float32);
-        case py::detail::npy_api::NPY_DOUBLE_: return static_cast<int>(DType::float64);
-        case py::detail::npy_api::NPY_BOOL_:
-        case py::detail::npy_api::NPY_UBYTE_: return static_cast<int>(DType::uint8);
-        default: break;
-    }
-    const char kind = a.dtype().kind();
-    if (kind == 'i' && a.itemsize() == 4) return static_cast<int>(DType::int32);
-    if (kind == 'i' && a.itemsize() == 8) return static_cast<int>(DType::int64);
+    const py::dtype dtype = a.dtype();
+    if (dtype.byteorder() == '>') return -1;  // NumPy's mark of the order that is not the machine's
+    const char kind = dtype.kind() == 'b' ? 'u' : dtype.kind();
+    const py::ssize_t size = dtype.itemsize();
+#define TYPE(name, stored, letter, rows)                                                \
+    if (kind == letter && size == sizeof(stored)) return static_cast<int>(DType::name);
+#include "types.def"
+#undef TYPE
     return -1;
 }
 

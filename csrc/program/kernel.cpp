@@ -6,11 +6,10 @@ namespace pydl {
 
 const char* dtype_name(DType t) {
     switch (t) {
-        case DType::float32: return "float32";
-        case DType::float64: return "float64";
-        case DType::int32: return "int32";
-        case DType::int64: return "int64";
-        case DType::uint8: return "uint8";
+#define TYPE(name, stored, kind, rows) \
+    case DType::name: return #name;
+#include "types.def"
+#undef TYPE
     }
     return "?";
 }

@@ -10,26 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "base/types.h"
+#include "base/dtypes.h"
 #include "program/contract.h"
 
 namespace pydl {
 
-enum class DType : std::uint8_t { float32, float64, int32, int64, uint8 };
-constexpr int kDTypes = 5;
 const char* dtype_name(DType t);
-
-template <class T>
-constexpr DType dtype_of() {
-    if constexpr (std::is_same_v<T, float>) return DType::float32;
-    else if constexpr (std::is_same_v<T, double>) return DType::float64;
-    else if constexpr (std::is_same_v<T, std::int32_t>) return DType::int32;
-    else if constexpr (std::is_same_v<T, std::int64_t>) return DType::int64;
-    else {
-        static_assert(std::is_same_v<T, std::uint8_t>, "no such element type");
-        return DType::uint8;
-    }
-}
 
 enum class Kind : std::uint8_t { buffer, size, scalar, sizes, buffers };
 

@@ -106,11 +106,10 @@ namespace {
 
 std::string element_text(DType type, const void* data, dim position) {
     switch (type) {
-        case DType::float32: return std::to_string(static_cast<const float*>(data)[position]);
-        case DType::float64: return std::to_string(static_cast<const double*>(data)[position]);
-        case DType::int32: return std::to_string(static_cast<const std::int32_t*>(data)[position]);
-        case DType::int64: return std::to_string(static_cast<const std::int64_t*>(data)[position]);
-        case DType::uint8: return std::to_string(static_cast<const std::uint8_t*>(data)[position]);
+#define TYPE(name, stored, kind, rows)                                                   \
+    case DType::name: return std::to_string(static_cast<const stored*>(data)[position]);
+#include "types.def"
+#undef TYPE
     }
     return "?";
 }

@@ -6,6 +6,8 @@ from pydl import initializers, registry
 from pydl.tensor import Variable, name_scope, standardize_dtype
 from pydl.watch import Owner
 
+__all__ = ["Metric"]
+
 
 class Metric(Owner):
     """A number (or several) accumulated over batches: subclass it and write `update_state` and `result`.
