@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import config
+from pydl.dtypes import holds_floats, is_float_dtype
 from pydl.tape import Node, backward_pass, no_grad, state
-from pydl.tensor import Tensor, from_numpy, is_float_dtype, paused_recording, seed_of
+from pydl.tensor import Tensor, from_numpy, paused_recording, seed_of
 
 __all__ = ["GradientTape", "grad", "gradients", "no_grad", "watch"]
 
@@ -110,7 +111,7 @@ def grad(fn, argnums: int | tuple[int, ...] = 0):
             for i in numbers:
                 if not isinstance(args[i], Tensor):
                     value = np.asarray(args[i])
-                    args[i] = from_numpy(value if value.dtype.kind == "f" else value.astype(config.floatx()))
+                    args[i] = from_numpy(value if holds_floats(value) else value.astype(config.floatx()))
                 if args[i].node is None:
                     args[i] = Tensor(args[i].data)
                     watch(args[i])

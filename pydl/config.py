@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydl import _core
+from pydl import _core, dtypes
 from pydl.watch import Owner
 
 __version__ = "0.1.0"
@@ -22,14 +22,14 @@ _interactive_logging = True
 
 
 def floatx() -> str:
-    """The default float dtype: "float32" or "float64"."""
+    """The default float dtype, one of `dtypes.FLOATS`; "float32" at first."""
     return _settings.floatx
 
 
 def set_floatx(value: str) -> None:
-    """Sets the default float dtype. Raises ValueError for anything but "float32" and "float64"."""
-    if value not in ("float32", "float64"):
-        raise ValueError(f"Unknown `floatx` value: {value}. Expected 'float32' or 'float64'.")
+    """Sets the default float dtype. Raises ValueError for anything but `dtypes.FLOATS`."""
+    if value not in dtypes.FLOATS:
+        raise ValueError(f"Unknown `floatx` value: {value}. Expected {' or '.join(map(repr, dtypes.FLOATS))}.")
     _settings.floatx = value
 
 

@@ -7,6 +7,8 @@ import time
 
 import numpy as np
 
+from pydl.dtypes import holds_numbers
+
 
 class Progbar:
     """Progress of an epoch with running values, in the look of Keras.
@@ -98,7 +100,7 @@ class Progbar:
 
 def _number(entry) -> str:
     value = np.asarray(entry[0] if len(entry) == 1 else entry[0] / entry[1])
-    if value.dtype.kind not in "fiub":
+    if not holds_numbers(value):
         return str(value)
     mean = float(value.mean()) if value.size else float("nan")
     return f"{mean:.4f}" if abs(mean) > 1e-3 or mean == 0 else f"{mean:.4e}"

@@ -14,11 +14,12 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import INTEGERS, is_float_dtype, is_integer_dtype
 from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import Tensor, Variable, empty, is_float_dtype, paused_recording, standardize_dtype
+from pydl.tensor import Tensor, Variable, empty, paused_recording, standardize_dtype
 from pydl.watch import Owner
 
 __all__ = ["SeedGenerator", "alpha_dropout", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
@@ -173,12 +174,12 @@ def randint(shape, minval, maxval, dtype="int32", seed=None) -> Tensor:
         ValueError: when the range is empty, or `dtype` is no integer dtype.
     """
     dtype = standardize_dtype(dtype)
-    if "int" not in dtype:
+    if not is_integer_dtype(dtype):
         raise ValueError(f"`keras.random.randint` requires an integer `dtype`. Received: dtype={dtype} ")
     low, high = int(minval), int(maxval)
     if low >= high:
         raise ValueError(f"randint: expected minval < maxval; received minval={minval}, maxval={maxval}.")
-    y = empty(_shape(shape), dtype if dtype in ("int32", "int64") else "int64")
+    y = empty(_shape(shape), dtype if dtype in INTEGERS else "int64")
     kernels.random_integers(_state(seed), y.data, y.size, low, high)
     return y if y.dtype == dtype else ops.cast(y, dtype)
 

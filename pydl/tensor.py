@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 
 from pydl import _core, config, watch
+from pydl.dtypes import NAMES, STORED_AS, holds_floats, is_float_dtype
 from pydl.operators import Operators
 from pydl.tape import CONSTANT, Node, accumulate
-
-_DTYPE_NAMES = {np.dtype(name): name for name in (
-    "float32", "float64", "int32", "int64", "uint8", "bool", "int8", "int16", "uint16", "uint32", "uint64", "float16")}
-# What kernels compute on. Other NumPy dtypes are converted on entry.
-_STORED_AS = {
-    "float32": "float32", "float64": "float64", "int32": "int32", "int64": "int64", "uint8": "uint8", "bool": "bool",
-    "float16": "float32", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "uint64": "int64",
-}
 
 
 class RecordingError(RuntimeError):
@@ -30,7 +23,7 @@ def standardize_dtype(dtype) -> str:
     """The name of a dtype given as name, NumPy dtype, Python type or None (`config.floatx()`)."""
     if dtype is None:
         return config.floatx()
-    if isinstance(dtype, str) and dtype in _STORED_AS:
+    if isinstance(dtype, str) and dtype in STORED_AS:
         return dtype
     if dtype is int:
         return "int32"
@@ -42,13 +35,9 @@ def standardize_dtype(dtype) -> str:
             name = np.dtype(dtype).name
         except TypeError:
             name = str(dtype)
-    if name not in _STORED_AS:
-        raise ValueError(f"Invalid dtype: {dtype!r}. Expected one of {', '.join(_STORED_AS)}.")
+    if name not in STORED_AS:
+        raise ValueError(f"Invalid dtype: {dtype!r}. Expected one of {', '.join(STORED_AS)}.")
     return name
-
-
-def is_float_dtype(dtype: str) -> bool:
-    return dtype.startswith("float")
 
 
 def holds_strings(value) -> bool:
@@ -84,7 +73,7 @@ class Tensor(Operators["Tensor"]):
 
     @property
     def dtype(self) -> str:
-        return _DTYPE_NAMES[self.data.dtype]
+        return NAMES[self.data.dtype]
 
     @property
     def ndim(self) -> int:
@@ -196,10 +185,10 @@ def empty(shape, dtype: str = "float32") -> Tensor:
 
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor over `array`: shares its memory when it is C-contiguous and of a dtype kernels know, else copies."""
-    name = _DTYPE_NAMES.get(array.dtype)
+    name = NAMES.get(array.dtype)
     if name is None:
         raise TypeError(f"Cannot make a tensor of NumPy dtype {array.dtype}. Expected numbers or bools.")
-    stored = _STORED_AS[name]
+    stored = STORED_AS[name]
     if stored != name or not array.flags.c_contiguous or not array.flags.aligned:
         array = np.ascontiguousarray(array, dtype=stored).reshape(array.shape)
     return Tensor(array)
@@ -435,8 +424,8 @@ def _initial_value(initializer, shape, dtype) -> np.ndarray:
         value = initializer
     value = np.asarray(value.data if isinstance(value, Tensor) else value)
     if dtype is None:
-        dtype = config.floatx() if value.dtype.kind == "f" else _STORED_AS.get(value.dtype.name, value.dtype.name)
-    dtype = _STORED_AS[standardize_dtype(dtype)]
+        dtype = config.floatx() if holds_floats(value) else STORED_AS.get(value.dtype.name, value.dtype.name)
+    dtype = STORED_AS[standardize_dtype(dtype)]
     if shape is not None and tuple(shape) != value.shape:
         raise ValueError(f"Variable: the initial value has shape {value.shape}; expected shape {tuple(shape)}.")
     array = _core.empty(value.shape, dtype)

@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from pydl import config, ops
+from pydl.dtypes import is_float_dtype
 from pydl.utils.files import get_file
 from pydl.warning import warn
 
@@ -69,7 +70,7 @@ def preprocess_input(x, data_format=None, mode="caffe"):
 
 
 def _as_float(x):
-    if np.issubdtype(np.dtype(str(x.dtype)), np.floating):
+    if is_float_dtype(str(x.dtype)):
         return x
     return x.astype(config.floatx()) if isinstance(x, np.ndarray) else ops.cast(x, config.floatx())
 

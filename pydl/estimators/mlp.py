@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from pydl.dtypes import holds_integers
 from pydl.estimators import _network
 from pydl.estimators._common import check_choice, check_number, column, keep_arguments, learned_classes, sample_weights
 from pydl.warning import warn
@@ -81,7 +82,7 @@ class _MLP(BaseEstimator):
         if not isinstance(self.batch_size, str) or self.batch_size != "auto":
             check_number(self, "batch_size", 1, integer=True)
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes))
-        if sizes.size and (sizes.dtype.kind not in "iu" or (sizes < 1).any()):
+        if sizes.size and (not holds_integers(sizes) or (sizes < 1).any()):
             raise ValueError(f"{type(self).__name__}: hidden_layer_sizes must be > 0, integers; received"
                              f" {self.hidden_layer_sizes!r}.")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pydl import tree
 from pydl.callbacks import Callback
+from pydl.dtypes import holds_floats
 from pydl.inspection.rehearsal import as_batch, last_batch, parts, rehearse
 from pydl.inspection.watching import checked
 from pydl.layers import Embedding
@@ -74,7 +75,7 @@ def _statistics(model, batch) -> dict[str, dict[str, float]]:
             seen.append(layer)
         total = outputs.setdefault(id(layer), [0.0, 0.0, 0.0, 0.0])
         y = next((t.data for t in tree.flatten(output) if isinstance(t, Tensor)), None)
-        if y is not None and y.dtype.kind == "f":
+        if y is not None and holds_floats(y):
             for i, part in enumerate((y.size, y.sum(dtype=np.float64), _squares(y), y.size - np.count_nonzero(y))):
                 total[i] += float(part)
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from pydl import activations, constraints, initializers, regularizers, tree, watch
 from pydl.dtype_policies import DTypePolicy
+from pydl.dtypes import is_float_dtype
 from pydl.metrics import Metric
 from pydl.random import SeedGenerator
 from pydl.symbolic import SymbolicNode
-from pydl.tensor import Tensor, Variable, is_float_dtype, name_scope, standardize_dtype
+from pydl.tensor import Tensor, Variable, name_scope, standardize_dtype
 from pydl.watch import Owner, parts_of
 
 # Attributes that hold layers without owning them.

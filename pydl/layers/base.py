@@ -8,6 +8,7 @@ import numpy as np
 
 from pydl import ops, regularizers, tree
 from pydl.dtype_policies import serialize as serialize_policy
+from pydl.dtypes import holds_floats
 from pydl.layers._build import as_shape, build_from_call, build_with_shapes, marks_built
 from pydl.layers._call import CallSpec, Frame, Path, any_mask, call_signature, holds_tensors, masks_of
 from pydl.layers._state import LayerState
@@ -110,7 +111,7 @@ class Layer(LayerState):
 
     def _convert(self, value):
         if isinstance(value, Tensor):
-            if self.autocast and value.data.dtype.kind == "f" and value.dtype != self._dtype:
+            if self.autocast and holds_floats(value.data) and value.dtype != self._dtype:
                 return _keep_mask(value, ops.cast(value, self._dtype))
             return value
         if isinstance(value, np.ndarray):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from pydl import activations, constraints, initializers, ops, regularizers
+from pydl.dtypes import INTEGERS
 from pydl.layers.base import Layer
 from pydl.layers.input_spec import InputSpec
 from pydl.registry import auto_name, builtin, deserialize_keras_object
@@ -187,7 +188,7 @@ class Embedding(Layer):
             self.embeddings.assign(table[0] if isinstance(table, (list, tuple)) else table)
 
     def call(self, inputs):
-        ids = inputs if inputs.dtype in ("int32", "int64") else ops.cast(inputs, "int32")
+        ids = inputs if inputs.dtype in INTEGERS else ops.cast(inputs, "int32")
         return ops.embedding(self.embeddings, ids)
 
     def compute_mask(self, inputs, mask=None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import initializers, ops
+from pydl.dtypes import is_float_dtype
 from pydl.layers.base import Layer
 from pydl.layers.core import Embedding
 from pydl.registry import builtin
@@ -145,7 +146,7 @@ class ReversibleEmbedding(Embedding):
         return scores if self.logit_soft_cap is None else ops.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
 
     def compute_mask(self, inputs, mask=None):
-        return mask if inputs.dtype.startswith("float") else super().compute_mask(inputs, mask)
+        return mask if is_float_dtype(inputs.dtype) else super().compute_mask(inputs, mask)
 
     def get_config(self):
         return {**super().get_config(), **self._arguments("tie_weights", "reverse_dtype", "logit_soft_cap")}

@@ -10,6 +10,7 @@ import unicodedata
 import numpy as np
 
 from pydl import _text, ops
+from pydl.dtypes import holds_text
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, TF_IDF, check_dense, check_mode
 from pydl.layers._vocabulary import batches_of, strings_of
 from pydl.layers.lookup import StringLookup
@@ -124,7 +125,7 @@ class TextVectorization(StringLookup):
             return [inputs]
         if isinstance(inputs, list) and inputs and isinstance(inputs[0], (str, bytes)):
             return inputs
-        is_text = isinstance(inputs, np.ndarray) and inputs.dtype.kind in "OUS"
+        is_text = isinstance(inputs, np.ndarray) and holds_text(inputs)
         return self._check_splittable(inputs if is_text else self._array(inputs)).ravel().tolist()
 
     def _array(self, inputs):

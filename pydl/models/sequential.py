@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import tree
+from pydl.dtypes import is_float_dtype
 from pydl.layers.base import Layer
 from pydl.layers.core import Input, InputLayer, Lambda
 from pydl.models.graph import Graph
@@ -130,7 +131,7 @@ class Sequential(Model):
         if isinstance(self._stack[0] if self._stack else None, InputLayer) or not self._stack:
             self.build(shape)
             return
-        inputs = Input(batch_shape=shape, dtype=dtype if "int" in dtype or dtype in ("bool", "string") else self._dtype)
+        inputs = Input(batch_shape=shape, dtype=self._dtype if is_float_dtype(dtype) else dtype)
         self._set_graph(Graph(inputs, self._stacked(inputs)))
 
     def call(self, inputs, training=None, mask=None):

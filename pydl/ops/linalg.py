@@ -6,11 +6,12 @@ import math
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import is_float_dtype
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis, result_dtype
 from pydl.ops.reduction import norm  # noqa: F401  keras.ops.linalg has it
 from pydl.symbolic import op
 from pydl.tape import OWNED, differentiable, state
-from pydl.tensor import Tensor, empty, is_float_dtype
+from pydl.tensor import Tensor, empty
 
 __all__ = ["cross", "dense", "dot", "einsum", "inner", "matmul", "outer", "tensordot", "vdot"]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import is_byte_dtype
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -276,7 +277,7 @@ def _position(name, kernel, x, axis, keepdims):
 
 
 def _at_least_int32(x: Tensor) -> Tensor:
-    return ops.cast(x, "int32") if x.dtype in ("bool", "uint8") else x
+    return ops.cast(x, "int32") if is_byte_dtype(x.dtype) else x
 
 
 # ---------------------------------------------------------------------------------- moments, norms

@@ -8,12 +8,13 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import is_byte_dtype, is_float_dtype
 from pydl.ops import _strided
 from pydl.ops._common import as_tensor, normalize_axis, result_dtype
 from pydl.ops.indexing import _take_along, _take_along_grad, as_index
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import Tensor, empty, is_float_dtype, standardize_dtype
+from pydl.tensor import Tensor, empty, standardize_dtype
 
 __all__ = [
     "argsort", "bincount", "cumprod", "cumsum", "diff", "digitize", "histogram", "in_top_k", "searchsorted", "sort",
@@ -181,7 +182,7 @@ def _along(x, axis, dtype):
     x = as_tensor(x)
     if dtype is not None:
         x = ops.cast(x, dtype)
-    elif x.dtype in ("bool", "uint8"):
+    elif is_byte_dtype(x.dtype):
         x = ops.cast(x, "int32")
     if axis is None:
         x, axis = _strided.view(x, (x.size,)), 0

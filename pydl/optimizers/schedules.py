@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pydl import config, ops, registry
+from pydl.dtypes import is_float_dtype
 from pydl.ops._common import as_tensor
 from pydl.watch import Owner
 
@@ -119,7 +120,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     def __call__(self, step):
         step = as_tensor(step)
-        kind = float if step.dtype.startswith("float") else int
+        kind = float if is_float_dtype(step.dtype) else int
         rate = as_tensor(float(self.values[-1]))
         for boundary, value in zip(reversed(self.boundaries), reversed(self.values[:-1])):
             rate = ops.where(step <= kind(boundary), float(value), rate)
