@@ -13,7 +13,7 @@ from pydl.metrics.iou import *
 from pydl.metrics.probabilistic import *
 from pydl.metrics.reductions import *
 from pydl.metrics.regression import *
-from pydl.ops._criteria import (  # public here, as in Keras
+from pydl.ops._losses import (  # public here, as in Keras
     binary_crossentropy,
     binary_focal_crossentropy,
     categorical_crossentropy,

@@ -56,7 +56,8 @@ def recorded_gradient(outputs, again: Callable[..., Any]):
     return outputs
 
 
-def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = ()) -> Callable[[Callable[..., Any]],
+                                                                                   Callable[..., Any]]:
     """Decorator of a function composed of ops: `kernel` computes it.
 
     Args:
@@ -64,12 +65,14 @@ def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable
             are (of one dtype, checked, in the order of axes the kernel wants), and other values. Its result, or all of
             a tuple of them, come from one call of `differentiable`, whose inputs are among the arguments; further
             results may be None.
+        constants: positions of arguments that the kernel has no gradient for (the targets of a loss). Where one of
+            them needs a gradient, the composed function runs instead.
     """
 
     def decorate(composed):
         @functools.wraps(composed)
         def call(*args):
-            if state.composed:
+            if state.composed or (constants and state.enabled and any(_needs_gradient(args[i]) for i in constants)):
                 return composed(*args)
             outputs = kernel(*args)
             node = (outputs[0] if isinstance(outputs, tuple) else outputs).node
@@ -81,6 +84,10 @@ def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable
         return call
 
     return decorate
+
+
+def _needs_gradient(x) -> bool:
+    return x is not None and x.node is not None
 
 
 def _through(dy):
