@@ -72,10 +72,14 @@ def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = ()) -> Callab
     def decorate(composed):
         @functools.wraps(composed)
         def call(*args):
-            if state.composed or (constants and state.enabled and any(_needs_gradient(args[i]) for i in constants)):
+            if state.composed:
                 return composed(*args)
+            for i in constants:
+                x = args[i]
+                if x is not None and x.node is not None and state.enabled:
+                    return composed(*args)
             outputs = kernel(*args)
-            node = (outputs[0] if isinstance(outputs, tuple) else outputs).node
+            node = outputs.node if isinstance(outputs, Tensor) else outputs[0].node
             if node is not None:
                 node.again = functools.partial(_composed_vjp, composed, args, node.inputs) if twice() else FIRST_ORDER
             return outputs
@@ -84,10 +88,6 @@ def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = ()) -> Callab
         return call
 
     return decorate
-
-
-def _needs_gradient(x) -> bool:
-    return x is not None and x.node is not None
 
 
 def _through(dy):

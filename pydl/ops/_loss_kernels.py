@@ -10,10 +10,9 @@ from pydl.tape import differentiable
 from pydl.tensor import empty
 
 
-def _check_size(name: str, n: int, p) -> None:
-    if n == 0:
-        raise ValueError(f"{name}: expected at least one value along the reduced axis; received predictions of shape "
-                         f"{p.shape}.")
+def _nothing(name: str, p) -> ValueError:
+    return ValueError(f"{name}: expected at least one value along the reduced axis; received predictions of shape "
+                      f"{p.shape}.")
 
 
 def by_row(name: str, reduced: bool = True):
@@ -32,7 +31,8 @@ def by_row(name: str, reduced: bool = True):
         shape = p.shape[:-1] if reduced else p.shape
         n = p.shape[-1] if reduced and p.ndim else 1
         rows = math.prod(shape)
-        _check_size(name, n, p)
+        if n == 0:
+            raise _nothing(name, p)
         loss = empty(shape, p.dtype)
         forward(t.data, p.data, loss.data, *parameters, rows, n)
 
@@ -65,7 +65,8 @@ def by_group(name: str, predictions: int = 1, again: int = 0):
         axis = normalize_axis(axis, p.ndim)
         sizes = math.prod(p.shape[:axis]), p.shape[axis], math.prod(p.shape[axis + 1:])
         shape = p.shape[:axis] + p.shape[axis + 1:]
-        _check_size(name, sizes[1], p)
+        if sizes[1] == 0:
+            raise _nothing(name, p)
         loss, a, b = empty(shape, p.dtype), empty(shape, p.dtype), empty(shape, p.dtype)
         forward(x1.data, x2.data, a.data, b.data, loss.data, *parameters, *sizes)
 

@@ -106,7 +106,9 @@ def weighted_mean(values, weights=None, by_weight=False):
     """
     x = as_float(values)
     if weights is not None:
-        weights = ops.cast(as_float(weights), x.dtype)
+        weights = as_float(weights)
+        if weights.dtype != x.dtype:
+            weights = ops.cast(weights, x.dtype)
         if weights.shape != x.shape:
             raise ValueError(f"weighted_mean: expected weights of the values' shape {x.shape}; received shape "
                              f"{weights.shape}.")
