@@ -11,6 +11,8 @@ import heapq
 import itertools
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 _order = itertools.count()
 
@@ -32,10 +34,11 @@ class Node:
 
     __slots__ = ("inputs", "vjp", "again", "outputs", "many", "adds", "order", "leaf_of", "name", "__weakref__")
 
-    def __init__(self, inputs, vjp, outputs=1, many=False, leaf_of=None, adds=False):
+    def __init__(self, inputs: tuple[Edge | None, ...], vjp: Callable[..., Any] | None, outputs: int = 1,
+                 many: bool = False, leaf_of: Callable[[], Any] | None = None, adds: bool = False) -> None:
         self.inputs = inputs
         self.vjp = vjp
-        self.again = None
+        self.again: Any = None
         self.outputs = outputs
         self.many = many
         self.adds = adds
@@ -43,15 +46,15 @@ class Node:
         self.leaf_of = leaf_of
 
     @classmethod
-    def leaf(cls, tensor) -> Node:
+    def leaf(cls, tensor: Any) -> Node:
         return cls((), None, leaf_of=weakref.ref(tensor))
 
-    def __lt__(self, other):  # the heap of the backward pass pops the newest node first
+    def __lt__(self, other: Node) -> bool:  # the heap of the backward pass pops the newest node first
         return self.order > other.order
 
 
 class _State(threading.local):
-    def __init__(self):
+    def __init__(self) -> None:
         self.enabled = True
         self.tapes = 0  # tapes open on this thread
         self.persistent = 0  # those of them that may be asked again, perhaps inside themselves
@@ -60,6 +63,7 @@ class _State(threading.local):
 
 
 state = _State()
+Edge: TypeAlias = tuple[Node, int]  # a node and which of its outputs
 
 
 def twice() -> bool:
@@ -70,11 +74,11 @@ def twice() -> bool:
 class no_grad:
     """Context: ops inside leave no nodes (prediction, updates of statistics)."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._before = state.enabled
         state.enabled = False
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         state.enabled = self._before
 
 
@@ -84,10 +88,10 @@ CONSTANT = -1
 # The slot of a gradient in a buffer that nothing else refers to: a later gradient may be added in place.
 OWNED = -2
 # See `Node.again`.
-FIRST_ORDER = object()
+FIRST_ORDER: Any = object()
 
 
-def differentiable(outputs, inputs, vjp, adds=False):
+def differentiable(outputs: Any, inputs: Iterable[Any], vjp: Callable[..., Any], adds: bool = False) -> Any:
     """Puts the node of an op on its outputs, when a gradient may be needed.
 
     Args:
@@ -117,14 +121,14 @@ def differentiable(outputs, inputs, vjp, adds=False):
     return outputs
 
 
-def _freed(*_):
+def _freed(*_: object) -> NoReturn:
     raise RuntimeError(
         "The graph of this value was freed by an earlier backward pass. Compute the value again, use"
         " GradientTape(persistent=True), or backward through all results at once."
     )
 
 
-def _no_second_order(*_):
+def _no_second_order(*_: object) -> NoReturn:
     raise RuntimeError(
         "A second derivative was asked of a value that was computed under one tape: what it takes was not kept. Open"
         " both tapes before the computation, or one with GradientTape(persistent=True); a part that needs no second"
@@ -144,19 +148,19 @@ def backward_pass(targets, seeds, wanted, free: bool, stop: bool = False) -> dic
     Returns:
         dict (node, slot) -> gradient.
     """
-    pending: dict[Node, list] = {}
+    pending: dict[Node, list[Any]] = {}
     heap: list[Node] = []
-    result: dict = {}
+    result: dict[Edge, Any] = {}
     second_order = state.enabled
 
-    def add(node, slot, gradient):
+    def add(node: Node, slot: int, gradient: Any) -> None:
         grads = pending.get(node)
         if grads is None:
             grads = pending[node] = [None] * node.outputs
             heapq.heappush(heap, node)
         grads[slot] = gradient if grads[slot] is None else grads[slot] + gradient
 
-    def there(node, slot):
+    def there(node: Node, slot: int) -> Any:
         """The gradient that waits for a slot, when it may be added to in place."""
         found = pending[node][slot] if node in pending else None
         return found if found is not None and found.slot == OWNED else None
@@ -194,15 +198,16 @@ def backward_pass(targets, seeds, wanted, free: bool, stop: bool = False) -> dic
     return result
 
 
-def _recorded(node, grads, into):
+def _recorded(node: Node, grads: Sequence[Any], into: list[Any]) -> Any:
     """The gradients of a node whose `vjp` is a kernel, while they are themselves recorded."""
     if node.again is not FIRST_ORDER:
         return node.again(*grads)
+    assert node.vjp is not None
     with no_grad():  # results without nodes, which the engine marks
         return node.vjp(*grads, into) if node.adds else node.vjp(*grads)
 
 
-def _poison(gradient, grads, node):
+def _poison(gradient: Any, grads: Sequence[Any], node: Node) -> Any:
     """While a gradient is itself being differentiated: a kernel's result that depends on tracked values but has no
     node must not pass for a constant."""
     parents = [(g.node, g.slot) for g in grads if g is not None and g.node is not None]
@@ -210,7 +215,7 @@ def _poison(gradient, grads, node):
     return gradient.with_node(Node(tuple(parents), _no_second_order)) if parents else gradient
 
 
-def accumulate(target, seed) -> None:
+def accumulate(target: Any, seed: Any) -> None:
     """Adds the gradients of `target`, with respect to which `seed` is one, to `.grad` of all leaves it depends on."""
     if target.node is None:
         raise RuntimeError("backward() of a tensor that depends on no trainable variable and no watched tensor.")

@@ -101,7 +101,7 @@ def _metric_direction(model, name: str) -> str | None:
     found = None
     for metric in _all_metrics(getattr(model, "metrics", None) or ()):
         own = getattr(metric, "name", None)
-        if own is not None and hasattr(metric, "_direction"):
+        if own is not None and getattr(metric, "_direction", None) is not None:
             if own == name:
                 return metric._direction
             if name.endswith(f"_{own}"):

@@ -295,7 +295,7 @@ class Trainer(Recipe):
                      0 < len(x) <= batch_size and x.dtype == batch_dtype(x, "x"))
         if one_batch:
             bar = Progbar(1, verbose=verbose) if verbose else None
-            y = self._steps.predict_again(x)
+            y = self._steps.replay(x)
             if y is not None:
                 if bar is not None:
                     bar.update(1)
@@ -363,7 +363,7 @@ class Trainer(Recipe):
 
     def predict_on_batch(self, x):
         """Outputs for one batch, as NumPy array(s)."""
-        y = self._steps.predict_again(x)
+        y = self._steps.replay(x)
         if y is not None:
             return y
         x = to_arrays(x, "x")
