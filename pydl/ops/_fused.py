@@ -56,8 +56,8 @@ def recorded_gradient(outputs, again: Callable[..., Any]):
     return outputs
 
 
-def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = ()) -> Callable[[Callable[..., Any]],
-                                                                                   Callable[..., Any]]:
+def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = (),
+          keeps_inputs: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator of a function composed of ops: `kernel` computes it.
 
     Args:
@@ -67,6 +67,7 @@ def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = ()) -> Callab
             results may be None.
         constants: positions of arguments that the kernel has no gradient for (the targets of a loss). Where one of
             them needs a gradient, the composed function runs instead.
+        keeps_inputs: the kernel's gradient reads all its inputs, so keeping them costs nothing under one tape either.
     """
 
     def decorate(composed):
@@ -81,7 +82,8 @@ def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = ()) -> Callab
             outputs = kernel(*args)
             node = outputs.node if isinstance(outputs, Tensor) else outputs[0].node
             if node is not None:
-                node.again = functools.partial(_composed_vjp, composed, args, node.inputs) if twice() else FIRST_ORDER
+                keep = keeps_inputs or twice()
+                node.again = functools.partial(_composed_vjp, composed, args, node.inputs) if keep else FIRST_ORDER
             return outputs
 
         call.composed = composed
