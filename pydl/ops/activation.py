@@ -94,7 +94,9 @@ relu = _activation("relu", "max(x, 0).", lambda x: where(less_equal(x, 0), 0, x)
 log_sigmoid = _activation("log_sigmoid", "log(sigmoid(x)).", lambda x: -softplus(-x), from_result=True)
 softsign = _activation("softsign", "x / (1 + |x|).", lambda x: x / (1 + absolute(x)))
 silu = _activation("silu", "x * sigmoid(x), also called swish (Elfwing et al. 2017).", lambda x: x * sigmoid(x))
-mish = _activation("mish", "x * tanh(softplus(x)) (Misra 2019).", lambda x: x * tanh(softplus(x)))
+# Past 40 the factor is 1, and products with x might overflow.
+mish = _activation("mish", "x * tanh(softplus(x)) (Misra 2019).",
+                   lambda x: x * tanh(softplus(clip(x, -math.inf, 40.0))))
 hard_sigmoid = _activation("hard_sigmoid", "relu6(x + 3) / 6: 0 below -3, 1 above 3, x / 6 + 1/2 between.",
                            lambda x: relu6(x + 3) / 6)
 # clip and not relu6: at -3 and 3 the gradient is that of the slope between them.
