@@ -15,7 +15,7 @@ from pydl.metrics.iou import *
 from pydl.metrics.probabilistic import *
 from pydl.metrics.reductions import *
 from pydl.metrics.regression import *
-from pydl.ops._criteria import FUNCTIONS as _FUNCTIONS
+from pydl.ops._losses import FUNCTIONS as _FUNCTIONS
 
 if typing.TYPE_CHECKING:  # the functions are gathered at run time, where a type checker does not see them
 
