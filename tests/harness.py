@@ -628,3 +628,5 @@ LAYER_PROPERTIES = {
     "trainable": lambda case, folder: check_layer_trainable(case),
     "mask": lambda case, folder: check_layer_mask(case),
 }
+# What says the same at every ISA level and for any number of threads: tested at one.
+ONCE = {"symbolic", "composed", "second", "shapes", "config", "files", "trainable", "mask"}
