@@ -247,3 +247,42 @@ def test_nothing_to_compute_on():
         composed = results()
     for got, want in zip(results(), composed):
         np.testing.assert_array_equal(got.data, want.data)
+
+
+RECORDED = {
+    "lstm": (lambda: layers.LSTM(4, dropout=0.4, recurrent_dropout=0.3, seed=1), lambda x: (x,)),
+    "fused lstm": (lambda: layers.LSTM(4, dropout=0.4, implementation=2, seed=1), lambda x: (x,)),
+    "attention": (lambda: layers.Attention(use_scale=True, score_mode="concat", dropout=0.4, seed=1),
+                  lambda x: ([x, x],)),
+    "decoder": (lambda: layers.BahdanauDecoder(4), lambda x: (x, x)),
+}
+
+
+@pytest.mark.parametrize("name", list(RECORDED))
+def test_a_gradient_penalty_is_recorded_with_the_bits_of_the_eager_one(name):
+    make, arguments = RECORDED[name]
+    draws = [np.random.default_rng(seed).normal(size=(2, 3, 4)).astype("float32") for seed in range(3)]
+
+    def built():
+        pydl.utils.set_random_seed(2)
+        layer = make()
+        layer(*arguments(Tensor(draws[0])))
+        return layer
+
+    def step(layer):
+        def penalty(x):
+            with pydl.GradientTape() as outer:
+                with pydl.GradientTape() as inner:
+                    inner.watch(x)
+                    y = ops.sum(ops.square(layer(*arguments(x), training=True)))
+                norm = ops.sum(ops.square(inner.gradient(y, x)))
+            return outer.gradient(norm, layer.trainable_weights)
+
+        return penalty
+
+    eager, recorded = step(built()), pydl.function(step(built()))
+    for x in draws:
+        for got, want in zip(recorded(Tensor(x)), eager(Tensor(x)), strict=True):
+            assert np.isfinite(want.data).all() and want.data.any()
+            np.testing.assert_array_equal(got.data, want.data)
+    assert len(recorded.captures) == 1
