@@ -130,8 +130,9 @@ void call_kernel(const Kernel& k, const py::args& args) {
             case Kind::sizes:
             case Kind::buffers: {
                 if (!py::isinstance<py::sequence>(value)) bad_argument(k, p, "a list or tuple", value);
-                // A tuple of its own: another thread may change the list while the kernel runs.
-                const auto& items = lists.emplace_back(py::reinterpret_borrow<py::object>(value));
+                // A tuple of its own: another thread may change the list, of buffers while the kernel runs.
+                const py::tuple items(py::reinterpret_borrow<py::object>(value));
+                if (p.kind == Kind::buffers) lists.push_back(items);
                 w = call.items.size();
                 call.items.push_back(items.size());
                 counts.items.push_back(0);
@@ -147,7 +148,10 @@ void call_kernel(const Kernel& k, const py::args& args) {
         call.words[call.count++] = w;
     }
     try {
-        k.holds.check(instance.params, {call.words, call.items.data(), counts.of, counts.items.data()});
+        const Given given{call.words, call.items.data(), counts.of, counts.items.data(), !recorder().dry};
+        if (!k.holds.check(instance.params, given)) return;
+    } catch (const IndexFault& e) {
+        throw py::index_error("kernel " + k.name + ": " + e.what());
     } catch (const SizeError& e) { throw py::value_error("kernel " + k.name + ": " + e.what()); }
     dim position;
     {
