@@ -131,8 +131,8 @@ class Call:
 
 
 def bad_numbers(call):
-    """(what is wrong, the values of a call with that): each integer of the call alone, then two of them, then the
-    elements of its integer arrays, which `arguments` fills with `call.fill`."""
+    """(what is wrong, the values of a call with that, what arrays are full of): each integer of the call alone, then
+    two of them, lists of other lengths, the elements of integer arrays, optional arrays left out."""
     places = [(i, None) for i, (_, access, *_) in enumerate(call.kernel.params) if access == "size"]
     places += [(i, k) for i, (_, access, *_) in enumerate(call.kernel.params) if access == "sizes"
                for k in range(len(call.values[i]))]
@@ -158,6 +158,10 @@ def bad_numbers(call):
                 put(values, one, 0)
                 put(values, other, number)
                 yield f"{name(one)}=0, {name(other)}={number}", values, None
+    for i, (array, access, *_) in enumerate(call.kernel.params):
+        if access == "sizes":
+            for numbers in ([], call.values[i][:-1], [*call.values[i], 1]):
+                yield f"{array}={numbers}", [*call.values[:i], numbers, *call.values[i + 1:]], None
     for i, (array, access, dtype, _) in enumerate(call.kernel.params):
         if dtype.startswith("int") and access.startswith("in"):
             for number in (-2**63, -2**31, -1, 4, 2**31 - 1, 2**63 - 1):

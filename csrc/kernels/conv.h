@@ -74,6 +74,8 @@ void conv_dx(In<T> dz, In<T> w, OptIn<T> bias, Out<T> dx, Dims geometry, dim act
 template <class T>
 PYDL_INLINE void conv_dw_into(const T* x, const T* dz, T* dw, Dims geometry, bool accumulate) {
     const Geometry g(geometry);
+    if (g.batch * g.outputs() == 0)
+        return accumulate ? void() : zero_run(dw, g.taps() * (g.channels / g.groups) * g.filters);
     if (const auto flat = Flat3x3::forward(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
         return winograd_dw<T>(flat, x, dz, dw, accumulate);
     const bool planar = g.groups == 1 && g.axis[1].stride == 1 && g.axis[2].stride == 1 && few(g.filters, lanes<T>);
