@@ -46,8 +46,9 @@ def _kernel(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel
 @fused(_kernel)
 def _attending(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel, scale, from_context, memory_mask,
                reset_after):
-    if memory_mask is not None:  # the context of a row that sees nothing is zero
-        memory = ops.where(ops.expand_dims(memory_mask, -1), memory, 0)
+    if memory_mask is not None:  # masked places are not read: the context of a row that sees nothing is zero
+        there = ops.expand_dims(memory_mask, -1)
+        keys, memory = ops.where(there, keys, 0), ops.where(there, memory, 0)
     if reset_after is None:
         step = lstm_steps(x, kernel, recurrent, bias, mask)
     else:
