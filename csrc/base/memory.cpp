@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -15,12 +16,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-struct Slot {
-    void* data = nullptr;
-    std::size_t bytes = 0;
-    ~Slot() { release(data); }
-};
-thread_local Slot slots[8];
+thread_local ScratchSlots slots;
 
 }  // namespace
 
@@ -39,8 +35,14 @@ void* allocate(std::size_t bytes) {
 
 void release(void* block) { std::free(block); }
 
+ScratchSlots::~ScratchSlots() {
+    for (Slot& s : of) release(s.data);
+}
+
+void exchange_scratch(ScratchSlots& other) { std::swap(slots.of, other.of); }
+
 void* scratch(int slot, std::size_t bytes) {
-    Slot& s = slots[slot];
+    ScratchSlots::Slot& s = slots.of[slot];
     if (s.bytes < bytes) {
         release(s.data);
         s.data = nullptr;

@@ -13,4 +13,20 @@ void release(void* block);
 // A slot belongs to its user until that function returns: functions that call each other use different slots.
 void* scratch(int slot, std::size_t bytes);
 
+// A set of slots. Exchanging the calling thread's for an empty one makes room for code that runs in the middle of a
+// kernel and may call others.
+struct ScratchSlots {
+    struct Slot {
+        void* data = nullptr;
+        std::size_t bytes = 0;
+    };
+    Slot of[8];
+
+    ScratchSlots() = default;
+    ScratchSlots(const ScratchSlots&) = delete;
+    ScratchSlots& operator=(const ScratchSlots&) = delete;
+    ~ScratchSlots();
+};
+void exchange_scratch(ScratchSlots& other);
+
 }  // namespace pydl

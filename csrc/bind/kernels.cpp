@@ -124,6 +124,7 @@ void call_kernel(const Kernel& k, const py::args& args) {
         call.words[call.count++] = w;
     }
     const dim position = launch(k, instance, call);
+    raise_if_interrupted();
     if (position >= 0) {
         word first = call.words[0];
         std::vector<word> words(call.words, call.words + call.count);

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <unordered_map>
+#include <utility>
 
 #include "bind/bind.h"
 #include "program/program.h"
@@ -45,6 +46,7 @@ dim loop(const std::vector<PyProgram*>& programs, py::array_t<std::int32_t>& ind
         py::gil_scoped_release release;
         done = run_loop(l, first, last, seconds, failure);
     }
+    raise_if_interrupted();
     if (failure) {
         for (const auto* p : programs)
             for (const auto& info : p->program.infos())
@@ -54,6 +56,13 @@ dim loop(const std::vector<PyProgram*>& programs, py::array_t<std::int32_t>& ind
 }
 
 }  // namespace
+
+Unrecorded::Unrecorded()
+    : program_(std::exchange(open_program, nullptr)), recorder_(std::exchange(recorder(), Recorder{})) {}
+Unrecorded::~Unrecorded() {
+    open_program = static_cast<PyProgram*>(program_);
+    recorder() = recorder_;
+}
 
 void keep_alive_while_recorded(const py::object& array, const void* data) {
     if (!open_program || open_program->program.arena()->contains(data)) return;
@@ -70,6 +79,7 @@ void bind_program(py::module_& m) {
                      py::gil_scoped_release release;
                      failure = p.program.run();
                  }
+                 raise_if_interrupted();
                  if (failure) raise(p.program, failure);
              })
         .def("seal", [](PyProgram& p) { p.program.seal(); })
@@ -77,6 +87,7 @@ void bind_program(py::module_& m) {
             "profile",
             [](const PyProgram& p, int repeats) {
                 const auto seconds = p.program.profile(repeats);
+                raise_if_interrupted();
                 py::list rows;
                 for (std::size_t i = 0; i < seconds.size(); ++i) {
                     const auto& info = p.program.infos()[i];

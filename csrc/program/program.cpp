@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <iterator>
+#include <memory>
+
+#include "base/interrupt.h"
 
 namespace pydl {
 
@@ -14,6 +18,46 @@ bool is_list(const Param& p) { return p.kind == Kind::sizes || p.kind == Kind::b
 void relocate(const Instance& instance, word* words, const word* items) {
     for (std::size_t i = 0; i < instance.params.size(); ++i)
         if (is_list(instance.params[i])) words[i] = reinterpret_cast<word>(items + words[i]);
+}
+
+// f(parameter, address) for every buffer of a call, those of lists included.
+template <class F>
+void for_each_buffer(const Instance& instance, const word* words, F f) {
+    for (std::size_t i = 0; i < instance.params.size(); ++i) {
+        const Param& p = instance.params[i];
+        if (p.kind == Kind::buffer) f(p, words[i]);
+        if (p.kind != Kind::buffers) continue;
+        const auto* list = reinterpret_cast<const word*>(words[i]);
+        for (word item = 1; item <= list[0]; ++item) f(p, list[item]);
+    }
+}
+
+// Whether a recorded call writes memory that is not of its program: variables.
+bool writes_outside(const Arena& arena, const Instance& instance, const word* words) {
+    bool outside = false;
+    for_each_buffer(instance, words, [&](const Param& p, word at) {
+        outside |= p.writes && at && !arena.contains(reinterpret_cast<const void*>(at));
+    });
+    return outside;
+}
+
+// Whether an eager call changes what was there before it, which the exception would leave half changed. The gates of
+// recurrent cells are not meant: the caller has made them for this call.
+bool changes_in_place(const Kernel& kernel, const Instance& instance, const word* words) {
+    bool changes = false;
+    for_each_buffer(instance, words, [&](const Param& p, word at) {
+        if (!p.writes || !at) return;
+        if (p.reads) changes |= kernel.family != "recurrent";
+        else
+            for_each_buffer(instance, words, [&](const Param& q, word other) { changes |= !q.writes && other == at; });
+    });
+    return changes;
+}
+
+// Families whose state moves on before a step is decided: generators, moving statistics, tallies of metrics. Each of
+// their kernels runs to its end; those behind it may still be skipped.
+bool moves_ahead(const Kernel& kernel) {
+    return kernel.family == "random" || kernel.family == "norm" || kernel.family == "metric";
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -45,42 +89,73 @@ void Program::append(const Kernel& kernel, const Instance& instance, const word*
         if (is_list(instance.params[i]))
             copy[i] = reinterpret_cast<word>(copy + (reinterpret_cast<const word*>(words[i]) - words));
     if (labels_.empty() || labels_.back() != label) labels_.push_back(label);
+    const bool outside = writes_outside(*arena_, instance, copy);
+    committed_ |= outside && !moves_ahead(kernel);
     steps_.push_back({instance.thunk, instance.function, copy});
+    stretch(outside || committed_);
     infos_.push_back({&kernel, &instance, static_cast<std::uint32_t>(labels_.size() - 1)});
 }
 
+// Enters the last step. What may be cut short is looked at from time to time, not only inside of kernels.
+void Program::stretch(bool whole) {
+    constexpr std::size_t kLook = 64;
+    const std::size_t begin = stretches_.size() < 2 ? 0 : stretches_[stretches_.size() - 2].end;
+    if (stretches_.empty() || stretches_.back().whole != whole || (!whole && steps_.size() - begin > kLook))
+        stretches_.push_back({steps_.size(), whole});
+    else stretches_.back().end = steps_.size();
+}
+
 Failure Program::run() const {
-    for (const Step& step : steps_) {
-        const dim position = step.thunk(step.function, step.words);
-        if (position >= 0) [[unlikely]]
-            return {&infos_[static_cast<std::size_t>(&step - steps_.data())], step.words, position};
+    Watch& w = watch();
+    const Step* const steps = steps_.data();
+    const Step* step = steps;
+    for (const Stretch& s : stretches_) {
+        if (step != steps && !s.whole && look(w)) return {};
+        w.whole = s.whole;
+        for (const Step* end = steps + s.end; step != end; ++step) {
+            const dim position = step->thunk(step->function, step->words);
+            if (position >= 0 || w.raised) [[unlikely]] {
+                w.whole = false;
+                return w.raised ? Failure{} : Failure{&infos_[static_cast<std::size_t>(step - steps)], step->words, position};
+            }
+        }
     }
+    w.whole = false;
     return {};
 }
 
 std::vector<double> Program::profile(int repeats) const {
     std::vector<double> best(steps_.size(), 1e30);
-    for (int r = 0; r < repeats; ++r)
+    Watch& w = watch();
+    for (int r = 0; r < repeats && !look(w); ++r) {
+        w.whole = true;  // between rounds only
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             const double start = now();
             steps_[i].thunk(steps_[i].function, steps_[i].words);
             best[i] = std::min(best[i], now() - start);
         }
+        w.whole = false;
+    }
     return best;
 }
 
 dim launch(const Kernel& kernel, const Instance& instance, Call& call) {
     Recorder& r = recorder();
     if (r.dry) return -1;
-    // One contiguous block: parameters, then the items of their lists.
-    thread_local std::vector<word> block;
-    block.resize(call.count + call.items.size());
-    std::memcpy(block.data(), call.words, call.count * sizeof(word));
-    if (!call.items.empty())
-        std::memcpy(block.data() + call.count, call.items.data(), call.items.size() * sizeof(word));
-    relocate(instance, block.data(), block.data() + call.count);
-    const dim result = instance.thunk(instance.function, block.data());
-    if (r.open) r.open->append(kernel, instance, block.data(), block.size(), r.label);
+    // One contiguous block: parameters, then the items of their lists. Not one per thread: a signal handler may launch
+    // kernels while this one runs.
+    const std::size_t size = call.count + call.items.size();
+    word few[128];
+    const auto many = size > std::size(few) ? std::make_unique<word[]>(size) : nullptr;
+    word* block = many ? many.get() : few;
+    std::memcpy(block, call.words, call.count * sizeof(word));
+    if (!call.items.empty()) std::memcpy(block + call.count, call.items.data(), call.items.size() * sizeof(word));
+    relocate(instance, block, block + call.count);
+    Watch& w = watch();
+    w.whole = r.open ? writes_outside(*r.open->arena(), instance, block) : changes_in_place(kernel, instance, block);
+    const dim result = instance.thunk(instance.function, block);
+    w.whole = false;
+    if (r.open && !w.raised) r.open->append(kernel, instance, block, size, r.label);
     return result;
 }
 
@@ -124,7 +199,7 @@ dim run_loop(const Loop& loop, dim first, dim last, double seconds, Failure& fai
                     static_cast<std::size_t>(loop.batch_size) * sizeof(std::int32_t));
         for (const Program* program : loop.programs) {
             failure = program->run();
-            if (failure) return i - first;
+            if (failure || watch().raised) return i - first;
         }
         if (i + 1 >= next_check) {
             const double t = now();

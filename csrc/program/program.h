@@ -17,6 +17,12 @@ struct Step {
     const word* words;
 };
 
+// Steps of one kind, up to `end`. Those that are `whole` write memory outside of the arena and run to their end.
+struct Stretch {
+    std::size_t end;
+    bool whole;
+};
+
 // What a step is called in errors and profiles; beside the steps to keep those compact.
 struct StepInfo {
     const Kernel* kernel;
@@ -43,6 +49,7 @@ public:
                 const std::string& label);
     void seal() { arena_->seal(); }
 
+    // Stops when a check fails, or when a signal handler raises (then watch().raised): see base/interrupt.h.
     Failure run() const;
     // Seconds of each step, in order; runs the program `repeats` times and keeps the smallest.
     std::vector<double> profile(int repeats) const;
@@ -54,10 +61,13 @@ public:
 
 private:
     word* store(std::size_t count);
+    void stretch(bool whole);
 
     std::shared_ptr<Arena> arena_;
     std::vector<Step> steps_;
     std::vector<StepInfo> infos_;
+    std::vector<Stretch> stretches_;
+    bool committed_ = false;  // a step has begun to change variables: what follows belongs to it
     std::vector<std::string> labels_;
     std::vector<std::unique_ptr<word[]>> pages_;
     std::size_t page_used_ = 0, page_size_ = 0;
@@ -85,7 +95,7 @@ struct Recorder {
 Recorder& recorder();
 
 // The one execution path: runs the call now and, when a recording is open, appends it.
-// Returns a CHECK kernel's result, else -1.
+// Returns a CHECK kernel's result, else -1. When a signal handler raised (watch().raised) the kernel was cut short.
 dim launch(const Kernel& kernel, const Instance& instance, Call& call);
 
 // "embedding: check_index: value 12 at position 3 is not allowed (low=0, high=10)".
@@ -93,7 +103,7 @@ std::string describe_failure(const std::string& label, const Kernel& kernel, con
                              const word* words, dim position);
 
 // Runs `batches` rounds of the programs: before each, the next `batch_size` entries of `order` go to `index`.
-// Stops early when `seconds` have passed or a check fails. Returns the number of completed rounds.
+// Stops early when `seconds` have passed, a check fails or a signal handler raises. Returns the number of completed rounds.
 struct Loop {
     std::vector<const Program*> programs;
     std::int32_t* index;
