@@ -60,6 +60,24 @@ def api_page(path: str, summary: str) -> str:
     return "\n".join(lines)
 
 
+def kernels_page() -> str:
+    """Markdown of the reference of kernels: each row with its element types and its contract."""
+    from pydl import _core
+
+    lines = ["# Kernels", "", "The rows of `csrc/kernels.def`. A contract says what the buffers hold at least; its"
+             " grammar stands at the head of that file.", ""]
+    family = ""
+    for kernel in sorted((getattr(_core.kernels, name) for name in dir(_core.kernels) if not name.startswith("_")),
+                         key=lambda kernel: (kernel.family, kernel.name)):
+        if kernel.family != family:
+            family = kernel.family
+            lines += [f"## {family}", ""]
+        raises = f" Raises {kernel.error} for a bad element." if kernel.is_check else ""
+        lines += [f"### {kernel.name}", "", f"For {', '.join(kernel.dtypes)}.{raises}", "", "```text",
+                  f"{kernel.name}{kernel.signature}", *kernel.contract.split("; "), "```", ""]
+    return "\n".join(lines)
+
+
 def on_startup(**_):
     """Makes docs/picture.py known. At the end: an installed pydl comes before the one in the source folder."""
     sys.path.append(str(Path(__file__).parents[1]))
@@ -80,6 +98,7 @@ def on_files(files, config):
         entries.append({f"pydl.{path}": name})
         index.append(f"* [`pydl.{path}`]({name.removeprefix('api/')}): {summary}")
     files.append(File.generated(config, "api/index.md", content="\n".join(index) + "\n"))
+    files.append(File.generated(config, "kernels.md", content=kernels_page()))
     for entry in config.nav:
         if "API" in entry:
             entry["API"] = entries

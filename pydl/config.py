@@ -1,51 +1,57 @@
-"""Global settings: float type, image layout, ISA level, threads, version; and the structure counter of programs."""
+"""Global settings: float type, image layout, ISA level, threads, version."""
 
 from __future__ import annotations
 
 from pydl import _core
+from pydl.watch import Owner
 
 __version__ = "0.1.0"
 
-_floatx = "float32"
-_epsilon = 1e-7
-_image_data_format = "channels_last"
-_structure = 0
+
+class _Settings(Owner):
+    """What programs may have baked in: they depend on the settings they read."""
+
+    def __init__(self):
+        self.floatx = "float32"
+        self.epsilon = 1e-7
+        self.image_data_format = "channels_last"
+
+
+_settings = _Settings()
 _interactive_logging = True
 
 
 def floatx() -> str:
     """The default float dtype: "float32" or "float64"."""
-    return _floatx
+    return _settings.floatx
 
 
 def set_floatx(value: str) -> None:
     """Sets the default float dtype. Raises ValueError for anything but "float32" and "float64"."""
-    global _floatx
     if value not in ("float32", "float64"):
         raise ValueError(f"Unknown `floatx` value: {value}. Expected 'float32' or 'float64'.")
-    _floatx = value
+    _settings.floatx = value
 
 
 def epsilon() -> float:
     """The small number that guards divisions and logarithms in losses and metrics."""
-    return _epsilon
+    return _settings.epsilon
 
 
 def set_epsilon(value: float) -> None:
-    global _epsilon
-    _epsilon = float(value)
+    """Sets it; programs that read the former value record anew."""
+    _settings.epsilon = float(value)
 
 
 def image_data_format() -> str:
     """"channels_last" or "channels_first"."""
-    return _image_data_format
+    return _settings.image_data_format
 
 
 def set_image_data_format(data_format: str) -> None:
-    global _image_data_format
     if data_format not in ("channels_last", "channels_first"):
         raise ValueError(f"Unknown data format: {data_format}. Expected 'channels_last' or 'channels_first'.")
-    _image_data_format = data_format
+    _settings.image_data_format = data_format
 
 
 def backend() -> str:
@@ -71,17 +77,6 @@ def threads() -> int:
 def set_threads(count: int) -> None:
     """Sets the number of threads; results do not depend on it. Raises ValueError below 1."""
     _core.set_threads(count)
-
-
-def structure() -> int:
-    """Grows whenever something changes that a recorded program may have baked in (a trainable flag, a layer's
-    attribute): part of every program's key."""
-    return _structure
-
-
-def bump_structure() -> None:
-    global _structure
-    _structure += 1
 
 
 def disable_traceback_filtering() -> None:

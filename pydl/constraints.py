@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import config, lookup, ops, registry
+from pydl.watch import Owner
 
 __all__ = [
     "Constraint",
@@ -21,7 +22,7 @@ __all__ = [
 
 
 @registry.builtin("keras.constraints")
-class Constraint:
+class Constraint(Owner):
     """Base: a callable on a variable that gives the values to put there, with `get_config`."""
 
     def __call__(self, w):
@@ -115,8 +116,7 @@ class MinMaxNorm(Constraint):
 
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 
-_OBJECTS = {cls.__name__: cls for cls in (Constraint, MaxNorm, NonNeg, UnitNorm, MinMaxNorm)}
-_OBJECTS |= {"max_norm": MaxNorm, "non_neg": NonNeg, "unit_norm": UnitNorm, "min_max_norm": MinMaxNorm}
+_OBJECTS = {name: value for name, value in globals().items() if name in __all__ and isinstance(value, type)}
 
 
 def serialize(constraint) -> dict:

@@ -9,12 +9,13 @@ import numpy as np
 
 from pydl import lookup, registry
 from pydl.tensor import Tensor, from_numpy, is_float_dtype, standardize_dtype
+from pydl.watch import Owner
 
 # Standard deviation of a standard normal distribution cut off at -2 and 2.
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 
-class Initializer:
+class Initializer(Owner):
     """Base of all initializers: subclass it and write `__call__(shape, dtype=None)`, which gives a tensor."""
 
     def __call__(self, shape, dtype=None):

@@ -33,6 +33,7 @@ from pydl.ops._criteria import (  # the function forms are public here
 from pydl.ops.loss import weighted_mean
 from pydl.symbolic import op
 from pydl.tensor import standardize_dtype
+from pydl.watch import Owner
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 
@@ -84,7 +85,7 @@ def reduce_weighted_values(values, sample_weight=None, mask=None, reduction="sum
     return ops.mean(values)
 
 
-class Loss:
+class Loss(Owner):
     """Base of all losses: subclass it and write `call(y_true, y_pred)`, which gives one value per sample.
 
     Args:

@@ -1,16 +1,37 @@
-"""Recorded functions: Python describes a step once, C++ runs it a million times."""
+"""Recorded functions: Python describes a step once, C++ runs it a million times.
+
+A `RecordedFunction` keeps programs by the signature of its arguments (`signature.py`) and by the state of the owners
+that were read while recording (`watch.py`). For each it has a pool of instances, each with buffers of its own: a call
+leases one, copies its arguments in, runs it, copies the results out and gives it back, so calls from several threads
+share nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections import OrderedDict
+import inspect
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from pydl import _core, config, tree
-from pydl.tensor import Tensor, from_numpy, paused_recording
+from pydl import _core, watch
+from pydl._core import Gate
+from pydl.signature import rebuild, signature
+from pydl.tensor import Tensor, from_numpy, paused_recording, variables_at
+from pydl.watch import Dependencies
+
+__all__ = ["Capture", "Gate", "Pool", "RecordedFunction", "function"]
 
 _MAX_PROGRAMS = 16  # per function; each keeps the memory of its intermediate values
+_MAX_INSTANCES = 8  # per program: how many threads run it at once; further calls wait for one to end
+
+_clock = itertools.count()
+
+# One recording at a time: layers are built, and collect their losses, while Python runs.
+_recording = threading.RLock()
 
 
 class Capture:
@@ -20,101 +41,195 @@ class Capture:
         program: the steps.
         inputs: tensors whose memory the program reads; write them before `run()`.
         outputs: structure of tensors whose memory each run overwrites.
+        dependencies: the owners it has read and their states.
     """
 
-    def __init__(self, fn, args):
-        """Records `fn(*args)` while running it; `args` is a list of structures of tensors / arrays / other values."""
+    def __init__(self, fn, args, kwargs=None):
+        """Records `fn(*args, **kwargs)` while running it, on buffers in place of all arrays and tensors."""
         self.program = _core.Program()
         self.inputs: list[Tensor] = []
 
         def to_buffer(x):
-            if not isinstance(x, (Tensor, np.ndarray)):
-                return x
             data = x.data if isinstance(x, Tensor) else from_numpy(x).data
             buffer = Tensor(_core.empty(data.shape, data.dtype))
             np.copyto(buffer.data, data)
             self.inputs.append(buffer)
             return buffer
 
-        with paused_recording():
-            buffers = tree.map_structure(to_buffer, list(args))
-        before = _core.open_recording(self.program)
-        try:
-            outputs = fn(*buffers)
-        finally:
-            _core.open_recording(before)
-        self.program.seal()
-        # Detached: the outputs must not keep the tape alive.
-        self.outputs = tree.map_structure(lambda y: Tensor(y.data) if isinstance(y, Tensor) else y, outputs)
-        self.structure = config.structure()
+        with _recording:
+            with paused_recording():
+                args, kwargs = rebuild((tuple(args), kwargs or {}), to_buffer)
+            with watch.reading() as reading:
+                with _core.Recording(self.program):
+                    outputs = fn(*args, **kwargs)
+            self.program.seal()
+            # Detached: the outputs must not keep the tape alive.
+            self.outputs = rebuild(outputs, _detached)
+            self.dependencies = Dependencies([watch.EPOCH, *reading.owners, *variables_at(self.program.outside())])
 
     def run(self) -> None:
         self.program.run()
 
 
+def _detached(y):
+    return Tensor(y.data) if isinstance(y, Tensor) else y
+
+
+class Pool:
+    """The instances of one program: a call leases one.
+
+    Programs of one function that write variables take turns: each sees what the one before has written (the state of a
+    random generator or of a stateful layer, a counter).
+
+    Attributes:
+        dependencies: of the program.
+        writes: whether it writes variables.
+        instances: captures, or None where none has been recorded yet.
+        last: the one that ran last.
+        lease: makes the context of a call, `with pool.lease() as place`; waits when all places are lent. Then
+            `instances[place]` belongs to the call.
+        used: when a call asked for the program last, in calls of the process.
+    """
+
+    def __init__(self, capture: Capture):
+        self.dependencies = capture.dependencies
+        self.writes = capture.program.writes_outside
+        self.instances: list[Capture | None] = [None] * (1 if self.writes else _MAX_INSTANCES)
+        self.last = capture
+        self.lease = _core.Places(len(self.instances)).lease
+        self.used = next(_clock)
+
+
 class RecordedFunction:
     """A function that is recorded at its first call with a signature and replayed afterwards.
 
-    The signature is the shape and dtype of every tensor or array among the arguments, and the value of everything
-    else. The results are fresh tensors. Python in the function runs at recording time only: side effects on Python
-    objects happen once; values that must change from call to call live in tensors and variables.
+    The signature is the structure of the arguments with its types and keys, shape and dtype of every tensor or array
+    in it, and type and value of everything else. A program is also recorded anew when an owner it has read (a layer, an
+    optimizer, a setting ...) is in a state it has no program for; see `watch`. The results are fresh tensors. Python in
+    the function runs at recording time only: side effects on Python objects happen once; values that must change from
+    call to call live in tensors and variables.
+
+    Several threads may call it at once, each with its own buffers; calls that write variables take turns.
 
     Args:
         fn: the function.
         name: for messages.
         guard: makes the context in which `fn` is recorded (and run for the first time), e.g. to undo a failure.
+        gate: keeps calls out while somebody else writes the variables that are read here.
+
+    Attributes:
+        reading: context of a call that goes through the gate.
     """
 
-    def __init__(self, fn, name: str | None = None, guard=contextlib.nullcontext):
+    def __init__(self, fn, name: str | None = None, guard=contextlib.nullcontext, gate: Gate | None = None):
         self.fn = fn
         self.guard = guard
+        self.reading = (gate or Gate()).reading
         self.__name__ = name or getattr(fn, "__name__", "function")
-        self._captures: OrderedDict = OrderedDict()
+        self._pools: dict[tuple, list[Pool]] = {}
+        self._turn = threading.RLock()  # of the programs that write variables
 
-    def __call__(self, *args):
+    def __call__(self, *args, **kwargs):
         if _core.is_recording() or _core.is_dry_run():  # part of a larger recording
-            return self.fn(*args)
-        capture = self.capture(args)
-        return tree.map_structure(_copy_out, capture.outputs)
+            return self.fn(*args, **kwargs)
+        return self.run(args, _copied, kwargs)
 
-    def capture(self, args) -> Capture:
-        """The up-to-date capture for these arguments, after one run on them."""
-        flat = tree.flatten(list(args))
-        key = tuple((x.shape, x.dtype if isinstance(x, Tensor) else x.dtype.str)
-                    if isinstance(x, (Tensor, np.ndarray)) else _hashable(x) for x in flat)
-        capture = self._captures.get(key)
-        if capture is None or capture.structure != config.structure():
-            with self.guard():
-                self._captures[key] = capture = Capture(self.fn, args)
-            while len(self._captures) > _MAX_PROGRAMS:
-                self._captures.popitem(last=False)
-            return capture
-        self._captures.move_to_end(key)
-        arrays = (x for x in flat if isinstance(x, (Tensor, np.ndarray)))
-        for buffer, x in zip(capture.inputs, arrays):
-            np.copyto(buffer.data, x.data if isinstance(x, Tensor) else x, casting="unsafe")
-        capture.run()
-        return capture
+    def __reduce__(self):  # programs point into memory of this process: a copy records its own
+        return (RecordedFunction, (self.fn, self.__name__, self.guard))
+
+    def run(self, args, use: Callable[[Any], Any], kwargs: dict | None = None):
+        """`use(outputs)` of a run on these arguments. The outputs belong to the call until `use` returns."""
+        key, arrays = signature((args, kwargs or {}), self._describe)
+        with self.reading:
+            pool = self.pool(key)
+            fresh = None
+            if pool is None:
+                with self._turn, _recording:
+                    pool = self.pool(key)  # another thread may just have recorded it
+                    if pool is None:
+                        fresh = self._record(args, kwargs)
+                        pool = self._enter(key, fresh)
+            with pool.lease() as place:
+                capture = pool.instances[place]
+                if capture is None:
+                    if fresh is None:
+                        fresh = self._record(args, kwargs)
+                        if fresh.dependencies.numbers != pool.dependencies.numbers:  # an owner has changed meanwhile
+                            self._enter(key, fresh)
+                            return use(fresh.outputs)
+                    pool.instances[place] = fresh
+                if fresh is not None:  # it ran while it was recorded
+                    capture = fresh
+                else:
+                    for buffer, x in zip(capture.inputs, arrays):
+                        np.copyto(buffer.data, x, casting="unsafe")
+                    if pool.writes:
+                        with self._turn:
+                            capture.program.run()
+                    else:
+                        capture.program.run()
+                pool.last = capture
+                return use(capture.outputs)
+
+    def pool(self, key: tuple) -> Pool | None:
+        """The up-to-date program of a signature, or None."""
+        for pool in self._pools.get(key, ()):
+            if pool.dependencies.hold():
+                pool.used = next(_clock)
+                return pool
+        return None
+
+    def _record(self, args, kwargs) -> Capture:
+        with self._turn, _recording, self.guard():  # nobody writes its variables, or records, meanwhile
+            return Capture(self.fn, args, kwargs)
+
+    def _enter(self, key: tuple, capture: Capture) -> Pool:
+        """A pool for the program, which is not yet in a place of it."""
+        pool = Pool(capture)
+        with _recording:
+            self._pools.setdefault(key, []).append(pool)
+            self._forget_oldest()
+        return pool
+
+    def _forget_oldest(self) -> None:
+        """Keeps the number of programs bounded; those of the signature used last go last."""
+        while sum(map(len, self._pools.values())) > _MAX_PROGRAMS:
+            key = min(self._pools, key=lambda k: max(pool.used for pool in self._pools[k]))
+            self._pools[key].pop(0)
+            if not self._pools[key]:
+                del self._pools[key]
+
+    def _describe(self, path: tuple) -> str:
+        """ "function 'step': argument `x`['mask']" for a place in (args, kwargs)."""
+        where, name, *rest = path
+        if where == 0:
+            try:
+                name = list(inspect.signature(self.fn).parameters)[name]
+            except (ValueError, TypeError, IndexError):
+                name = f"number {name + 1}"
+        return f"function '{self.__name__}': argument `{name}`" + "".join(f"[{part!r}]" for part in rest)
+
+    def capture(self, args, kwargs: dict | None = None) -> Capture:
+        """The up-to-date instance for these arguments, after one run on them: to look at, or for a caller that has the
+        function to itself."""
+        self.run(args, lambda outputs: None, kwargs)
+        key, _ = signature((args, kwargs or {}), self._describe)
+        pool = self.pool(key)
+        assert pool is not None
+        return pool.last
 
     def clear(self) -> None:
         """Forgets all programs and frees their memory."""
-        self._captures.clear()
+        self._pools.clear()
 
     @property
     def captures(self) -> list[Capture]:
-        return list(self._captures.values())
+        """All instances."""
+        return [c for pools in list(self._pools.values()) for pool in pools for c in pool.instances if c is not None]
 
 
-def _hashable(value):
-    try:
-        hash(value)
-    except TypeError:
-        return id(value)
-    return value
-
-
-def _copy_out(y):
-    return Tensor(y.data.copy()) if isinstance(y, Tensor) else y
+def _copied(outputs):
+    return rebuild(outputs, lambda y: Tensor(y.data.copy()) if isinstance(y, Tensor) else y)
 
 
 def function(fn) -> RecordedFunction:

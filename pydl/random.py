@@ -14,17 +14,18 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, Variable, empty, is_float_dtype, paused_recording, standardize_dtype
+from pydl.watch import Owner
 
 __all__ = ["SeedGenerator", "alpha_dropout", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
            "shuffle", "truncated_normal", "uniform"]
 
 
-class SeedGenerator:
+class SeedGenerator(Owner):
     """A source of random numbers with a state that functions of this module advance.
 
     Args:

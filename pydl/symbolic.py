@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from pydl import _core, tree
-from pydl.autograd import no_grad
 from pydl.operators import Operators
 from pydl.registry import auto_name
+from pydl.tape import no_grad
 from pydl.tensor import Tensor, empty, standardize_dtype
 
 _count = itertools.count()

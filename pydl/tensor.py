@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
+import weakref
+from typing import Any
 
 import numpy as np
 
-from pydl import _core, config
-from pydl.autograd import Node
+from pydl import _core, config, watch
 from pydl.operators import Operators
+from pydl.tape import CONSTANT, Node, accumulate
 
 _DTYPE_NAMES = {np.dtype(name): name for name in (
     "float32", "float64", "int32", "int64", "uint8", "bool", "int8", "int16", "uint16", "uint32", "uint64", "float16")}
@@ -97,9 +100,13 @@ class Tensor(Operators["Tensor"]):
         Args:
             gradient: tensor of self's shape, the gradient of something with respect to self; ones by default.
         """
-        from pydl.autograd import backward
+        with paused_recording():
+            seed = seed_of(self, gradient)
+        accumulate(self, seed)
 
-        backward(self, gradient)
+    def with_node(self, node: Node) -> Tensor:
+        """A tensor over the same memory that `node` is said to have produced."""
+        return Tensor(self.data, node)
 
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array that shares memory with the tensor."""
@@ -113,16 +120,19 @@ class Tensor(Operators["Tensor"]):
         return self.data.copy() if copy else self.data
 
     def item(self):
+        """The one element, whatever the rank, as a Python number. Raises ValueError when there are others."""
+        if self.size != 1:
+            raise ValueError(f"Only a tensor of one element is a number; this one has shape {self.shape}.")
         return self.numpy().item()
 
     def tolist(self):
         return self.numpy().tolist()
 
     def __float__(self):
-        return float(self.numpy())
+        return float(self.item())
 
     def __int__(self):
-        return int(self.numpy())
+        return int(self.item())
 
     def __index__(self):
         return self.numpy().__index__()
@@ -208,6 +218,22 @@ class paused_recording:
         _core.set_dry_run(self._dry)
 
 
+def seed_of(target: Tensor, gradient=None) -> Tensor:
+    """The gradient a backward pass starts from: `gradient` (tensor or array of the shape of `target`), or ones."""
+    if gradient is not None:
+        gradient = gradient if isinstance(gradient, Tensor) else from_numpy(np.asarray(gradient, target.dtype))
+        if gradient.shape != target.shape:
+            raise ValueError(f"The gradient of a target has the target's shape: expected {target.shape}; "
+                             f"received {gradient.shape}.")
+        if gradient.node is None:
+            gradient.slot = CONSTANT
+        return gradient
+    seed = empty(target.shape, target.dtype)
+    seed.slot = CONSTANT
+    seed.data.fill(1)  # a constant: recorded programs keep it alive, outside their arena
+    return seed
+
+
 class _Names(threading.local):
     def __init__(self):
         self.stack: list[str] = []
@@ -241,6 +267,22 @@ def current_path() -> str:
     return "/".join(_names.stack)
 
 
+def _watched_setting(slot: str) -> property:
+    """A property over `slot` of a variable; programs that were recorded with another value do not replay."""
+
+    def get(self):
+        if watch.watching():
+            watch.note(self)
+        return getattr(self, slot)
+
+    def set(self, value) -> None:
+        setattr(self, slot, value)
+        if self._watch is not None:
+            self._watch.touch()
+
+    return property(get, set)
+
+
 class Variable(Tensor):
     """A tensor with a name whose memory stays where it is: recorded programs read and write it in place.
 
@@ -254,14 +296,24 @@ class Variable(Tensor):
         constraint: callable on the variable, applied by the optimizer after each update, or None.
     """
 
-    __slots__ = ("name", "path", "_trainable", "regularizer", "constraint", "initializer",
-                 "overwrite_with_gradient", "aggregation", "_owner", "__dict__")
+    __slots__ = ("name", "path", "_trainable", "_regularizer", "_constraint", "initializer",
+                 "_overwrite_with_gradient", "aggregation", "_owner", "_watch", "__dict__")
+
+    _watch: watch.Watch | None
+    _regularizer: Any
+    _constraint: Any
+    _overwrite_with_gradient: bool
+    regularizer = _watched_setting("_regularizer")
+    constraint = _watched_setting("_constraint")
+    overwrite_with_gradient = _watched_setting("_overwrite_with_gradient")
 
     def __init__(self, initializer, shape=None, dtype=None, trainable=True, autocast=True, aggregation="none",
                  synchronization="auto", name=None, layout=None, regularizer=None, constraint=None):
         with paused_recording():
             array = _initial_value(initializer, shape, dtype)
         super().__init__(array)
+        self._watch = None
+        _alive[array.ctypes.data] = self
         if name is not None and "/" in str(name):
             raise ValueError(f"Argument `name` must not contain '/'. Received: name={name}")
         self.name = name or _auto_name()
@@ -277,6 +329,8 @@ class Variable(Tensor):
 
     @property
     def trainable(self) -> bool:
+        if watch.watching():
+            watch.note(self)
         return self._trainable
 
     @trainable.setter
@@ -284,10 +338,18 @@ class Variable(Tensor):
         value = bool(value)
         if value == self._trainable:
             return
-        if self._trainable is not None:
-            config.bump_structure()
         self._trainable = value
         self.node = Node.leaf(self) if value and is_float_dtype(self.dtype) else None
+        if self._watch is not None:
+            self._watch.touch()
+
+    def _start_watch(self) -> watch.Watch:
+        self._watch = watch.Watch()
+        return self._watch
+
+    def _watched_state(self, book: watch.Watch) -> tuple:
+        return tuple(map(watch.token, (self._trainable, self._regularizer, self._constraint,
+                                       self._overwrite_with_gradient)))
 
     @property
     def value(self) -> Tensor:
@@ -335,6 +397,21 @@ def _rebuild_variable(data, dtype, trainable, name, path, regularizer, constrain
                         constraint=constraint)
     variable.path = path
     return variable
+
+
+_alive: weakref.WeakValueDictionary[int, Variable] = weakref.WeakValueDictionary()  # by address
+
+
+def variables_at(addresses: list[int]) -> list[Variable]:
+    """The variables whose memory one of these addresses lies in."""
+    starts = sorted(_alive)
+    found = []
+    for address in addresses:
+        at = bisect.bisect_right(starts, address) - 1
+        variable = _alive.get(starts[at]) if at >= 0 else None
+        if variable is not None and address - starts[at] < max(variable.data.nbytes, 1):
+            found.append(variable)
+    return found
 
 
 _variable_count = 0

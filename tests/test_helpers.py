@@ -14,9 +14,6 @@ rng = np.random.default_rng(5)
 def test_config():
     assert config.isa() in config.supported_isas()
     assert config.isa() in config.show() and keras.__version__ in config.show()
-    before = config.structure()
-    config.bump_structure()
-    assert config.structure() == before + 1
     config.disable_traceback_filtering()
     config.enable_traceback_filtering()
     assert not config.is_traceback_filtering_enabled()

@@ -324,7 +324,7 @@ def test_models_are_left_as_they_were():
         attributes = [sorted(vars(layer)) for layer in model._flatten_layers()]
         return ([v.numpy().tolist() for v in model.variables + model.optimizer.variables],
                 [(v.path, v.trainable, v.grad is None, id(v.node)) for v in model.variables],
-                [layer.trainable for layer in model.layers], attributes, model.get_config(), keras.config.structure(),
+                [layer.trainable for layer in model.layers], attributes, model.get_config(), keras.watch.changes,
                 np.random.get_state()[1].tolist())
 
     before = state()

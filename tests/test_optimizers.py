@@ -1,5 +1,6 @@
 """Optimizers: every rule against its transcription (tests/cases/optimizers.py) over 50 steps, and what surrounds it."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -429,3 +430,33 @@ def test_blocks_of_reductions_are_those_of_the_kernels():
     """With a smaller block Python would make more partial sums than kernels fill, with a larger one too few."""
     header = Path(__file__).resolve().parent.parent / "csrc" / "kernels" / "multi_tensor.h"
     assert re.search(r"update_grain = (\d+);", header.read_text(encoding="utf-8"))[1] == str(launch._BLOCK)
+
+
+@pytest.mark.parametrize(("method", "state"), [
+    (optimizers.SGD(), []),
+    (optimizers.SGD(momentum=0.9), ["a_momentum", "b_momentum"]),
+    (optimizers.Adam(amsgrad=True),
+     ["a_momentum", "a_velocity", "b_momentum", "b_velocity", "a_velocity_hat", "b_velocity_hat"]),
+    (optimizers.RMSprop(momentum=0.9, centered=True),
+     ["a_velocity", "b_velocity", "a_momentum", "b_momentum", "a_average_gradient", "b_average_gradient"]),
+    (optimizers.Ftrl(), ["a_accumulator", "a_linear", "b_accumulator", "b_linear"]),
+], ids=lambda value: value.__class__.__name__ if isinstance(value, optimizers.Optimizer) else str(len(value)))
+def test_state_in_the_order_of_files(method, state):
+    method.build([Variable(np.zeros(2, "float32"), name=name) for name in "ab"])
+    assert [v.name for v in method.variables[2:]] == state
+
+
+def test_rule_states_every_number_of_the_signature():
+    shared = set(inspect.signature(optimizers.Optimizer).parameters)
+    for cls in (getattr(optimizers, name) for name in optimizers.__all__):
+        if isinstance(cls, type) and cls is not optimizers.Optimizer:
+            own = [name for name in inspect.signature(cls).parameters if name not in shared]
+            assert own == list(cls.rule.numbers), cls.__name__
+            assert own == [name for name in cls().get_config() if name not in shared], cls.__name__
+
+
+def test_flag_of_numpy():
+    method = optimizers.Adam(amsgrad=np.bool_(True))
+    variable = Variable(np.ones(3, "float32"))
+    method.apply([from_numpy(np.ones(3, "float32"))], [variable])
+    assert method.get_config()["amsgrad"] is True and np.all(variable.numpy() < 1)

@@ -1,11 +1,13 @@
 """Paths and helpers that scripts written for Keras reach for."""
 
 import importlib
+import pkgutil
 
 import numpy as np
 import pytest
 
 import pydl as keras
+from pydl import registry
 
 
 @pytest.mark.parametrize("statement", [
@@ -161,3 +163,19 @@ def test_tree():
     assert tree.flatten_with_path({"b": [1, 2], "a": 3}) == [(("a",), 3), (("b", 0), 1), (("b", 1), 2)]
     assert tree.lists_to_tuples([1, {"a": [2]}]) == (1, {"a": (2,)})
     tree.assert_same_structure([1, (2,)], [3, (4,)], check_types=True)
+
+
+@pytest.mark.parametrize(("room", "base"), [("layers", "Layer"), ("optimizers", "Optimizer"), ("metrics", "Metric"),
+                                            ("callbacks", "Callback")])
+def test_every_public_class_is_exported(room, base):
+    """A class that users may name, defined in a module of the room, is in the room's `__all__`."""
+    package = getattr(keras, room)
+    base = getattr(package, base)
+    for module in pkgutil.iter_modules(package.__path__):
+        path = f"{package.__name__}.{module.name}"
+        for name, value in vars(importlib.import_module(path)).items():
+            if isinstance(value, type) and issubclass(value, base) and value.__module__ == path:
+                known_to_files = value in registry._builtin_modules
+                inner = name.startswith("_") or module.name.startswith("_")
+                shared = any(c.__module__.startswith("pydl.") for c in value.__subclasses__())
+                assert name in package.__all__ or not known_to_files and (inner or shared), f"{path}.{name}"

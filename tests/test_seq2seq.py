@@ -248,7 +248,7 @@ def test_scheduled_sampling():
     losses = mixed.fit([source, target_in], target, epochs=3, batch_size=32, shuffle=False, verbose=0,
                        callbacks=[rise]).history["loss"]
     np.testing.assert_allclose(losses[0], plain.evaluate([source, target_in], target, verbose=0), rtol=1e-4)
-    assert losses[0] != losses[1] != losses[2] and len(mixed._functions["train"].captures) == 1
+    assert losses[0] != losses[1] != losses[2] and len(mixed.make_train_function().captures) == 1
     compiled(mixed, 0.01)
     first = compiled(Seq2Seq(encoder(), decoder(), 9, V, embedding=4, sampling=1.0))
     assert np.isfinite(first.fit([source, target_in], target, verbose=0).history["loss"][0])  # not built before

@@ -10,24 +10,29 @@
 namespace pydl {
 namespace {
 
-// Weakest first; PYDL_ISAS of CMakeLists.txt keeps this order.
+// Weakest first, as in isa.def.
 const std::vector<const char*> built = {
 #define PYDL_NAME(level) #level,
     PYDL_FOR_EACH_ISA(PYDL_NAME)
 #undef PYDL_NAME
 };
 
-// Exactly what the level's flags let the compiler use, and the operating system saves (xgetbv is part of the
-// builtin). x86-64-v3: AVX2, FMA, F16C, BMI; v4: AVX-512 F, BW, CD, DQ, VL.
-bool machine_has(const char* level) {
+// The conditions of isa.def. (The operating system's part, saved registers, is in the builtin.)
+#define ALWAYS true
+#define HAS(feature) __builtin_cpu_supports(feature)
 #if defined(__x86_64__)
-    if (!std::strcmp(level, "baseline")) return true;
-    if (!std::strcmp(level, "avx2")) return __builtin_cpu_supports("x86-64-v3");
-    if (!std::strcmp(level, "avx512")) return __builtin_cpu_supports("x86-64-v4");
-    return false;
+#define PYDL_LEVEL_x86_64(level, condition)           \
+    if (!std::strcmp(name, #level)) return condition;
+#define PYDL_LEVEL_aarch64(level, condition)
 #else
-    return !std::strcmp(level, "neon");  // part of every aarch64
+#define PYDL_LEVEL_x86_64(level, condition)
+#define PYDL_LEVEL_aarch64(level, condition)          \
+    if (!std::strcmp(name, #level)) return condition;
 #endif
+bool machine_has(const char* name) {
+#define ISA(architecture, level, flags, condition) PYDL_LEVEL_##architecture(level, condition)
+#include "isa.def"
+    return false;
 }
 
 std::string list(const std::vector<const char*>& levels) {

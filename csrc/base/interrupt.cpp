@@ -42,9 +42,12 @@ Watch& watch() {
     return w;
 }
 
+bool may_be_cut(const Watch& w) {
+    return !w.whole && pthread_equal(pthread_self(), main_thread.load(std::memory_order_relaxed));
+}
+
 bool look(Watch& w) {
-    if (w.raised || w.whole || !pthread_equal(pthread_self(), main_thread.load(std::memory_order_relaxed)))
-        return w.raised;
+    if (w.raised || !may_be_cut(w)) return w.raised;
     const auto look_now = hook.load(std::memory_order_relaxed);
     if (!look_now || !w.due()) return false;
     // A handler may be any Python code, kernels included: it finds a thread that is not inside one.

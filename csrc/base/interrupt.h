@@ -21,6 +21,9 @@ struct Watch {
 };
 Watch& watch();
 
+// Whether this thread runs signal handlers and what it runs now may be cut short.
+bool may_be_cut(const Watch& w);
+
 // Looks for signals if it is time, this is the main thread and its work may be cut short; returns watch().raised.
 bool look(Watch& w);
 

@@ -1,26 +1,28 @@
 #include "base/parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
-#include "base/cores.h"
 #include "base/interrupt.h"
-#include "base/team.h"
 
-// The pool. Its threads come from a Team: as a rule the members of one OpenMP region that lives as long as the pool does
-// not change its size. Chunks are claimed one by one, the caller claims too, and it waits only for chunks that a worker
-// has begun. An OpenMP region per kernel is a barrier instead: each waits for every thread, also for one whose core a
-// neighbour process has taken; docs/performance.md has the numbers. Tried and dropped, because they cost more alone than
-// they gained beside a neighbour: working alone for a while after a long wait (1000 us jobs alone: mean 555 -> 629 us),
-// keeping workers off the caller's core by affinity (no difference).
+// A pool of our own instead of OpenMP. What decides is a busy neighbour process: an OpenMP region is a barrier, every
+// region waits for every thread, also for one that is not running; see docs/performance.md for the numbers. Here
+// chunks are claimed one by one, the caller claims too, and it waits only for chunks that a worker has begun. Tried and
+// dropped, because they cost more alone than they gained beside a neighbour: working alone for a while after a long
+// wait (1000 us jobs alone: mean 555 -> 629 us), keeping workers off the caller's core by affinity (no difference).
 
 namespace pydl {
 namespace {
@@ -53,26 +55,6 @@ bool spin(microseconds time, F ready) {
     return false;
 }
 
-int first_threads() {
-    const auto positive = [](const char* text, bool list) {
-        char* end = nullptr;
-        const long n = std::strtol(text, &end, 10);
-        return end != text && (*end == 0 || (list && *end == ',')) && n > 0 && n < 0x7fff ? static_cast<int>(n) : 0;
-    };
-    if (const char* text = std::getenv("PYDL_NUM_THREADS"); text && *text) {
-        if (const int n = positive(text, false)) return n;
-        throw std::runtime_error(std::string("PYDL_NUM_THREADS=") + text + ": expected a positive number of threads");
-    }
-    if (const char* text = std::getenv("OMP_NUM_THREADS"); text && *text)
-        if (const int n = positive(text, true)) return n;
-    return count_cores("", threading_cores());
-}
-
-std::atomic<int>& setting() {
-    static std::atomic<int> count{std::min(first_threads(), threading_limit())};
-    return count;
-}
-
 }  // namespace
 
 class Pool {
@@ -82,7 +64,7 @@ public:
     // False when another region is running (of another thread, or the one we are inside).
     bool run(int threads, dim count, void (*body)(void*, dim), void* context) {
         if (busy_.exchange(true, std::memory_order_acquire)) return false;
-        if (size_ != threads - 1) resize(threads - 1);
+        if (static_cast<int>(workers_.size()) != threads - 1) resize(threads - 1);
         body_ = body;
         context_ = context;
         count_ = count;
@@ -94,13 +76,6 @@ public:
         close(w);
         busy_.store(false, std::memory_order_release);
         return true;
-    }
-
-    // Makes the threads of a team of `threads`, or ends those beyond it with `shrink`; nothing while a region is running.
-    void prepare(int threads, bool shrink) {
-        if (busy_.exchange(true, std::memory_order_acquire)) return;
-        if (shrink ? size_ > threads - 1 : size_ != threads - 1) resize(threads - 1);
-        busy_.store(false, std::memory_order_release);
     }
 
     // Asked by a worker in the middle of a long chunk. The caller may be asleep until we leave it: we wake it from time
@@ -154,12 +129,12 @@ private:
         }
     }
 
-    void worker() {
+    void worker(int id) {
         watch().pool = this;
         std::uint32_t seen = 0;  // state of the region we were in last
         const auto wanted = [&] {
             const auto s = state_.load();
-            return ((s & kOpen) && (s ^ seen) >= kRegion) || ending_.load(std::memory_order_relaxed);
+            return ((s & kOpen) && (s ^ seen) >= kRegion) || id >= wanted_.load(std::memory_order_relaxed);
         };
         for (;;) {
             if (!spin(kWorkerSpin, wanted)) {
@@ -171,7 +146,7 @@ private:
                 }
                 asleep_.fetch_sub(1);
             }
-            if (ending_.load()) break;
+            if (id >= wanted_.load()) return;
             auto s = state_.load();
             while ((s & kOpen) && !state_.compare_exchange_weak(s, s + kOne)) {}
             if (!(s & kOpen)) continue;
@@ -179,29 +154,27 @@ private:
             work([] { return false; });
             if (!((state_.fetch_sub(kOne) - kOne) & (kInside | kOpen))) wake_caller();
         }
-        watch().pool = nullptr;
     }
 
-    // Ends the team and makes another of `count` workers, or of as many as there may be.
     void resize(int count) {
-        ending_.store(true);
-        state_.fetch_add(kRegion);
-        state_.notify_all();
-        team_.join();
-        ending_.store(false);
-        size_ = count;
-        if (count == 0) return;
-        const int granted = team_.start(count, [](void* pool) { static_cast<Pool*>(pool)->worker(); }, this);
-        if (granted == count) return;
-        size_ = granted;
-        int asked = count + 1;  // the setting tells the truth, unless it has been changed meanwhile
-        setting().compare_exchange_strong(asked, granted + 1);
+        wanted_.store(count);
+        if (count < static_cast<int>(workers_.size())) {
+            state_.fetch_add(kRegion);
+            state_.notify_all();
+            for (auto w = workers_.begin() + count; w != workers_.end(); ++w) w->join();
+            workers_.erase(workers_.begin() + count, workers_.end());
+        }
+        try {
+            while (static_cast<int>(workers_.size()) < count)
+                workers_.emplace_back(&Pool::worker, this, static_cast<int>(workers_.size()));
+        } catch (const std::system_error&) {  // the system has no more threads for us: go on with what there is
+            set_threads(static_cast<int>(workers_.size()) + 1);
+        }
     }
 
     std::atomic<bool> busy_{false};
-    std::atomic<bool> ending_{false};
-    int size_ = 0;
-    Team team_;
+    std::atomic<int> wanted_{0};
+    std::vector<std::thread> workers_;
     void (*body_)(void*, dim) = nullptr;
     void* context_ = nullptr;
     dim count_ = 0;
@@ -227,19 +200,47 @@ Pool& the_pool() {
     return *p;  // another thread was first; the unused one stays, it has no threads
 }
 
+int cores() {
+#if defined(__linux__)
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    // A container may see 64 cores and be allowed the time of two.
+    if (std::FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+        double quota, period;
+        if (std::fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0)
+            count = std::min(count, std::max(1, static_cast<int>(quota / period + 0.999)));
+        std::fclose(f);
+    }
+    return count;
+#else
+    return std::max(1u, std::thread::hardware_concurrency());
+#endif
+}
+
+int first_threads() {
+    const auto positive = [](const char* text, bool list) {
+        char* end = nullptr;
+        const long n = std::strtol(text, &end, 10);
+        return end != text && (*end == 0 || (list && *end == ',')) && n > 0 && n < 0x7fff ? static_cast<int>(n) : 0;
+    };
+    if (const char* text = std::getenv("PYDL_NUM_THREADS"); text && *text) {
+        if (const int n = positive(text, false)) return n;
+        throw std::runtime_error(std::string("PYDL_NUM_THREADS=") + text + ": expected a positive number of threads");
+    }
+    if (const char* text = std::getenv("OMP_NUM_THREADS"); text && *text)
+        if (const int n = positive(text, true)) return n;
+    return cores();
+}
+
+std::atomic<int>& thread_count() {
+    static std::atomic<int> count{first_threads()};
+    return count;
+}
+
 }  // namespace
 
-int threads() { return setting().load(std::memory_order_relaxed); }
-
-void set_threads(int count) {
-    setting().store(std::clamp(count, 1, 0x7ffe));
-    if (Pool* p = pool.load(std::memory_order_acquire)) p->prepare(threads(), true);
-}
-
-int granted_threads() {
-    if (threads() > 1) the_pool().prepare(threads(), false);
-    return threads();
-}
+int threads() { return thread_count().load(std::memory_order_relaxed); }
+void set_threads(int count) { thread_count().store(std::clamp(count, 1, 0x7ffe)); }
 
 bool interrupted() {
     Watch& w = watch();

@@ -8,11 +8,21 @@
 
 namespace pydl {
 
+struct Kernel;
+struct Param;
+
 void bind_config(pybind11::module_& m);
 void bind_buffer(pybind11::module_& m);
 void bind_interrupt(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);
+void bind_lease(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
+
+// "in", "out", "inout", with "?" where None may stand and "[]" for a list; "size", "sizes", "scalar".
+std::string access_name(const Param& p);
+
+// Raises what the CHECK row names.
+[[noreturn]] void raise_failed_check(const Kernel& kernel, const std::string& text);
 
 // Called for every array a recorded step uses and that the program's arena does not own.
 void keep_alive_while_recorded(const pybind11::object& array, const void* data);

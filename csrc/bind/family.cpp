@@ -21,7 +21,7 @@ namespace {
 #define PYDL_TEXT_(x) #x
 #define PYDL_TEXT(x) PYDL_TEXT_(x)
 
-[[maybe_unused]] constexpr const char* family = PYDL_TEXT(PYDL_FAMILY);
+constexpr const char* family = PYDL_TEXT(PYDL_FAMILY);
 
 const PYDL_TABLE::Tables& tables_of(const std::string& isa) {
 #define PYDL_MATCH(level)                         \
@@ -30,32 +30,22 @@ const PYDL_TABLE::Tables& tables_of(const std::string& isa) {
     throw std::runtime_error("this build has no kernels for ISA level " + isa);
 }
 
+// The instances of the rows that T takes part in.
+template <class T>
+void enter(const PYDL_TABLE::Slots<T>& slots) {
+#define ROW(step, result, name, params, contract, error)                                                 \
+    if constexpr (joins<T, Rows::step>)                                                                  \
+        add_instance(family, #name, #params, contract, error, dtype_of<T>(), make_instance(slots.name));
+#include "kernels.def"
+}
+
 }  // namespace
 
-#define PYDL_ENTER(rows, name, params, check, type)                                \
-    add_instance(family, #name, #params, check, type, make_instance(t.rows.name));
 void PYDL_REGISTER(const std::string& isa) {
-    [[maybe_unused]] const auto& t = tables_of(isa);
-#define FLOAT(name, params)                                    \
-    PYDL_ENTER(float_f32, name, params, false, DType::float32) \
-    PYDL_ENTER(float_f64, name, params, false, DType::float64)
-#define NUMBER(name, params)                                    \
-    PYDL_ENTER(number_f32, name, params, false, DType::float32) \
-    PYDL_ENTER(number_f64, name, params, false, DType::float64) \
-    PYDL_ENTER(number_i32, name, params, false, DType::int32)   \
-    PYDL_ENTER(number_i64, name, params, false, DType::int64)
-#define DATA(name, params)                                    \
-    PYDL_ENTER(data_f32, name, params, false, DType::float32) \
-    PYDL_ENTER(data_f64, name, params, false, DType::float64) \
-    PYDL_ENTER(data_i32, name, params, false, DType::int32)   \
-    PYDL_ENTER(data_i64, name, params, false, DType::int64)   \
-    PYDL_ENTER(data_u8, name, params, false, DType::uint8)
-#define CHECK(name, params)                                   \
-    PYDL_ENTER(check_f32, name, params, true, DType::float32) \
-    PYDL_ENTER(check_f64, name, params, true, DType::float64) \
-    PYDL_ENTER(check_i32, name, params, true, DType::int32)   \
-    PYDL_ENTER(check_i64, name, params, true, DType::int64)
-#include "kernels.def"
+    const auto& t = tables_of(isa);
+#define TYPE(name, stored, kind, rows) enter(t.name);
+#include "types.def"
+#undef TYPE
 }
 
 }  // namespace pydl

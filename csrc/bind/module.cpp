@@ -6,5 +6,6 @@ PYBIND11_MODULE(_core, m) {
     pydl::bind_buffer(m);
     pydl::bind_interrupt(m);
     pydl::bind_kernels(m);
+    pydl::bind_lease(m);
     pydl::bind_program(m);
 }

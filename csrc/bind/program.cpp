@@ -23,14 +23,73 @@ thread_local PyProgram* open_program = nullptr;
 [[noreturn]] void raise(const Program& program, const Failure& f) {
     const auto text =
         describe_failure(program.label(f.info->label), *f.info->kernel, *f.info->instance, f.words, f.position);
-    if (f.info->kernel->name == "check_index") throw py::index_error(text);
-    throw py::value_error(text);
+    raise_failed_check(*f.info->kernel, text);
+}
+
+// The steps as pydl/listing.py reads them: (label, kernel, dtype, arguments). An argument is (name, access, value) with
+// a number, a list of numbers, or buffers: (dtype, arena offset or -1, number of the outside buffer or -1, elements).
+py::list steps_of(const PyProgram& p) {
+    std::unordered_map<word, dim> outside;
+    py::list steps;
+    for (std::size_t s = 0; s < p.program.steps().size(); ++s) {
+        const StepInfo& info = p.program.infos()[s];
+        const auto& params = info.instance->params;
+        const word* block = p.program.steps()[s].words;
+        // The contract reads lists as offsets; recorded they are addresses into the step's own block.
+        std::vector<word> words(block, block + params.size());
+        for (std::size_t i = 0; i < params.size(); ++i)
+            if (params[i].kind == Kind::sizes || params[i].kind == Kind::buffers)
+                words[i] = static_cast<word>(reinterpret_cast<const word*>(block[i]) - block);
+        const Given given{words.data(), block, nullptr, nullptr};
+        const auto buffer = [&](std::size_t i, std::size_t item, word address) -> py::object {
+            if (!address) return py::none();
+            const auto offset = p.program.arena()->offset_of(reinterpret_cast<const void*>(address));
+            const dim number = offset < 0 ? outside.try_emplace(address, outside.size()).first->second : -1;
+            return py::make_tuple(dtype_name(params[i].dtype), offset, number,
+                                  info.kernel->holds.elements(params, given, i, item));
+        };
+        std::string dtype;
+        py::list arguments;
+        for (std::size_t i = 0; i < params.size(); ++i) {
+            const Param& param = params[i];
+            py::object value;
+            if (param.generic && dtype.empty()) dtype = dtype_name(param.dtype);
+            if (param.kind == Kind::buffer) value = buffer(i, 0, block[i]);
+            else if (param.kind == Kind::size) value = py::int_(static_cast<dim>(block[i]));
+            else if (param.kind == Kind::scalar) value = py::float_(std::bit_cast<real>(block[i]));
+            else {
+                py::list items;
+                for (std::size_t k = 0; k < block[words[i]]; ++k) {
+                    const word item = block[words[i] + 1 + k];
+                    items.append(param.kind == Kind::sizes ? py::object(py::int_(static_cast<dim>(item)))
+                                                           : buffer(i, k, item));
+                }
+                value = items;
+            }
+            arguments.append(py::make_tuple(param.name, access_name(param), value));
+        }
+        steps.append(py::make_tuple(p.program.label(info.label), info.kernel->name, dtype, arguments));
+    }
+    return steps;
 }
 
 void open(PyProgram* program) {
     open_program = program;
     recorder().open = program ? &program->program : nullptr;
 }
+
+// What this thread does inside a `with` statement is recorded. In C++, so that Ctrl-C leaves no recording open
+// (bind/lease.h).
+struct Recording {
+    py::object program;
+    PyProgram* before = nullptr;
+
+    void enter() {
+        before = open_program;
+        open(program.cast<PyProgram*>());
+    }
+    void exit() { open(before); }
+};
 
 dim loop(const std::vector<PyProgram*>& programs, py::array_t<std::int32_t>& index,
          const py::array_t<std::int32_t, py::array::c_style>& order, dim first, dim last, double seconds) {
@@ -96,7 +155,16 @@ void bind_program(py::module_& m) {
                 return rows;
             },
             py::arg("repeats") = 1)
+        .def("steps", &steps_of)
         .def("__len__", [](const PyProgram& p) { return p.program.steps().size(); })
+        // Where the arrays begin that its steps use and that do not lie in its arena: variables, constants.
+        .def("outside",
+             [](const PyProgram& p) {
+                 py::list addresses;
+                 for (const auto& [data, array] : p.kept) addresses.append(reinterpret_cast<std::uintptr_t>(data));
+                 return addresses;
+             })
+        .def_property_readonly("writes_outside", [](const PyProgram& p) { return p.program.writes_outside(); })
         .def_property_readonly("arena_bytes", [](const PyProgram& p) { return p.program.arena()->peak_bytes(); });
 
     // The innermost recording of this thread; None pauses. Returns the one that was open before.
@@ -109,6 +177,10 @@ void bind_program(py::module_& m) {
             return before;
         },
         py::arg("program").none(true));
+    py::class_<Recording>(m, "Recording")
+        .def(py::init([](py::object program) { return Recording{std::move(program)}; }), py::arg("program"))
+        .def("__enter__", &Recording::enter)
+        .def("__exit__", [](Recording& r, const py::args&) { r.exit(); });
     m.def("is_recording", [] { return open_program != nullptr; });
     // Shapes only: kernels do not run. Returns what held before.
     m.def("set_dry_run", [](bool dry) {

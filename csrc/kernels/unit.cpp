@@ -11,47 +11,14 @@ namespace pydl::PYDL_ISA {
 
 namespace {
 
-#define PYDL_ROW_ADDRESS(name, params) &PYDL_ISA::name<T>,
-#define PYDL_ROW_SKIP(name, params)
-
 template <class T>
-constexpr PYDL_TABLE::FloatRows<T> float_rows = {
-#define FLOAT PYDL_ROW_ADDRESS
-#define NUMBER PYDL_ROW_SKIP
-#define DATA PYDL_ROW_SKIP
-#define CHECK PYDL_ROW_SKIP
+constexpr PYDL_TABLE::Slots<T> slots = {
+#define ROW(step, result, name, params, ...)                           \
+    []() -> result(*) params {                                         \
+        if constexpr (joins<T, Rows::step>) return &PYDL_ISA::name<T>; \
+        else return nullptr;                                           \
+    }(),
 #include "kernels.def"
-#undef FLOAT
-#undef NUMBER
-};
-
-template <class T>
-constexpr PYDL_TABLE::NumberRows<T> number_rows = {
-#define FLOAT PYDL_ROW_SKIP
-#define NUMBER PYDL_ROW_ADDRESS
-#include "kernels.def"
-#undef NUMBER
-#undef DATA
-};
-
-template <class T>
-constexpr PYDL_TABLE::DataRows<T> data_rows = {
-#define NUMBER PYDL_ROW_SKIP
-#define DATA PYDL_ROW_ADDRESS
-#include "kernels.def"
-#undef DATA
-#undef CHECK
-};
-
-template <class T>
-constexpr PYDL_TABLE::CheckRows<T> check_rows = {
-#define DATA PYDL_ROW_SKIP
-#define CHECK PYDL_ROW_ADDRESS
-#include "kernels.def"
-#undef FLOAT
-#undef NUMBER
-#undef DATA
-#undef CHECK
 };
 
 }  // namespace
@@ -59,10 +26,9 @@ constexpr PYDL_TABLE::CheckRows<T> check_rows = {
 #define PYDL_EXPORT PYDL_JOIN(PYDL_FAMILY, _tables)
 extern const PYDL_TABLE::Tables PYDL_EXPORT;
 constinit const PYDL_TABLE::Tables PYDL_EXPORT = {
-    float_rows<float>,         float_rows<double>,        number_rows<float>,       number_rows<double>,
-    number_rows<std::int32_t>, number_rows<std::int64_t>, data_rows<float>,         data_rows<double>,
-    data_rows<std::int32_t>,   data_rows<std::int64_t>,   data_rows<std::uint8_t>,  check_rows<float>,
-    check_rows<double>,        check_rows<std::int32_t>,  check_rows<std::int64_t>,
+#define TYPE(name, stored, kind, rows) slots<stored>,
+#include "types.def"
+#undef TYPE
 };
 
 }  // namespace pydl::PYDL_ISA

@@ -67,6 +67,16 @@ void Arena::release(void* p) {
     free_.emplace(block, bytes);
 }
 
+std::ptrdiff_t Arena::offset_of(const void* p) const {
+    const auto* at = static_cast<const char*>(p);
+    std::ptrdiff_t before = 0;
+    for (const Chunk& c : chunks_) {
+        if (at >= c.base && at < c.base + c.bytes) return before + (at - c.base);
+        before += static_cast<std::ptrdiff_t>(c.bytes);
+    }
+    return -1;
+}
+
 bool Arena::contains(const void* p) const {
     const auto* at = static_cast<const char*>(p);
     return std::any_of(chunks_.begin(), chunks_.end(),

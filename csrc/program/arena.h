@@ -20,6 +20,8 @@ public:
     void release(void* block);
     void seal() { sealed_ = true; }
     bool contains(const void* p) const;
+    // Bytes from the start of the first block of memory, all of them seen end to end; -1 outside.
+    std::ptrdiff_t offset_of(const void* p) const;
     std::size_t reserved_bytes() const { return reserved_; }
     std::size_t peak_bytes() const { return peak_; }
 

@@ -6,13 +6,22 @@ namespace pydl {
 
 const char* dtype_name(DType t) {
     switch (t) {
-        case DType::float32: return "float32";
-        case DType::float64: return "float64";
-        case DType::int32: return "int32";
-        case DType::int64: return "int64";
-        case DType::uint8: return "uint8";
+#define TYPE(name, stored, kind, rows) \
+    case DType::name: return #name;
+#include "types.def"
+#undef TYPE
     }
     return "?";
+}
+
+std::size_t dtype_bytes(DType t) {
+    switch (t) {
+#define TYPE(name, stored, kind, rows)       \
+    case DType::name: return sizeof(stored);
+#include "types.def"
+#undef TYPE
+    }
+    return 0;
 }
 
 std::vector<Kernel>& kernels() {
@@ -20,13 +29,13 @@ std::vector<Kernel>& kernels() {
     return all;
 }
 
-void add_instance(const char* family, const char* name, const char* signature, bool is_check, DType type,
-                  Instance instance) {
+void add_instance(const char* family, const char* name, const char* signature, const char* contract, const char* error,
+                  DType type, Instance instance) {
     auto& all = kernels();
     Kernel* kernel = nullptr;
     for (auto& k : all)
         if (k.name == name) kernel = &k;
-    if (!kernel) kernel = &all.emplace_back(Kernel{name, family, signature, is_check});
+    if (!kernel) kernel = &all.emplace_back(Kernel{name, family, signature, contract, error});
     auto& slot = kernel->instances[static_cast<int>(type)];
     if (slot) throw std::logic_error(std::string("kernels.def declares ") + name + " twice");
     slot = std::move(instance);
@@ -64,6 +73,11 @@ void finish_kernels() {
             for (std::size_t i = 0; i < instance->params.size(); ++i) {
                 instance->params[i].name = names.at(i);
                 instance->params[i].generic = types.at(i).find("<T>") != std::string::npos;
+            }
+            try {
+                kernel.holds = Contract(kernel.contract, instance->params);
+            } catch (const std::logic_error& e) {
+                throw std::logic_error("kernels.def: " + kernel.name + ": " + e.what());
             }
         }
     }

@@ -10,25 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "base/types.h"
+#include "base/dtypes.h"
+#include "program/contract.h"
 
 namespace pydl {
 
-enum class DType : std::uint8_t { float32, float64, int32, int64, uint8 };
-constexpr int kDTypes = 5;
 const char* dtype_name(DType t);
-
-template <class T>
-constexpr DType dtype_of() {
-    if constexpr (std::is_same_v<T, float>) return DType::float32;
-    else if constexpr (std::is_same_v<T, double>) return DType::float64;
-    else if constexpr (std::is_same_v<T, std::int32_t>) return DType::int32;
-    else if constexpr (std::is_same_v<T, std::int64_t>) return DType::int64;
-    else {
-        static_assert(std::is_same_v<T, std::uint8_t>, "no such element type");
-        return DType::uint8;
-    }
-}
+std::size_t dtype_bytes(DType t);
 
 enum class Kind : std::uint8_t { buffer, size, scalar, sizes, buffers };
 
@@ -52,7 +40,10 @@ struct Instance {
 
 struct Kernel {
     std::string name, family, signature;
-    bool is_check = false;
+    std::string contract = {};  // its text
+    std::string error = {};     // CHECK rows: what Python raises for a bad element
+    Contract holds = {};
+    bool is_check() const { return !error.empty(); }
     std::array<std::optional<Instance>, kDTypes> instances = {};
 };
 
@@ -123,9 +114,9 @@ Instance make_instance(R (*function)(A...)) {
 // All kernels of the ISA level in use, in the order of kernels.def. Filled once at import.
 std::vector<Kernel>& kernels();
 // Adds one instance; rows of one name become one Kernel.
-void add_instance(const char* family, const char* name, const char* signature, bool is_check, DType type,
-                  Instance instance);
-// Names the parameters and marks the generic ones; called when all rows are in.
+void add_instance(const char* family, const char* name, const char* signature, const char* contract, const char* error,
+                  DType type, Instance instance);
+// Names the parameters, parses the contracts and marks the generic ones; called when all rows are in.
 void finish_kernels();
 
 }  // namespace pydl

@@ -20,42 +20,45 @@ void relocate(const Instance& instance, word* words, const word* items) {
         if (is_list(instance.params[i])) words[i] = reinterpret_cast<word>(items + words[i]);
 }
 
-// f(parameter, address) for every buffer of a call, those of lists included.
+// f(number of the parameter, of the item, address) for every buffer of a call, those of lists included.
 template <class F>
 void for_each_buffer(const Instance& instance, const word* words, F f) {
     for (std::size_t i = 0; i < instance.params.size(); ++i) {
-        const Param& p = instance.params[i];
-        if (p.kind == Kind::buffer) f(p, words[i]);
-        if (p.kind != Kind::buffers) continue;
+        const Kind kind = instance.params[i].kind;
+        if (kind == Kind::buffer) f(i, std::size_t{0}, words[i]);
+        if (kind != Kind::buffers) continue;
         const auto* list = reinterpret_cast<const word*>(words[i]);
-        for (word item = 1; item <= list[0]; ++item) f(p, list[item]);
+        for (word item = 0; item < list[0]; ++item) f(i, item, list[item + 1]);
     }
 }
 
-// Whether a recorded call writes memory that is not of its program: variables.
-bool writes_outside(const Arena& arena, const Instance& instance, const word* words) {
-    bool outside = false;
-    for_each_buffer(instance, words, [&](const Param& p, word at) {
-        outside |= p.writes && at && !arena.contains(reinterpret_cast<const void*>(at));
-    });
-    return outside;
-}
-
-// Whether an eager call changes what was there before it, which the exception would leave half changed. The gates of
+// Whether a call changes what was there before it, which an interruption would leave half changed. The gates of
 // recurrent cells are not meant: the caller has made them for this call.
 bool changes_in_place(const Kernel& kernel, const Instance& instance, const word* words) {
     bool changes = false;
-    for_each_buffer(instance, words, [&](const Param& p, word at) {
+    for_each_buffer(instance, words, [&](std::size_t i, std::size_t, word at) {
+        const Param& p = instance.params[i];
         if (!p.writes || !at) return;
         if (p.reads) changes |= kernel.family != "recurrent";
         else
-            for_each_buffer(instance, words, [&](const Param& q, word other) { changes |= !q.writes && other == at; });
+            for_each_buffer(instance, words, [&](std::size_t j, std::size_t, word other) {
+                changes |= !instance.params[j].writes && other == at;
+            });
     });
     return changes;
 }
 
-// Families whose state moves on before a step is decided: generators, moving statistics, tallies of metrics. Each of
-// their kernels runs to its end; those behind it may still be skipped.
+// Whether a call writes memory that is not of the program that is being recorded: variables.
+bool writes_outside(const Arena& arena, const Instance& instance, const word* words) {
+    bool outside = false;
+    for_each_buffer(instance, words, [&](std::size_t i, std::size_t, word at) {
+        outside |= instance.params[i].writes && at && !arena.contains(reinterpret_cast<const void*>(at));
+    });
+    return outside;
+}
+
+// Families whose kernels move a small state on before the step is decided: generators, moving statistics, tallies of
+// metrics. An abandoned run puts it back.
 bool moves_ahead(const Kernel& kernel) {
     return kernel.family == "random" || kernel.family == "norm" || kernel.family == "metric";
 }
@@ -89,39 +92,67 @@ void Program::append(const Kernel& kernel, const Instance& instance, const word*
         if (is_list(instance.params[i]))
             copy[i] = reinterpret_cast<word>(copy + (reinterpret_cast<const word*>(words[i]) - words));
     if (labels_.empty() || labels_.back() != label) labels_.push_back(label);
-    const bool outside = writes_outside(*arena_, instance, copy);
-    committed_ |= outside && !moves_ahead(kernel);
+    note_writes(kernel, instance, copy);
     steps_.push_back({instance.thunk, instance.function, copy});
-    stretch(outside || committed_);
+    if (!committed_) commit_ = steps_.size();
     infos_.push_back({&kernel, &instance, static_cast<std::uint32_t>(labels_.size() - 1)});
 }
 
-// Enters the last step. What may be cut short is looked at from time to time, not only inside of kernels.
-void Program::stretch(bool whole) {
-    constexpr std::size_t kLook = 64;
-    const std::size_t begin = stretches_.size() < 2 ? 0 : stretches_[stretches_.size() - 2].end;
-    if (stretches_.empty() || stretches_.back().whole != whole || (!whole && steps_.size() - begin > kLook))
-        stretches_.push_back({steps_.size(), whole});
-    else stretches_.back().end = steps_.size();
+// What a step about to be appended does to variables: an abandoned run puts it back, or no run is abandoned any more.
+void Program::note_writes(const Kernel& kernel, const Instance& instance, const word* block) {
+    const auto& params = instance.params;
+    // The contract reads lists as offsets; here they are addresses into the block.
+    std::vector<word> words(block, block + params.size());
+    for (std::size_t i = 0; i < params.size(); ++i)
+        if (is_list(params[i])) words[i] = static_cast<word>(reinterpret_cast<const word*>(block[i]) - block);
+    const Given given{words.data(), block, nullptr, nullptr};
+    for_each_buffer(instance, block, [&](std::size_t i, std::size_t item, word address) {
+        auto* at = reinterpret_cast<std::byte*>(address);
+        if (!params[i].writes || !at || arena_->contains(at)) return;
+        writes_outside_ = true;
+        committed_ |= !moves_ahead(kernel);
+        if (committed_) return;
+        const auto bytes =
+            static_cast<std::size_t>(kernel.holds.elements(params, given, i, item)) * dtype_bytes(params[i].dtype);
+        const auto known = std::find_if(states_.begin(), states_.end(), [=](const State& s) { return s.at == at; });
+        if (known == states_.end()) states_.push_back({at, bytes, std::make_unique<std::byte[]>(bytes)});
+        else if (known->bytes < bytes) *known = {at, bytes, std::make_unique<std::byte[]>(bytes)};
+    });
+}
+
+Failure Program::run(std::size_t begin, std::size_t end, const Watch& w) const {
+    const Step* const steps = steps_.data();
+    for (const Step *step = steps + begin, *last = steps + end; step != last; ++step) {
+        const dim position = step->thunk(step->function, step->words);
+        if (w.raised) [[unlikely]]
+            return {};
+        if (position >= 0) [[unlikely]]
+            return {&infos_[static_cast<std::size_t>(step - steps)], step->words, position};
+    }
+    return {};
 }
 
 Failure Program::run() const {
+    constexpr std::size_t kLook = 64;  // steps, each too short to look by itself
     Watch& w = watch();
-    const Step* const steps = steps_.data();
-    const Step* step = steps;
-    for (const Stretch& s : stretches_) {
-        if (step != steps && !s.whole && look(w)) return {};
-        w.whole = s.whole;
-        for (const Step* end = steps + s.end; step != end; ++step) {
-            const dim position = step->thunk(step->function, step->words);
-            if (position >= 0 || w.raised) [[unlikely]] {
-                w.whole = false;
-                return w.raised ? Failure{} : Failure{&infos_[static_cast<std::size_t>(step - steps)], step->words, position};
-            }
+    const bool saved = !states_.empty() && may_be_cut(w);
+    if (saved)
+        for (const State& s : states_) std::memcpy(s.copy.get(), s.at, s.bytes);
+    for (std::size_t begin = 0, end; begin < commit_; begin = end) {
+        end = std::min(begin + kLook, commit_);
+        const Failure failure = run(begin, end, w);
+        if (failure) return failure;
+        if (w.raised || (end - begin == kLook && look(w))) {
+            if (saved)
+                for (const State& s : states_) std::memcpy(s.at, s.copy.get(), s.bytes);
+            return {};
         }
     }
+    if (commit_ == steps_.size()) return {};
+    w.whole = true;
+    const Failure failure = run(commit_, steps_.size(), w);
     w.whole = false;
-    return {};
+    return failure;
 }
 
 std::vector<double> Program::profile(int repeats) const {
@@ -163,11 +194,10 @@ namespace {
 
 std::string element_text(DType type, const void* data, dim position) {
     switch (type) {
-        case DType::float32: return std::to_string(static_cast<const float*>(data)[position]);
-        case DType::float64: return std::to_string(static_cast<const double*>(data)[position]);
-        case DType::int32: return std::to_string(static_cast<const std::int32_t*>(data)[position]);
-        case DType::int64: return std::to_string(static_cast<const std::int64_t*>(data)[position]);
-        case DType::uint8: return std::to_string(static_cast<const std::uint8_t*>(data)[position]);
+#define TYPE(name, stored, kind, rows)                                                   \
+    case DType::name: return std::to_string(static_cast<const stored*>(data)[position]);
+#include "types.def"
+#undef TYPE
     }
     return "?";
 }
@@ -203,7 +233,7 @@ dim run_loop(const Loop& loop, dim first, dim last, double seconds, Failure& fai
         }
         if (i + 1 >= next_check) {
             const double t = now();
-            if (t >= deadline) return i + 1 - first;
+            if (t >= deadline || look(watch())) return i + 1 - first;
             if (t - checked < 1e-3) stride = std::min<dim>(stride * 2, 64);
             else if (t - checked > 1e-2) stride = std::max<dim>(stride / 2, 1);
             checked = t;

@@ -9,6 +9,8 @@ import numpy as np
 from pydl.callbacks.base import Callback
 from pydl.tensor import Tensor
 
+__all__ = ["EarlyStopping", "LearningRateScheduler", "MonitorCallback", "ReduceLROnPlateau", "TerminateOnNaN"]
+
 
 class MonitorCallback(Callback):
     """Base: follows `monitor` and knows whether it got better.

@@ -152,7 +152,7 @@ class Network:
         self.total.assign(np.zeros((), self.total.dtype))
         if runner is None:
             for start in range(0, len(order), batch):
-                self._step.capture(data.take(order[start:start + batch]))
+                self._step(*data.take(order[start:start + batch]))
         else:
             steps = -(-len(order) // batch)
             runner.start(order, batch, steps)
@@ -167,8 +167,8 @@ class Network:
     def loss_and_gradients(self, data: Rows, vector: np.ndarray):
         """(loss, gradient) on all rows with the weights of a flat vector, float64."""
         self.set_vector(vector)
-        loss, grads = self._gradients.capture(data.take(slice(None))).outputs
-        return float(loss.data), np.concatenate([g.data.ravel() for g in grads]).astype(np.float64)
+        loss, grads = self._gradients(*data.take(slice(None)))
+        return float(loss), np.concatenate([g.data.ravel() for g in grads]).astype(np.float64)
 
     def vector(self) -> np.ndarray:
         return np.concatenate([v.numpy().ravel() for v in self.variables]).astype(np.float64)
@@ -186,7 +186,7 @@ class Network:
             for start in range(0, x.shape[0], _ROWS):
                 part = x[start:start + _ROWS]
                 part = part.toarray() if sparse.issparse(part) else np.ascontiguousarray(part)
-                found.append(np.array(self._predict.capture((Tensor(part),)).outputs.data))
+                found.append(self._predict.run((Tensor(part),), lambda y: np.array(y.data)))
         return found[0] if len(found) == 1 else np.concatenate(found)
 
 

@@ -20,6 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from pydl.estimators import _network
 from pydl.estimators._common import check_choice, check_number, column, learned_classes, sample_weights
 
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
 ARGUMENTS = """
     Args:
         hidden_layer_sizes: units of the hidden layers, an int or a sequence; () for none.

@@ -18,6 +18,8 @@ from pydl.estimators._common import check_number, column, learned_classes, sampl
 from pydl.models import Model, Sequential
 from pydl.utils import set_random_seed
 
+__all__ = ["NeuralClassifier", "NeuralRegressor"]
+
 
 @contextlib.contextmanager
 def seeded(seed):

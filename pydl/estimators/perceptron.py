@@ -24,6 +24,8 @@ from pydl.estimators._common import (
     with_class_weights,
 )
 
+__all__ = ["Path", "Perceptron", "PerceptronRegressor"]
+
 LOSSES = {"perceptron": _perceptron.TRICK, "hinge": _perceptron.HINGE, "log": _perceptron.LOG,
           "softmax": _perceptron.SOFTMAX, "squared": _perceptron.SIGNED}
 SOLVERS = ("trick", "rule", "stochastic", "mini-batch", "batch")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__ = ["confusion_matrix"]
+
 
 def confusion_matrix(y_true, y_pred, num_classes: int | None = None, normalize: str | None = None,
                      sample_weight=None) -> np.ndarray:

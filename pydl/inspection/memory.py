@@ -7,10 +7,13 @@ import types
 import numpy as np
 
 from pydl import tree
-from pydl.autograd import GradientTape, Node
+from pydl.autograd import GradientTape
 from pydl.inspection.rehearsal import as_batch, parts, unchanged
 from pydl.inspection.watching import checked, replaced
+from pydl.tape import Node
 from pydl.tensor import Tensor, from_numpy
+
+__all__ = ["backprop_memory"]
 
 
 def backprop_memory(model, x, y=None, sample_weight=None) -> dict[str, int]:

@@ -63,7 +63,7 @@ def rehearse(model, batch, on_gradients, on_updates, on_output, layers) -> None:
         on_output: `(layer, output)` of every call of a layer.
         layers: those to watch.
     """
-    function = model._function("train")
+    function = model.make_train_function()
 
     def listening(optimizer):
         step = optimizer.apply
@@ -91,9 +91,9 @@ def rehearse(model, batch, on_gradients, on_updates, on_output, layers) -> None:
 
 def last_batch(model):
     """(x, y, sample_weight) of the last batch `fit` trained on, in the dtypes steps see; None before the first."""
-    if model._last_batch is None:
+    if model._steps.last_batch is None:
         return None
-    data, rows = model._last_batch
+    data, rows = model._steps.last_batch
     return data.take(rows) if rows is not None else data
 
 

@@ -14,6 +14,8 @@ from pydl.inspection.watching import checked
 from pydl.layers import Embedding
 from pydl.tensor import Tensor
 
+__all__ = ["TrainingMonitor", "gradient_problems", "monitored", "training_statistics"]
+
 QUANTITIES = ("gradient_norm", "weight_change", "update_ratio", "activation_mean", "activation_std",
               "activation_zeros")
 

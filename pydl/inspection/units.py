@@ -16,6 +16,8 @@ from pydl.models import Model
 from pydl.symbolic import OpCall
 from pydl.tensor import Tensor
 
+__all__ = ["dead_units", "weight_histograms"]
+
 _RELUS = (activations.relu, activations.relu6, ops.relu, ops.relu6)
 
 

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pydl import _core, config, constraints, initializers, regularizers, tree
+from pydl import constraints, initializers, regularizers, tree, watch
 from pydl.dtype_policies import DTypePolicy
+from pydl.metrics import Metric
+from pydl.random import SeedGenerator
 from pydl.symbolic import SymbolicNode
 from pydl.tensor import Tensor, Variable, is_float_dtype, name_scope, standardize_dtype
+from pydl.watch import Owner, parts_of
 
 # Attributes that hold layers without owning them.
-_NOT_STATE = {"_inbound_nodes", "_init_arguments", "_nodes", "_by_depth"}
+_NOT_STATE = {"_inbound_nodes", "_init_arguments", "_nodes", "_by_depth", "_kept"}
 
 
-class LayerState:
+class _Added(threading.local):
+    """The losses that `add_loss` has collected, by layer: those of the last call on this thread."""
+
+    def __init__(self):
+        self.losses: weakref.WeakKeyDictionary[LayerState, list] = weakref.WeakKeyDictionary()
+
+
+_added = _Added()
+
+
+class LayerState(Owner):
     """The part of `Layer` that looks after variables."""
-
-    _quiet: frozenset[str] = frozenset(("built",))  # attributes that no recorded program depends on
 
     # Set by __new__, so that a subclass may assign attributes before it calls super().__init__().
     built: bool
     _init_arguments: tuple[tuple, dict]
     _variables: list[Variable]
-    _losses: list
     _inbound_nodes: list[SymbolicNode]
     _path: str | None
     _build_shapes: dict | None
@@ -37,7 +50,6 @@ class LayerState:
         # For get_config of classes that do not write one: the arguments as given.
         object.__setattr__(layer, "_init_arguments", (args, kwargs))
         object.__setattr__(layer, "_variables", [])
-        object.__setattr__(layer, "_losses", [])
         object.__setattr__(layer, "_inbound_nodes", [])
         object.__setattr__(layer, "built", False)
         object.__setattr__(layer, "_path", None)
@@ -48,9 +60,7 @@ class LayerState:
         if isinstance(value, Variable):
             if not any(v is value for v in self._variables):
                 self._variables.append(value)
-        if self.built and not key.startswith("_") and key not in self._quiet and not _core.is_recording():
-            config.bump_structure()  # recorded programs may have baked the old value in
-        object.__setattr__(self, key, value)
+        super().__setattr__(key, value)
 
     def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
                    constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
@@ -80,8 +90,39 @@ class LayerState:
 
     add_variable = add_weight
 
+    def _weight(self, name: str, shape, kind: str | None = None, initializer=None) -> Variable:
+        """A variable made as the attributes `<kind>_initializer`, `<kind>_regularizer`, `<kind>_constraint` say.
+
+        Args:
+            name: last part of the variable's path.
+            shape: tuple of ints.
+            kind: of the attributes; `name` by default.
+            initializer: takes the attribute's place.
+        """
+        kind = kind or name
+        return self.add_weight(name=name, shape=shape, initializer=initializer or getattr(self, f"{kind}_initializer"),
+                               regularizer=getattr(self, f"{kind}_regularizer"),
+                               constraint=getattr(self, f"{kind}_constraint"))
+
+    def _while_unchanged(self, what: str, make: Callable[[], list]) -> list:
+        """A copy of `make()`, a list of parts, which is kept until parts are assigned anywhere. A recording looks
+        itself: it depends on what it sees."""
+        if watch.watching():
+            return make()
+        now = watch.structure
+        kept: tuple[int, dict[str, list]] | None = self.__dict__.get("_kept")
+        if kept is None or kept[0] != now:
+            kept = now, {}
+            object.__setattr__(self, "_kept", kept)
+        if what not in kept[1]:
+            kept[1][what] = make()
+        return kept[1][what][:]
+
     def _own_layers(self) -> list[Any]:
         """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""
+        return self._while_unchanged("layers", self._find_own_layers)
+
+    def _find_own_layers(self) -> list[Any]:
         found: list[Any] = []
         seen: set[int] = set()
 
@@ -97,13 +138,20 @@ class LayerState:
                 for item in value.values():
                     visit(item)
 
-        for key, value in self.__dict__.items():
+        for key, value in parts_of(self).items():
             if isinstance(value, (LayerState, list, tuple, dict)) and key not in _NOT_STATE:
                 visit(value)
         return found
 
     def _flatten_layers(self, include_self=True, recursive=True) -> list[Any]:
-        found, queue = [], [self]
+        if not recursive:
+            return [self, *self._own_layers()] if include_self else self._own_layers()
+        found = self._while_unchanged("all layers", self._find_all_layers)
+        return found if include_self else found[1:]
+
+    def _find_all_layers(self) -> list[Any]:
+        found: list[Any] = []
+        queue: list[Any] = [self]
         seen = set()
         while queue:
             layer = queue.pop(0)
@@ -111,19 +159,17 @@ class LayerState:
                 continue
             seen.add(id(layer))
             found.append(layer)
-            if recursive or layer is self:
-                queue = layer._own_layers() + queue
-        return found if include_self else found[1:]
+            queue = layer._own_layers() + queue
+        return found
 
-    def _own_metrics(self) -> list:
-        from pydl.metrics import Metric
-
-        return [value for value in self.__dict__.values() if isinstance(value, Metric)]
+    def _all_metrics(self) -> list:
+        """Those in attributes of this layer and of the layers in it."""
+        return self._while_unchanged("metrics", lambda: _unique([
+            value for layer in self._flatten_layers() for value in parts_of(layer).values()
+            if isinstance(value, Metric)]))
 
     def _own_seed_variables(self) -> list[Variable]:
-        from pydl.random import SeedGenerator
-
-        return [value.state for value in self.__dict__.values() if isinstance(value, SeedGenerator)]
+        return [value.state for value in parts_of(self).values() if isinstance(value, SeedGenerator)]
 
     @property
     def variables(self) -> list[Variable]:
@@ -161,7 +207,7 @@ class LayerState:
 
     @property
     def metrics(self) -> list:
-        return _unique([m for layer in self._flatten_layers() for m in layer._own_metrics()])
+        return self._all_metrics()
 
     @property
     def metrics_variables(self) -> list[Variable]:
@@ -184,7 +230,6 @@ class LayerState:
                 object.__setattr__(v, "_frozen_by_layer", False)
         for layer in self._own_layers():
             layer.trainable = value
-        config.bump_structure()
 
     @property
     def dtype(self) -> str:
@@ -236,18 +281,19 @@ class LayerState:
     def add_loss(self, loss) -> None:
         """Adds scalar(s) to the training loss of the model this call belongs to."""
         for value in tree.flatten(loss):
-            self._losses.append(value() if callable(value) and not isinstance(value, Tensor) else value)
+            value = value() if callable(value) and not isinstance(value, Tensor) else value
+            _added.losses.setdefault(self, []).append(value)
 
     @property
     def losses(self) -> list:
         """Losses added by the last call, and the penalties of regularised variables."""
-        found = [value for layer in self._flatten_layers() for value in layer._losses]
+        found = [value for layer in self._flatten_layers() for value in _added.losses.get(layer, ())]
         return found + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
 
     def _clear_losses(self) -> None:
-        for layer in self._flatten_layers():
-            if layer._losses:
-                layer._losses.clear()
+        if _added.losses:
+            for layer in self._flatten_layers():
+                _added.losses.pop(layer, None)
 
     # ---- files -------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydl import constraints, initializers, ops, regularizers
+from pydl import activations, constraints, initializers, ops, regularizers
 from pydl.layers.base import InputSpec, Layer
 from pydl.registry import builtin
 
@@ -34,8 +34,7 @@ class PReLU(Layer):
             if not 1 <= axis < len(input_shape):
                 raise ValueError(f"expected shared_axes in 1 .. {len(input_shape) - 1}; received {self.shared_axes}.")
             shape[axis - 1] = 1
-        self.alpha = self.add_weight(name="alpha", shape=shape, initializer=self.alpha_initializer,
-                                     regularizer=self.alpha_regularizer, constraint=self.alpha_constraint)
+        self.alpha = self._weight("alpha", shape)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={
             i: d for i, d in enumerate(input_shape) if i > 0 and i not in (self.shared_axes or ()) and d is not None})
 
@@ -72,8 +71,6 @@ class ReLU(Layer):
         self.threshold = threshold
 
     def call(self, inputs):
-        from pydl import activations
-
         return activations.relu(inputs, negative_slope=self.negative_slope, max_value=self.max_value,
                                 threshold=self.threshold)
 

@@ -13,7 +13,7 @@ from pydl.dtype_policies import serialize as serialize_policy
 from pydl.layers._state import LayerState
 from pydl.registry import auto_name, to_snake_case
 from pydl.symbolic import KerasTensor, SymbolicNode, infer, is_symbolic
-from pydl.tensor import Tensor, Variable, from_numpy, holds_strings, name_scope, standardize_dtype
+from pydl.tensor import Tensor, Variable, current_path, from_numpy, holds_strings, name_scope, standardize_dtype
 
 __all__ = ["InputSpec", "Layer"]
 
@@ -440,8 +440,6 @@ class _Path(name_scope):
     """Name scope that also knows the whole path."""
 
     def __enter__(self):
-        from pydl.tensor import current_path
-
         super().__enter__()
         self.full = current_path()
         return self

@@ -53,17 +53,11 @@ class _ConvLSTMCell(LSTMCell):
                              f" shape {tuple(input_shape)}.")
         channels, spatial = (shape[0], shape[1:]) if self._axis == 1 else (shape[-1], shape[:-1])
         size, columns = self.kernel_size, self.gates * self.filters
-        self.kernel = self.add_weight(name="kernel", shape=(*size, channels, columns),
-                                      initializer=self.kernel_initializer, regularizer=self.kernel_regularizer,
-                                      constraint=self.kernel_constraint)
-        self.recurrent_kernel = self.add_weight(name="recurrent_kernel", shape=(*size, self.filters, columns),
-                                                initializer=self.recurrent_initializer,
-                                                regularizer=self.recurrent_regularizer,
-                                                constraint=self.recurrent_constraint)
+        self.kernel = self._weight("kernel", (*size, channels, columns))
+        self.recurrent_kernel = self._weight("recurrent_kernel", (*size, self.filters, columns), "recurrent")
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=self._bias_shape(), initializer=self._bias_initializer(),
-                                        regularizer=self.bias_regularizer, constraint=self.bias_constraint)
+            self.bias = self._weight("bias", self._bias_shape(), initializer=self._bias_initializer())
         positions = window(f"ConvLSTM{self._rank}D", spatial, size, self.strides, self.padding,
                            self.dilation_rate).outputs
         self.state_shape = (self.filters, *positions) if self._axis == 1 else (*positions, self.filters)

@@ -58,11 +58,6 @@ class _Convolution(Spatial):
             raise ValueError(f"{type(self).__name__}: strides above 1 do not go with a dilation_rate above 1; received"
                              f" strides={self.strides} and dilation_rate={self.dilation_rate}.")
 
-    def _weight(self, name: str, shape, kind: str):
-        return self.add_weight(name=name, shape=shape, initializer=getattr(self, f"{kind}_initializer"),
-                               regularizer=getattr(self, f"{kind}_regularizer"),
-                               constraint=getattr(self, f"{kind}_constraint"))
-
     def _check_input(self, args, kwargs) -> None:
         super()._check_input(args, kwargs)
         for x in args[:1]:
@@ -79,7 +74,7 @@ class _Convolution(Spatial):
     def build(self, input_shape):
         axis, channels = self._channels(input_shape)
         self._build(channels)
-        self.bias = self._weight("bias", (self._bias_size(channels),), "bias") if self.use_bias else None
+        self.bias = self._weight("bias", (self._bias_size(channels),)) if self.use_bias else None
         self.input_spec = InputSpec(ndim=self._rank + 2, axes={axis: channels})
 
     def call(self, inputs):
@@ -143,7 +138,7 @@ class _Conv(_Convolution):
         if channels % self.groups:
             raise ValueError(f'{type(self).__name__} "{self.name}": expected the number of channels to be a multiple of'
                              f" groups={self.groups}; received an input of {channels} channels.")
-        self.kernel = self._weight("kernel", (*self.kernel_size, channels // self.groups, self.filters), "kernel")
+        self.kernel = self._weight("kernel", (*self.kernel_size, channels // self.groups, self.filters))
 
     def _bias_size(self, channels):
         return self.filters
@@ -211,7 +206,7 @@ class _ConvTranspose(_Convolution):
                              f" at least 0 and less than the strides {self.strides}; received {output_padding!r}.")
 
     def _build(self, channels):
-        self.kernel = self._weight("kernel", (*self.kernel_size, self.filters, channels), "kernel")
+        self.kernel = self._weight("kernel", (*self.kernel_size, self.filters, channels))
 
     def _bias_size(self, channels):
         return self.filters

@@ -112,12 +112,10 @@ class Dense(Layer):
         if features is None:
             raise ValueError(f'Dense "{self.name}": the last axis of the input must be known; received shape'
                              f" {input_shape}.")
-        self.kernel = self.add_weight(name="kernel", shape=(features, self.units), initializer=self.kernel_initializer,
-                                      regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
+        self.kernel = self._weight("kernel", (features, self.units))
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer,
-                                        regularizer=self.bias_regularizer, constraint=self.bias_constraint)
+            self.bias = self._weight("bias", (self.units,))
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs, training=None):
@@ -188,10 +186,7 @@ class Embedding(Layer):
         self._initial_table = weights
 
     def build(self, input_shape=None):
-        self.embeddings = self.add_weight(name="embeddings", shape=(self.input_dim, self.output_dim),
-                                          initializer=self.embeddings_initializer,
-                                          regularizer=self.embeddings_regularizer,
-                                          constraint=self.embeddings_constraint)
+        self.embeddings = self._weight("embeddings", (self.input_dim, self.output_dim))
         if self._initial_table is not None:
             table = self._initial_table
             self.embeddings.assign(table[0] if isinstance(table, (list, tuple)) else table)

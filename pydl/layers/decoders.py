@@ -47,7 +47,7 @@ class AttentiveDecoder(Layer):
         """Sizes of the cell's states, in its form: what `initial_state` holds."""
         return self.rnn.state_size
 
-    def _weight(self, name, *shape):
+    def _parameter(self, name, *shape):
         return self.add_weight(name=name, shape=shape, initializer=self.kernel_initializer)
 
     def _build_cell(self, inputs_shape, more: int) -> None:
@@ -183,9 +183,9 @@ class BahdanauDecoder(AttentiveDecoder):
     def build(self, inputs_shape, memory_shape):
         size = tree.flatten(self.state_size)[0]
         self._build_cell(inputs_shape, memory_shape[-1])
-        self.query_kernel = self._weight("query_kernel", size, self.attention_units)
-        self.memory_kernel = self._weight("memory_kernel", memory_shape[-1], self.attention_units)
-        self.score_vector = self._weight("score_vector", self.attention_units)
+        self.query_kernel = self._parameter("query_kernel", size, self.attention_units)
+        self.memory_kernel = self._parameter("memory_kernel", memory_shape[-1], self.attention_units)
+        self.score_vector = self._parameter("score_vector", self.attention_units)
 
     def _prepare(self, memory):
         return {"memory": memory, "keys": ops.dense(memory, self.memory_kernel)}
@@ -268,15 +268,15 @@ class LuongDecoder(AttentiveDecoder):
             raise ValueError(f'score_mode="dot" needs a memory of {self.units} features, as many as the decoder has'
                              f' units; received {features}. "general" and "concat" take any.')
         if self.score_mode == "general":
-            self.query_kernel = self._weight("query_kernel", self.units, features)
+            self.query_kernel = self._parameter("query_kernel", self.units, features)
         elif self.score_mode == "concat":
-            self.query_kernel = self._weight("query_kernel", self.units, self.attention_units)
-            self.memory_kernel = self._weight("memory_kernel", features, self.attention_units)
-            self.score_vector = self._weight("score_vector", self.attention_units)
+            self.query_kernel = self._parameter("query_kernel", self.units, self.attention_units)
+            self.memory_kernel = self._parameter("memory_kernel", features, self.attention_units)
+            self.score_vector = self._parameter("score_vector", self.attention_units)
         if self.alignment == "local-p":
-            self.position_kernel = self._weight("position_kernel", self.units, self.attention_units)
-            self.position_vector = self._weight("position_vector", self.attention_units)
-        self.output_kernel = self._weight("output_kernel", features + self.units, self.units)
+            self.position_kernel = self._parameter("position_kernel", self.units, self.attention_units)
+            self.position_vector = self._parameter("position_vector", self.attention_units)
+        self.output_kernel = self._parameter("output_kernel", features + self.units, self.units)
 
     def _first_state(self, memory, given):
         if not self.input_feeding:

@@ -89,13 +89,10 @@ class EinsumDense(Layer):
         if None in shape:
             raise ValueError(f'EinsumDense "{self.name}": the axes {kernel!r} of the kernel must be known; input shape'
                              f" {given}, output_shape {self.partial_output_shape}.")
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self._fans(kernel, named),
-                                      regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
+        self.kernel = self._weight("kernel", shape, initializer=self._fans(kernel, named))
         self.bias = None
         if self.bias_axes is not None:
-            self.bias = self.add_weight(name="bias", shape=self._bias_shape(out, named, 0 if skip else elided),
-                                        initializer=self.bias_initializer, regularizer=self.bias_regularizer,
-                                        constraint=self.bias_constraint)
+            self.bias = self._weight("bias", self._bias_shape(out, named, 0 if skip else elided))
         self.input_spec = InputSpec(ndim=len(given))
         inner = sum(letter not in named for letter in kernel)
         rest = kernel[inner:]

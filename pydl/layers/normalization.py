@@ -33,11 +33,9 @@ class _Scaled(Layer):
     def _add_scale_and_offset(self, shape) -> None:
         self.gamma = self.beta = None
         if self.scale:
-            self.gamma = self.add_weight(name="gamma", shape=shape, initializer=self.gamma_initializer,
-                                         regularizer=self.gamma_regularizer, constraint=self.gamma_constraint)
+            self.gamma = self._weight("gamma", shape)
         if self.center:
-            self.beta = self.add_weight(name="beta", shape=shape, initializer=self.beta_initializer,
-                                        regularizer=self.beta_regularizer, constraint=self.beta_constraint)
+            self.beta = self._weight("beta", shape)
 
     def get_config(self):
         return {

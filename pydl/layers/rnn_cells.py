@@ -56,17 +56,11 @@ class GatedCell(Layer):
         if features is None:
             raise ValueError(f'{type(self).__name__} "{self.name}": the last axis of the input must be known; received'
                              f" a step of shape {tuple(input_shape)}.")
-        self.kernel = self.add_weight(name="kernel", shape=(features, self.gates * self.units),
-                                      initializer=self.kernel_initializer, regularizer=self.kernel_regularizer,
-                                      constraint=self.kernel_constraint)
-        self.recurrent_kernel = self.add_weight(name="recurrent_kernel", shape=(self.units, self.gates * self.units),
-                                                initializer=self.recurrent_initializer,
-                                                regularizer=self.recurrent_regularizer,
-                                                constraint=self.recurrent_constraint)
+        self.kernel = self._weight("kernel", (features, self.gates * self.units))
+        self.recurrent_kernel = self._weight("recurrent_kernel", (self.units, self.gates * self.units), "recurrent")
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=self._bias_shape(), initializer=self._bias_initializer(),
-                                        regularizer=self.bias_regularizer, constraint=self.bias_constraint)
+            self.bias = self._weight("bias", self._bias_shape(), initializer=self._bias_initializer())
         self.input_spec = [InputSpec(ndim=2, axes={-1: features})]
 
     def _bias_shape(self):

@@ -7,6 +7,8 @@ import numpy as np
 from pydl import config, ops
 from pydl.metrics.confusion import _COUNTS, ConfusionMetric, _evenly_spaced
 
+__all__ = ["AUC"]
+
 _CURVES = ("ROC", "PR", "PRGAIN")
 _SUMMATIONS = ("interpolation", "majoring", "minoring")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pydl import initializers, registry
 from pydl.tensor import Variable, name_scope, standardize_dtype
+from pydl.watch import Owner
+
+__all__ = ["Metric"]
 
 
-class Metric:
+class Metric(Owner):
     """A number (or several) accumulated over batches: subclass it and write `update_state` and `result`.
 
     Make the state in `__init__` with `add_variable`; change it with `Variable.assign` and `assign_add`, and compute

@@ -9,6 +9,9 @@ from pydl.metrics.base import Metric
 from pydl.ops import _criteria as criteria
 from pydl.ops._metric import confusion_counts
 
+__all__ = ["FalseNegatives", "FalsePositives", "Precision", "PrecisionAtRecall", "Recall", "RecallAtPrecision",
+           "SensitivityAtSpecificity", "SpecificityAtSensitivity", "TrueNegatives", "TruePositives"]
+
 NEG_INF = -1e10  # what `top_k` makes of the scores that are not among the k largest
 _COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
 

@@ -6,6 +6,8 @@ from pydl import config, ops
 from pydl.metrics.base import Metric
 from pydl.metrics.regression import check_matrices
 
+__all__ = ["F1Score", "FBetaScore"]
+
 
 class FBetaScore(Metric):
     """(1 + beta^2) precision recall / (beta^2 precision + recall), of (batch, classes) labels and scores.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydl import config, ops
 from pydl.metrics.base import Metric
 
+__all__ = ["BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"]
+
 
 class IoU(Metric):
     """Mean over `target_class_ids` of TP / (TP + FP + FN); classes that never occur are left out.

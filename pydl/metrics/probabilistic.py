@@ -5,6 +5,9 @@ from __future__ import annotations
 from pydl.metrics.reductions import NamedMean
 from pydl.ops import _criteria as criteria
 
+__all__ = ["BinaryCrossentropy", "CategoricalCrossentropy", "CategoricalHinge", "Hinge", "KLDivergence", "Poisson",
+           "SparseCategoricalCrossentropy", "SquaredHinge"]
+
 
 class KLDivergence(NamedMean):
     """Mean of sum(y_true log(y_true / y_pred))."""

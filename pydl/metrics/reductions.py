@@ -7,6 +7,17 @@ from pydl.metrics.base import Metric
 from pydl.ops import _criteria as criteria
 from pydl.ops._metric import accumulate_mean
 
+__all__ = ["Mean", "MeanMetricWrapper", "Sum"]
+
+# What `MeanMetricWrapper` may average, by the name in its config.
+FUNCTIONS = {**criteria.FUNCTIONS, "cosine_similarity": criteria.cosine_similarity}
+
+
+def averaged(fn):
+    """Decorator: enters a function of targets and predictions, one value per sample, in `FUNCTIONS`."""
+    FUNCTIONS[fn.__name__] = fn
+    return fn
+
 
 def _weigh(values, sample_weight, dtype: str):
     """Values and their weights, or values and None.
@@ -94,8 +105,6 @@ class MeanMetricWrapper(Mean):
     @classmethod
     def from_config(cls, config: dict):
         if isinstance(config.get("fn"), (dict, str)):
-            from pydl.metrics import FUNCTIONS
-
             config = {**config, "fn": lookup.find(config["fn"], FUNCTIONS, "metric")}
         return cls(**config)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl.metrics.base import Metric
-from pydl.metrics.reductions import Mean, NamedMean
+from pydl.metrics.reductions import Mean, NamedMean, averaged
 from pydl.ops import _criteria as criteria
 from pydl.symbolic import op
+
+__all__ = ["ConcordanceCorrelation", "CosineSimilarity", "LogCoshError", "MeanAbsoluteError",
+           "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError", "PearsonCorrelation",
+           "R2Score", "RootMeanSquaredError", "concordance_correlation", "pearson_correlation"]
 
 _TINY = 1e-30  # constant targets and predictions correlate with 0, not NaN
 
@@ -161,6 +165,7 @@ def _centred(y_true, y_pred, axis):
     return y_true - mean_true, y_pred - mean_pred, mean_true - mean_pred
 
 
+@averaged
 @op
 def pearson_correlation(y_true, y_pred, axis=-1):
     """cov(y_true, y_pred) / (std(y_true) std(y_pred)) along `axis`."""
@@ -169,6 +174,7 @@ def pearson_correlation(y_true, y_pred, axis=-1):
     return ops.sum(a * b, axis=axis) / ops.maximum(spread, _TINY)
 
 
+@averaged
 @op
 def concordance_correlation(y_true, y_pred, axis=-1):
     """2 cov(y_true, y_pred) / (var(y_true) + var(y_pred) + (difference of means)^2) along `axis` (Lin, 1989)."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pydl import _core, config, ops, tree
+from pydl import _core, ops, tree
 from pydl.autograd import no_grad
 from pydl.program import Capture
 from pydl.tensor import Tensor, Variable
@@ -70,7 +70,10 @@ class Writer:
             self.begin = Capture(self._begin, [np.full((batch, places), min(1, model.source_vocabulary - 1), "int32")])
             self.fixed = self.begin.outputs
             self.step = Capture(self._step, [])
-        self.structure = config.structure()
+
+    def is_current(self) -> bool:
+        """Whether the model is as it was when the programs were recorded."""
+        return self.begin.dependencies.hold() and self.step.dependencies.hold()
 
     # ---- recorded ------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from pydl import _core, config, tree
+from pydl import _core, tree
 from pydl.data.adapters import ArrayData
 from pydl.ops.indexing import gather_rows_into
+from pydl.program import Pool, RecordedFunction
+from pydl.signature import rebuild, signature
 from pydl.tensor import Tensor
+
+
+def _arrays(structure) -> list[np.ndarray]:
+    """The arrays of a structure, in the order of a program's inputs."""
+    found: list[np.ndarray] = []
+    rebuild(structure, found.append)
+    return found
 
 
 class _Loop:
@@ -17,36 +26,31 @@ class _Loop:
         self.capture = capture
         self.index = np.zeros(rows, np.int32)
         self.gather = _core.Program()
-        sources = [a for a in tree.flatten(data.structure) if a is not None]
-        before = _core.open_recording(self.gather)
-        try:
-            for source, buffer in zip(sources, capture.inputs):
+        with _core.Recording(self.gather):
+            for source, buffer in zip(_arrays(data.structure), capture.inputs):
                 gather_rows_into(Tensor(source), Tensor(self.index), buffer)
-        finally:
-            _core.open_recording(before)
         self.gather.seal()
 
 
 class ArrayRunner:
-    """Feeds batches of rows to a recorded function, the gathering of rows included in what is replayed.
+    """Feeds batches of rows to a recorded function, the gathering of rows included in what is replayed. For one thread
+    at a time: it keeps an instance of the function's program to itself.
 
     Args:
         function: `RecordedFunction` of (x, y, sample_weight) that returns a dict of scalars.
         data: the arrays; they must stay unchanged in shape and place while the runner is used.
     """
 
-    def __init__(self, function, data: ArrayData):
+    def __init__(self, function: RecordedFunction, data: ArrayData):
         self.function = function
         self.data = data
         self._loops: dict[int, _Loop] = {}
         self._last: _Loop | None = None
 
     def reads(self, data: ArrayData) -> bool:
-        """Whether this runner already gathers from the very arrays of `data`."""
-        mine, theirs = tree.flatten(self.data.structure), tree.flatten(data.structure)
-        return len(mine) == len(theirs) and all(
-            a is b or (a is not None and b is not None and a.ctypes.data == b.ctypes.data and a.shape == b.shape
-                       and a.dtype == b.dtype) for a, b in zip(mine, theirs))
+        """Whether this runner already gathers from the very arrays of `data`, in its very structure."""
+        (mine, arrays), (theirs, others) = (signature(d.structure, str) for d in (self.data, data))
+        return mine == theirs and all(a.ctypes.data == b.ctypes.data for a, b in zip(arrays, others))
 
     def start(self, order: np.ndarray, batch_size: int, steps: int) -> None:
         """Prepares `steps` batches of `batch_size` rows in the given order."""
@@ -61,7 +65,7 @@ class ArrayRunner:
         full = min(self._steps, len(self._order) // self._batch)  # batches of full size
         rows = self._batch if self._done < full else len(self._order) - start
         loop = self._loops.get(rows)
-        if loop is None or loop.capture.structure != config.structure():
+        if loop is None or not loop.capture.dependencies.hold():
             # The first batch runs while it is recorded.
             capture = self.function.capture(self.data.take(self._order[start:start + rows]))
             self._loops[rows] = self._last = _Loop(capture, self.data, rows)
@@ -75,33 +79,54 @@ class ArrayRunner:
 
     def logs(self) -> dict:
         """The result of the last batch that ran, as floats."""
-        from pydl.models.steps import as_floats
-
         assert self._last is not None, "logs() before advance()"
         return as_floats(tree.map_structure(lambda y: y.data if isinstance(y, Tensor) else y,
-                                             self._last.capture.outputs))
+                                            self._last.capture.outputs))
 
 
 class Replay:
-    """One recorded program for one array of one shape: the short way of a prediction that is asked for again and
-    again, where looking up the signature would cost more than the network.
+    """The program for one array of one shape, the short way of a prediction that is asked for again and again, where
+    looking up the signature would cost more than the network.
 
     Args:
-        capture: of a function whose only array input is the array.
+        function: whose only array input is the array.
+        pool: its program's instances.
     """
 
-    def __init__(self, capture):
-        self.capture = capture
-        self._input = capture.inputs[0].data
-        self._run = capture.program.run
-        self._output = capture.outputs.data
+    def __init__(self, function: RecordedFunction, pool: Pool):
+        self._reading, self._lease, self._holds = function.reading, pool.lease, pool.dependencies.hold
+        self._instances = pool.instances
+        first = pool.last.inputs[0].data
+        self._shape, self._dtype = first.shape, first.dtype
 
-    def fits(self, x) -> bool:
-        """Whether `x` is an array of this program's shape and dtype, and the program is up to date."""
-        return (type(x) is np.ndarray and x.shape == self._input.shape and x.dtype == self._input.dtype
-                and self.capture.structure == config.structure())
+    @classmethod
+    def of(cls, function: RecordedFunction, args) -> Replay | None:
+        """The short way for arguments like these; None when there is no program, or one
+        of another form."""
+        pool = function.pool(signature((args, {}), str)[0])
+        if pool is None or pool.writes:
+            return None
+        capture = pool.last
+        return cls(function, pool) if len(capture.inputs) == 1 and isinstance(capture.outputs, Tensor) else None
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        np.copyto(self._input, x)
-        self._run()
-        return self._output.copy()
+    def __call__(self, x) -> np.ndarray | None:
+        """A fresh array with the output for `x`; None when it is no such array, or the program is stale or taken."""
+        if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype or not self._holds():
+            return None
+        with self._reading, self._lease() as place:
+            capture = self._instances[place]
+            if capture is None:
+                return None
+            np.copyto(capture.inputs[0].data, x)
+            capture.program.run()
+            return capture.outputs.data.copy()
+
+
+def as_floats(logs) -> dict:
+    """The scalars of a step's result by name, those of nested dicts (a metric with several results) too."""
+    if not isinstance(logs, dict):
+        raise ValueError(f"A train or test step returns a dict of scalars; received {type(logs).__name__}.")
+    flat = {}
+    for k, v in logs.items():  # a metric may have several results, as all compiled ones together have
+        flat.update(v if isinstance(v, dict) else {k: v})
+    return {k: float(v) if np.ndim(v) == 0 else np.array(v) for k, v in flat.items()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
-from pydl import activations, config, ops, random, tree
+from pydl import activations, ops, random, tree
 from pydl.autograd import no_grad
 from pydl.layers.base import Layer, _call_parameters
 from pydl.layers.core import Dense, Embedding
@@ -218,26 +220,29 @@ class Seq2Seq(Model):
             raise ValueError(f"generate: expected a positive batch_size; received {batch_size}.")
         if not self.built:
             self((source[:1], np.full((1, 1), start_token, "int32")))
-        writer, parts = self._writer(batch, source.shape[1], options), []
-        for begin in range(0, len(source), batch):
-            rows = source[begin:begin + batch]
-            missing = batch - len(rows)
-            if missing:  # the last batch: the rows that are missing repeat one, and are dropped
-                rows = np.concatenate([rows, np.repeat(rows[:1], missing, 0)])
-            parts.append([y[:batch - missing] for y in writer.write(rows)])
+        parts = []
+        with self._steps.reading, self._writer(batch, source.shape[1], options) as writer:
+            for begin in range(0, len(source), batch):
+                rows = source[begin:begin + batch]
+                missing = batch - len(rows)
+                if missing:  # the last batch: the rows that are missing repeat one, and are dropped
+                    rows = np.concatenate([rows, np.repeat(rows[:1], missing, 0)])
+                parts.append([y[:batch - missing] for y in writer.write(rows)])
         results = [np.concatenate(part) for part in zip(*parts)]
         results = [y[:, 0] for y in results] if n_best == 1 else results
         return tuple(results) if len(results) > 1 else results[0]
 
+    @contextlib.contextmanager
     def _writer(self, batch, places, options):
+        """Leases the writer for a batch size and options: another thread that writes meanwhile gets its own."""
         key = (batch, places, options)
         writer = self._writers.pop(key, None)
-        if writer is None or writer.structure != config.structure():
+        if writer is None or not writer.is_current():
             writer = Writer(self, batch, places, options)
+        yield writer
         self._writers[key] = writer
         while len(self._writers) > _MAX_WRITERS:
-            self._writers.pop(next(iter(self._writers)))
-        return writer
+            self._writers.pop(next(iter(self._writers)), None)
 
     def __getstate__(self) -> dict:
         return {**super().__getstate__(), "_writers": {}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydl import tree
 from pydl.layers.base import Layer, _Path
-from pydl.layers.core import Input, InputLayer
+from pydl.layers.core import Input, InputLayer, Lambda
 from pydl.models.graph import Graph
 from pydl.models.model import Model
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
@@ -22,6 +22,8 @@ class Sequential(Model):
         layers: list of layers; the first may be an `Input`. Without one, the model is built at its first call.
         name: of the model.
     """
+
+    _shows_connections = False  # each layer feeds the next
 
     def __new__(cls, *args, **kwargs):
         return Layer.__new__(cls, *args, **kwargs)
@@ -43,8 +45,6 @@ class Sequential(Model):
             layer = layer.node.operation
         if not isinstance(layer, Layer):
             if callable(layer) and hasattr(layer, "__name__"):
-                from pydl.layers.core import Lambda
-
                 layer = Lambda(layer)
             else:
                 raise ValueError("Only instances of `keras.Layer` can be added to a Sequential model. Received:"
@@ -62,7 +62,7 @@ class Sequential(Model):
         self._stack.append(layer)
         self._graph = None
         self.built = False
-        self._forget_programs()
+        self._steps.forget()
         if rebuild:
             self._maybe_build_graph()
 
@@ -71,7 +71,7 @@ class Sequential(Model):
         layer = self._stack.pop()
         self._graph = None
         self.built = False
-        self._forget_programs()
+        self._steps.forget()
         if rebuild:
             self._maybe_build_graph()
         return layer

@@ -1,307 +1,167 @@
-"""Steps: what a model does with one batch, described in Python, recorded, replayed."""
+"""Steps: the recorded steps of one model, and who may run them when."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from pydl import losses as losses_module
-from pydl import metrics as metrics_module
-from pydl import optimizers, tree
-from pydl.autograd import gradients, no_grad
-from pydl.data.adapters import ArrayData, unpack
-from pydl.models.compiled import CompileLoss, CompileMetrics
-from pydl.models.runner import ArrayRunner
-from pydl.program import RecordedFunction
-from pydl.registry import deserialize_keras_object, serialize_keras_object
+from pydl import tree
+from pydl.autograd import no_grad
+from pydl.data.adapters import ArrayData
+from pydl.models.runner import ArrayRunner, Replay
+from pydl.program import Gate, RecordedFunction
 from pydl.tensor import Tensor, from_numpy, holds_strings
 
-if TYPE_CHECKING:
-    from pydl.layers.base import Layer as _Layer  # what Steps is mixed into
-else:
-    _Layer = object
+__all__ = ["Exclusive", "Steps"]
 
 
-class Steps(_Layer):
-    """The steps of a model and what they need: optimizer, losses, metrics.
+class Exclusive:
+    """Who trains or evaluates a model: one thread at a time, since both write its metrics, training its weights.
 
-    A step (`train_step`, `test_step`, `predict_step`) is described in Python once per input signature and replayed in
-    C++; with `run_eagerly=True` it runs in Python every time.
+    A thread may enter again. Whoever comes while another thread evaluates waits; while another thread trains, which
+    may take hours, it gets an error.
+
+    Args:
+        what: the subject of the message.
     """
 
-    _graph: Any  # of Model, as the two that follow
-    _host_results: Callable[[Any], Any]
-    _has_host_part: Callable[[Any], bool]
-    _quiet: frozenset[str] = frozenset((
-        "built", "stop_training", "history", "optimizer", "loss", "run_eagerly", "jit_compile", "steps_per_execution",
-        "compiled", "train_function", "test_function", "predict_function"))
+    def __init__(self, what: Callable[[], str]):
+        self._what = what
+        self._moved = threading.Condition()
+        self._holder: threading.Thread | None = None
+        self._depth = 0
+        self._trains = False
 
-    def __init__(self):
-        self.compiled = False
-        self.loss = None
-        self.optimizer = None
-        self.run_eagerly = False
-        self.jit_compile = True
-        self.steps_per_execution = 1
-        self.stop_training = False
-        self.history = None
-        self._compile_config = None
-        self._compile_loss = None
-        self._compile_metrics = None
-        self._loss_tracker = None
-        self._forget_programs()
+    @contextlib.contextmanager
+    def __call__(self, trains: bool):
+        me = threading.current_thread()
+        with self._moved:
+            while self._holder is not None and self._holder is not me:
+                if self._trains:
+                    raise RuntimeError(
+                        f"{self._what()} is being trained by thread '{self._holder.name}'; thread '{me.name}' cannot"
+                        f" {'train' if trains else 'evaluate'} it at the same time. Wait for the other to end, or train"
+                        " a copy (`clone_model`). `predict` may run beside training."
+                    )
+                self._moved.wait()
+            before = self._trains
+            self._holder, self._depth, self._trains = me, self._depth + 1, before or trains
+        try:
+            yield
+        finally:
+            with self._moved:
+                self._depth -= 1
+                self._trains = before
+                if self._depth == 0:
+                    self._holder = None
+                    self._moved.notify_all()
 
-    def _forget_programs(self) -> None:
-        self._functions: dict = {}
-        self._runners: dict = {}
-        self._replay = None
-        self._last_batch: tuple | None = None  # (data, rows or None) that `fit` trained on last
 
-    def __getstate__(self) -> dict:
-        # Recorded programs point into this model's memory: a copy or an unpickled model records its own.
-        return {**self.__dict__, "_functions": {}, "_runners": {}, "_replay": None, "_last_batch": None}
+class Steps:
+    """The steps of a model, recorded and replayed.
 
-    # ---- compile -----------------------------------------------------------------------------------------------
+    Args:
+        describe: the step of a kind ("train", "test", "predict") as Python: takes the data of a batch.
+        eagerly: whether steps run in Python every time.
+        guard: makes the context of a training step that may fail half-way; then variables are as before.
+        on_host: what a recorded step gets for the inputs of a batch: where layers run in Python (on strings), their
+            results.
+        answer_on_host: the predictions for what `on_host` gave, where the model ends there; else None.
+        name: the model, for messages.
+    """
 
-    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
-                run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True):
-        """Sets optimizer, loss(es) and metrics for training.
+    def __init__(self, describe: Callable[[str], Callable], eagerly: Callable[[], bool], guard: Callable,
+                 on_host: Callable[[Any], Any], answer_on_host: Callable[[Any], Any], name: Callable[[], str]):
+        self._describe, self._eagerly, self._guard = describe, eagerly, guard
+        self._on_host, self._answer_on_host = on_host, answer_on_host
+        self.exclusive = Exclusive(name)
+        self.forget()
 
-        Args:
-            optimizer: name or Optimizer.
-            loss: name, Loss or callable `(y_true, y_pred)`; list or dict of them by output.
-            loss_weights: factors of the losses of the outputs.
-            metrics, weighted_metrics: names, Metrics or callables; the latter see sample weights.
-            run_eagerly: run the Python of every step instead of replaying a recorded program.
-            steps_per_execution, jit_compile, auto_scale_loss: accepted; recorded steps need none of them.
+    def forget(self) -> None:
+        """Drops all programs and what they were fed with."""
+        self.writing = Gate()  # closed while a training step runs: predictions of other threads see whole updates
+        self._functions: dict[str, Any] = {}
+        self._runners: dict[str, ArrayRunner] = {}
+        self._replay: Replay | None = None
+        self.last_batch: tuple | None = None  # (data, rows or None) that `fit` trained on last
 
-        Raises:
-            ValueError: for names that do not exist.
-        """
-        optimizer = optimizers.get(optimizer)
-        for value in tree.flatten(loss_weights):
-            if isinstance(value, str) or callable(value):
-                raise ValueError(f"`loss_weights` are numbers, one per output. Received: loss_weights={loss_weights!r}."
-                                 " Were they meant as `metrics=`?")
-        output_names = getattr(self, "output_names", None)
-        for value in tree.flatten(loss):
-            if isinstance(value, str):
-                losses_module.get(value)
-        for value in tree.flatten([metrics, weighted_metrics]):
-            if isinstance(value, str) and value.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
-                metrics_module.get(value)
-        self.optimizer = optimizer
-        self.loss = loss
-        self.run_eagerly = run_eagerly
-        self.jit_compile = jit_compile == "auto" or bool(jit_compile)
-        self.steps_per_execution = steps_per_execution
-        self._compile_loss = CompileLoss(loss, loss_weights, output_names) if loss is not None else None
-        self._compile_metrics = (CompileMetrics(metrics, weighted_metrics, output_names)
-                                 if metrics or weighted_metrics else None)
-        self._loss_tracker = metrics_module.Mean(name="loss")
-        self._compile_config = {"optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
-                                "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,
-                                "steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
-        self.stop_training = False
-        self.compiled = True
-        self._forget_programs()
-
-    def get_compile_config(self) -> dict | None:
-        """The arguments of `compile` in plain form; None before `compile`, or when they cannot be expressed."""
-        if not self.compiled:
-            return None
-        return serialize_keras_object(self._compile_config)
-
-    def compile_from_config(self, config) -> None:
-        if not config:
-            return
-        config = {k: deserialize_keras_object(v) for k, v in config.items()}
-        config.pop("auto_scale_loss", None)
-        self.compile(**config)
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def _assert_compiled(self, method: str) -> None:
-        if not self.compiled:
-            raise ValueError(f"You must call `compile()` before calling `{method}()`.")
-
-    @property
-    def metrics(self) -> list:
-        """The loss tracker, the compiled metrics (as one), the losses by output, those of layers and the model."""
-        found = [self._loss_tracker] if self._loss_tracker is not None else []
-        if self._compile_metrics is not None:
-            found.append(self._compile_metrics)
-        if self._compile_loss is not None:
-            found += self._compile_loss.trackers
-        for m in (m for layer in self._flatten_layers() for m in layer._own_metrics()):
-            if not any(m is f for f in found):
-                found.append(m)
-        return found
-
-    @property
-    def metrics_names(self) -> list[str]:
-        found = [m for m in self.metrics if m is not self._compile_metrics]
-        return [m.name for m in found] + [m.name for m in getattr(self._compile_metrics, "metrics", ())]
-
-    def reset_metrics(self) -> None:
-        for m in self.metrics:
-            m.reset_state()
-
-    # ---- steps, to be overridden -------------------------------------------------------------------------------
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Total loss of a batch: compiled losses, `add_loss`, regularisation. A scalar tensor."""
-        terms = []
-        if self._compile_loss is not None:
-            loss = self._compile_loss(y, y_pred, sample_weight)
-            if loss is not None:
-                terms.append(loss)
-        terms += self.losses
-        if not terms:
-            raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`, or add losses with"
-                             " `add_loss()` in layers.")
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
-        """Updates the compiled metrics with a batch and returns all results by name."""
-        if self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, y_pred, sample_weight)
-        return self.get_metrics_result()
-
-    def get_metrics_result(self) -> dict:
-        results = {}
-        if self._loss_tracker is not None and self._loss_tracker.variables:
-            results["loss"] = self._loss_tracker.result()
-        if self._compile_loss is not None:
-            results.update({m.name: m.result() for m in self._compile_loss.trackers})
-        if self._compile_metrics is not None:
-            results.update(self._compile_metrics.result())
-        for m in (m for layer in self._flatten_layers() for m in layer._own_metrics()):
-            if m is not self._loss_tracker:
-                results[m.name] = m.result()
-        return results
-
-    def train_step(self, data) -> dict:
-        """One update on a batch. Override it as in Keras; it is recorded.
-
-        Args:
-            data: (x, y, sample_weight) of tensors.
-
-        Returns:
-            dict name -> scalar tensor, shown by `fit`.
-        """
-        x, y, sample_weight = unpack(data)
-        y_pred = self(x, training=True)
-        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        self._track_loss(loss, x)
-        variables = self.trainable_variables
-        if not variables:
-            raise ValueError(f'Model "{self.name}" has no trainable variables: there is nothing to fit.')
-        if getattr(loss, "node", None) is None:
-            raise ValueError("The loss does not depend on any trainable variable.")
-        scaled = self.optimizer.scale_loss(loss)
-        with no_grad():
-            grads = gradients([scaled], variables)
-            self.optimizer.apply(grads, variables)
-            return self.compute_metrics(x, y, y_pred, sample_weight)
-
-    def test_step(self, data) -> dict:
-        """Loss and metrics of a batch."""
-        x, y, sample_weight = unpack(data)
-        y_pred = self(x, training=False)
-        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
-        self._track_loss(loss, x)
-        return self.compute_metrics(x, y, y_pred, sample_weight)
-
-    def predict_step(self, data):
-        """Outputs for a batch."""
-        x, _, _ = unpack(data)
-        return self(x, training=False)
-
-    def _track_loss(self, loss, x) -> None:
-        if self._loss_tracker is not None:
-            self._loss_tracker.update_state(loss, sample_weight=float(tree.flatten(x)[0].shape[0]))
-
-    # ---- recorded steps ----------------------------------------------------------------------------------------
-
-    def _function(self, kind: str):
+    def function(self, kind: str):
         """The recorded (or eager) function `(x, y, sample_weight) -> result` of a step."""
         if kind not in self._functions:
-            step = getattr(self, f"{kind}_step")
-            batch = _drop_missing(step)
+            batch = _drop_missing(self._describe(kind))
 
             def graph_free(*data):
                 with no_grad():
                     return batch(*data)
 
             run = batch if kind == "train" else graph_free
-            guard = self._all_or_nothing if kind == "train" else contextlib.nullcontext
-            if self.run_eagerly:
+            guard = self._guard if kind == "train" else contextlib.nullcontext
+            if self._eagerly():
                 def guarded(*data):
                     with guard():
                         return run(*data)
 
                 self._functions[kind] = guarded
             else:
-                self._functions[kind] = RecordedFunction(run, name=f"{kind}_step", guard=guard)
+                self._functions[kind] = RecordedFunction(run, name=f"{kind}_step", guard=guard,
+                                                         gate=self.writing if kind == "predict" else None)
         return self._functions[kind]
 
-    @contextlib.contextmanager
-    def _all_or_nothing(self):
-        """Context of a step that may fail half-way (wrong shapes, labels out of range, Ctrl-C): then all variables are
-        as before."""
-        if self.built and self.optimizer is not None and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
-        before = [(v, v.data.copy()) for v in
-                  self.variables + self.metrics_variables + getattr(self.optimizer, "variables", [])]
-        try:
-            yield
-        except BaseException:
-            for v, value in before:
-                np.copyto(v.data, value)
-            raise
-
-    def _call_step(self, kind: str, data):
-        """The result of one step on a batch of arrays, as NumPy."""
-        function = self._function(kind)
+    def call(self, kind: str, data, use: Callable[[Any], Any]):
+        """`use(results)` of one step on a batch of arrays: a structure of NumPy arrays that belong to the call until
+        `use` returns."""
+        function = self.function(kind)
         if isinstance(function, RecordedFunction):
-            x = self._host_results(data[0])
-            if x is not data[0] and self._graph.only_host and kind == "predict":
-                return tree.map_structure(_to_numpy, self._graph.run(x, None))
-            data = (x, *data[1:])
-            return tree.map_structure(_to_numpy, function.capture(data).outputs)
+            x = self._on_host(data[0])
+            if x is not data[0] and kind == "predict":
+                answer = self._answer_on_host(x)
+                if answer is not None:
+                    return use(tree.map_structure(_to_numpy, answer))
+            return function.run((x, *data[1:]), lambda outputs: use(tree.map_structure(_to_numpy, outputs)))
         tensors = tree.map_structure(
             lambda a: from_numpy(a) if isinstance(a, np.ndarray) and not holds_strings(a) else a, tuple(data))
-        return tree.map_structure(_to_numpy, function(*tensors))
+        return use(tree.map_structure(_to_numpy, function(*tensors)))
 
-    def make_train_function(self, force: bool = False):
-        """The function `fit` calls, as in Keras; `force` forgets recorded programs."""
-        if force:
-            self._forget_programs()
-        return self._function("train")
+    @property
+    def reading(self):
+        """Context of a call that reads the model's variables: training of other threads waits for it, and it for
+        them."""
+        return self.writing.reading
 
-    def make_test_function(self, force: bool = False):
-        if force:
-            self._forget_programs()
-        return self._function("test")
-
-    def make_predict_function(self, force: bool = False):
-        if force:
-            self._forget_programs()
-        return self._function("predict")
-
-    def _runner(self, kind: str, data: ArrayData) -> ArrayRunner:
+    def runner(self, kind: str, data: ArrayData) -> ArrayRunner:
+        """Runs a step over the rows of `data`."""
         runner = self._runners.get(kind)
-        function = self._function(kind)
+        function = self.function(kind)
         if runner is None or runner.function is not function or not runner.reads(data):
             self._runners[kind] = runner = ArrayRunner(function, data)
         return runner
+
+    def predict_again(self, x):
+        """The predictions for an array like the one before, the short way; None where that does not apply."""
+        return None if self._replay is None else self._replay(x)
+
+    def remember(self, x) -> None:
+        """Makes the short way for arrays like `x`, which `call("predict")` has just seen."""
+        function = self.function("predict")
+        if isinstance(function, RecordedFunction):
+            self._replay = Replay.of(function, (x, None, None))
+
+
+@contextlib.contextmanager
+def restoring(variables):
+    """Context of a step that may fail half-way (wrong shapes, labels out of range, Ctrl-C): then the variables are as
+    before."""
+    before = [(v, v.data.copy()) for v in variables]
+    try:
+        yield
+    except BaseException:
+        for v, value in before:
+            np.copyto(v.data, value)
+        raise
 
 
 def _drop_missing(step):
@@ -319,12 +179,3 @@ def _drop_missing(step):
 
 def _to_numpy(value):
     return value.data if isinstance(value, Tensor) else value
-
-
-def as_floats(logs) -> dict:
-    if not isinstance(logs, dict):
-        raise ValueError(f"A train or test step returns a dict of scalars; received {type(logs).__name__}.")
-    flat = {}
-    for k, v in logs.items():  # a metric may have several results, as all compiled ones together have
-        flat.update(v if isinstance(v, dict) else {k: v})
-    return {k: float(v) if np.ndim(v) == 0 else np.array(v) for k, v in flat.items()}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from pydl import config, tree
@@ -9,23 +13,81 @@ from pydl.callbacks import CallbackList, History
 from pydl.data.adapters import (
     ArrayData,
     BatchData,
+    batch_dtype,
     class_weights_to_samples,
     make_data,
     split_validation,
     to_arrays,
     unpack,
 )
-from pydl.models.runner import Replay
-from pydl.models.steps import Steps, as_floats
-from pydl.program import RecordedFunction
+from pydl.models.recipe import Recipe
+from pydl.models.runner import as_floats
+from pydl.models.steps import Steps, restoring
+from pydl.progbar import Progbar
 
 __all__ = ["Trainer"]
 
 _TICK = 0.1  # seconds between returns to Python when no callback asks for every batch
 
 
-class Trainer(Steps):
-    """The part of Model that learns: `fit`, `evaluate`, `predict` and their one-batch forms."""
+class Trainer(Recipe):
+    """The part of Model that learns: `fit`, `evaluate`, `predict` and their one-batch forms.
+
+    Threads: `predict` and `predict_on_batch` may be called by several threads at once, also while another one trains
+    (they see the weights between two updates). Training and evaluation write metrics and weights, so one thread at a
+    time does either; a second one that trains, or that comes while another trains, gets a RuntimeError.
+    """
+
+    _steps: Steps
+    _host_results: Callable[[Any], Any]  # of Model, as the two that follow
+    _host_answer: Callable[[Any], Any]
+    _has_host_part: Callable[[Any], bool]
+
+    def __init__(self):
+        super().__init__()
+        self._make_steps()
+
+    def _make_steps(self) -> None:
+        steps = Steps(describe=lambda kind: getattr(self, f"{kind}_step"), eagerly=lambda: self.run_eagerly,
+                      guard=self._all_or_nothing, on_host=self._host_results, answer_on_host=self._host_answer,
+                      name=lambda: f'Model "{self.name}"')
+        object.__setattr__(self, "_steps", steps)  # no setting: programs do not depend on it
+
+    def __getstate__(self) -> dict:
+        # Recorded programs point into this model's memory: a copy or an unpickled model records its own.
+        return {k: v for k, v in self.__dict__.items() if k != "_steps"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._make_steps()
+
+    def _all_or_nothing(self):
+        """Context of a training step: when it fails, all variables are as before."""
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return restoring(self.variables + self.metrics_variables + getattr(self.optimizer, "variables", []))
+
+    def compile(self, *args, **kwargs) -> None:
+        super().compile(*args, **kwargs)
+        self._steps.forget()
+
+    compile.__doc__ = Recipe.compile.__doc__
+    compile.__signature__ = inspect.signature(Recipe.compile)  # type: ignore[attr-defined]
+
+    def make_train_function(self, force: bool = False):
+        """The function `fit` calls, as in Keras; `force` forgets recorded programs."""
+        return self._made_function("train", force)
+
+    def make_test_function(self, force: bool = False):
+        return self._made_function("test", force)
+
+    def make_predict_function(self, force: bool = False):
+        return self._made_function("predict", force)
+
+    def _made_function(self, kind: str, force: bool):
+        if force:
+            self._steps.forget()
+        return self._steps.function(kind)
 
     # ---- fit ---------------------------------------------------------------------------------------------------
 
@@ -83,6 +145,13 @@ class Trainer(Steps):
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, model=self, epochs=epochs,
                                      steps=steps, verbose=verbose, validation=validation is not None)
+        with self._steps.exclusive(trains=True):
+            return self._fit(data, batch_size, epochs, steps, steps_per_epoch, shuffle, initial_epoch, validation,
+                             validation_batch_size or batch_size, validation_steps, validation_freq, callbacks)
+
+    def _fit(self, data, batch_size, epochs, steps, steps_per_epoch, shuffle, initial_epoch, validation,
+             validation_batch_size, validation_steps, validation_freq, callbacks):
+        """The epochs of `fit`, on checked arguments."""
         self.stop_training = False
         self._initial_epoch = None
         callbacks.on_train_begin()  # BackupAndRestore may set `_initial_epoch`
@@ -104,7 +173,7 @@ class Trainer(Steps):
                 data.on_epoch_end()
             logs = dict(logs)
             if validation is not None and _due(epoch, validation_freq):
-                found = self._evaluate(validation, validation_batch_size or batch_size, validation_steps, callbacks)
+                found = self._evaluate(validation, validation_batch_size, validation_steps, callbacks)
                 logs.update({f"val_{k}": v for k, v in found.items()})
             logs = dict(sorted(logs.items()))  # Keras's order
             callbacks.on_epoch_end(epoch, logs)
@@ -125,19 +194,23 @@ class Trainer(Steps):
         every_batch = callbacks is not None and callbacks.needs_batches(kind)
         if self.run_eagerly or self._has_host_part(data.x):  # what needs Python needs it for each batch
             return self._run_batches(kind, data, _slices(data, order, batch_size), steps, callbacks)
-        runner = self._runner(kind, data)
+        runner = self._steps.runner(kind, data)
         seconds = 0.0 if every_batch else _TICK
         done, logs = 0, {}
         runner.start(order, batch_size, steps)
         while done < steps and not (kind == "train" and self.stop_training):
             if begin is not None:
                 begin(done)
-            done = runner.advance(seconds)
+            if kind == "train":
+                with self._steps.writing:
+                    done = runner.advance(seconds)
+            else:
+                done = runner.advance(seconds)
             if end is not None:
                 logs = runner.logs()
                 end(done - 1, logs)
         if kind == "train":
-            self._last_batch = (data, order[(done - 1) * batch_size:done * batch_size])
+            self._steps.last_batch = (data, order[(done - 1) * batch_size:done * batch_size])
         return runner.logs()
 
     def _run_batches(self, kind, data, batches, steps, callbacks) -> dict:
@@ -153,7 +226,7 @@ class Trainer(Steps):
                 begin(done)
             if not isinstance(data, ArrayData):
                 ArrayData(*batch)  # the checks on lengths and NaN
-            logs = as_floats(self._call_step(kind, batch))
+            logs = self._step_logs(kind, batch)
             last = batch
             done += 1
             if end is not None:
@@ -161,8 +234,15 @@ class Trainer(Steps):
         if done == 0:
             raise ValueError("The data set is empty: the iterator yielded no batch.")
         if kind == "train":
-            self._last_batch = last, None
+            self._steps.last_batch = last, None
         return logs
+
+    def _step_logs(self, kind: str, batch) -> dict:
+        """One step that writes variables; its results as floats."""
+        if kind != "train":
+            return self._steps.call(kind, batch, as_floats)
+        with self._steps.writing:
+            return self._steps.call(kind, batch, as_floats)
 
     # ---- evaluate, predict -------------------------------------------------------------------------------------
 
@@ -182,7 +262,8 @@ class Trainer(Steps):
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, verbose=verbose,
                                      steps=_count_steps(data, batch_size, steps))
-        logs = self._evaluate(data, batch_size, steps, callbacks)
+        with self._steps.exclusive(trains=False):
+            logs = self._evaluate(data, batch_size, steps, callbacks)
         return logs if return_dict else _as_list(logs, self.metrics_names)
 
     def _evaluate(self, data, batch_size, steps, callbacks) -> dict:
@@ -207,9 +288,18 @@ class Trainer(Steps):
             verbose: 0, 1 (default) or 2.
             steps: number of batches, for endless iterables.
         """
-        data = make_data(x, steps=steps)
         batch_size = _batch_size(batch_size)
         verbose = _verbosity(verbose)
+        one_batch = (type(x) is np.ndarray and callbacks is None and steps is None and 0 < x.ndim and
+                     0 < len(x) <= batch_size and x.dtype == batch_dtype(x, "x"))
+        if one_batch:
+            bar = Progbar(1, verbose=verbose) if verbose else None
+            y = self._steps.predict_again(x)
+            if y is not None:
+                if bar is not None:
+                    bar.update(1)
+                return y
+        data = make_data(x, steps=steps)
         steps = _count_steps(data, batch_size, steps)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, steps=steps,
@@ -224,18 +314,26 @@ class Trainer(Steps):
                 break
             if begin is not None:
                 begin(done)
-            y = self._call_step("predict", (batch[0], None, None))
-            if rows is not None:  # straight into the result
-                if result is None:
-                    result = tree.map_structure(lambda a: np.empty((rows, *a.shape[1:]), a.dtype), y)
-                at = done * batch_size
-                tree.map_structure(lambda out, a, at=at: np.copyto(out[at:at + a.shape[0]], a), result, y)
-            else:
-                parts.append(tree.map_structure(np.array, y))
+            logs: dict = {}
+
+            def collect(y, at=done * batch_size, logs=logs):
+                nonlocal result
+                if rows is not None:  # straight into the result
+                    if result is None:
+                        result = tree.map_structure(lambda a: np.empty((rows, *a.shape[1:]), a.dtype), y)
+                    tree.map_structure(lambda out, a: np.copyto(out[at:at + a.shape[0]], a), result, y)
+                else:
+                    parts.append(tree.map_structure(np.array, y))
+                if end is not None:
+                    logs["outputs"] = tree.map_structure(np.array, y)
+
+            self._steps.call("predict", (batch[0], None, None), collect)
             done += 1
             if end is not None:
-                end(done - 1, {"outputs": y})
+                end(done - 1, logs)
         callbacks.on_predict_end()
+        if one_batch and data.x is x and not self._has_host_part(x):
+            self._steps.remember(x)
         if rows is not None:
             return result
         if not parts:
@@ -249,27 +347,28 @@ class Trainer(Steps):
             if sample_weight is not None:
                 raise ValueError("Arguments `sample_weight` and `class_weight` cannot be specified at the same time.")
             sample_weight = class_weights_to_samples(y, class_weight)
-        self.reset_metrics()
-        logs = as_floats(self._call_step("train", ArrayData(x, y, sample_weight).structure))
+        with self._steps.exclusive(trains=True):
+            self.reset_metrics()
+            logs = self._step_logs("train", ArrayData(x, y, sample_weight).structure)
         return logs if return_dict else _as_list(logs, self.metrics_names)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics of one batch (a list, or a dict)."""
         self._assert_compiled("test_on_batch")
-        self.reset_metrics()
-        logs = as_floats(self._call_step("test", ArrayData(x, y, sample_weight).structure))
+        with self._steps.exclusive(trains=False):
+            self.reset_metrics()
+            logs = self._step_logs("test", ArrayData(x, y, sample_weight).structure)
         return logs if return_dict else _as_list(logs, self.metrics_names)
 
     def predict_on_batch(self, x):
         """Outputs for one batch, as NumPy array(s)."""
-        if self._replay is not None and self._replay.fits(x):
-            return self._replay(x)
+        y = self._steps.predict_again(x)
+        if y is not None:
+            return y
         x = to_arrays(x, "x")
-        result = tree.map_structure(np.array, self._call_step("predict", (x, None, None)))
-        function = self._function("predict")
-        if (isinstance(x, np.ndarray) and isinstance(result, np.ndarray) and isinstance(function, RecordedFunction)
-                and not self._has_host_part(x)):
-            self._replay = Replay(function.captures[-1])
+        result = self._steps.call("predict", (x, None, None), lambda y: tree.map_structure(np.array, y))
+        if isinstance(x, np.ndarray) and not self._has_host_part(x):
+            self._steps.remember(x)
         return result
 
 

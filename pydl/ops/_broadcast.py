@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from pydl.autograd import differentiable
 from pydl.ops._common import as_tensor
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, from_numpy
 
 MAX_RANK = 16  # csrc/kernels/map.h

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops.recurrent import _data, _Sequence
+from pydl.tape import differentiable
 from pydl.tensor import empty
 
 

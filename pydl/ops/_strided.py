@@ -6,7 +6,7 @@ from math import prod
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, Variable, empty
 
 

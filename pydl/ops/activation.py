@@ -6,9 +6,8 @@ leaky_relu, sigmoid, tanh, softplus and silu are composed of ops while a gradien
 
 from __future__ import annotations
 
-from pydl import autograd
+from pydl import tape
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops._common import as_float
 from pydl.ops.elementwise import (
     _op,
@@ -24,6 +23,7 @@ from pydl.ops.elementwise import (
     where,
 )
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import empty
 
 __all__ = [
@@ -43,14 +43,14 @@ def _fused(function, forward, backward, x, parameters=(), from_result=None, comp
     """
     y = empty(x.shape, x.dtype)
     forward(x.data, y.data, *parameters, x.size)
-    if x.node is None or not autograd.state.enabled:
+    if x.node is None or not tape.state.enabled:
         return y
     shape, dtype, size = x.shape, x.dtype, x.size
     saved = y.data if from_result else x.data
-    again = x if autograd.state.tapes > 1 else None
+    again = x if tape.state.tapes > 1 else None
 
     def vjp(dy):
-        if autograd.state.enabled and composed is not None and again is not None:
+        if tape.state.enabled and composed is not None and again is not None:
             return (composed(dy, function(again) if from_result else again),)
         dx = empty(shape, dtype)
         backward(saved, dy.data, dx.data, *parameters, size)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops import _draws
 from pydl.ops._broadcast import sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, Variable, empty
 
 __all__ = ["additive_attention", "cached_attention", "dot_attention", "dot_product_attention"]

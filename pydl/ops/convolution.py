@@ -6,11 +6,11 @@ import math
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import OWNED, differentiable, state
 from pydl.ops._common import as_float, result_dtype
 from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, pad_total, per_axis, window
 from pydl.ops.linalg import FUSED_ACTIVATIONS
 from pydl.symbolic import op
+from pydl.tape import OWNED, differentiable, state
 from pydl.tensor import Tensor, empty
 
 __all__ = ["conv", "conv_transpose"]

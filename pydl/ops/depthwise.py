@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable, no_grad, state
 from pydl.ops._window import Window, channels_first, window
 from pydl.ops.convolution import _check_bias, _operands
 from pydl.ops.linalg import FUSED_ACTIVATIONS
 from pydl.symbolic import op
+from pydl.tape import differentiable, no_grad, state
 from pydl.tensor import Tensor, empty
 
 __all__ = ["depthwise_conv", "separable_conv"]

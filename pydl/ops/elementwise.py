@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pydl import autograd, config
+from pydl import config, tape
 from pydl._core import kernels
-from pydl.autograd import differentiable, no_grad
 from pydl.ops._broadcast import broadcast_plan, operand, sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.symbolic import op
+from pydl.tape import differentiable, no_grad
 from pydl.tensor import _STORED_AS, Tensor, empty, is_float_dtype, standardize_dtype
 
 __all__ = [
@@ -65,10 +65,10 @@ def vjp_of_result(function, x, y, gradient):
     The values are kept, not the tensor: a node that held its own output would outlive it.
     """
     data = y.data
-    again = x if autograd.state.tapes > 1 else None
+    again = x if tape.state.tapes > 1 else None
 
     def vjp(dy):
-        if not autograd.state.enabled:
+        if not tape.state.enabled:
             return (gradient(dy, Tensor(data)),)
         if again is not None:
             return (gradient(dy, function(again)),)
@@ -217,7 +217,7 @@ def clip(x, x_min, x_max):
     kernels.clip(x.data, y.data, float(x_min), float(x_max), x.size)
 
     def vjp(dy):
-        if autograd.state.enabled:
+        if tape.state.enabled:
             return (where(logical_and(greater_equal(x, x_min), less_equal(x, x_max)), dy, 0.0),)
         dx = empty(x.shape, x.dtype)
         kernels.clip_grad(x.data, dy.data, dx.data, float(x_min), float(x_max), x.size)

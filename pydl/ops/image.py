@@ -14,11 +14,11 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops import _window
 from pydl.ops._colour import check_images, hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import empty, is_float_dtype
 
 __all__ = ["affine_transform", "crop_images", "extract_patches", "extract_patches_3d", "hsv_to_rgb", "map_coordinates",

@@ -8,10 +8,10 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops import _strided
 from pydl.ops._common import as_tensor, normalize_axis
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty, standardize_dtype
 
 __all__ = [

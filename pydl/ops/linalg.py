@@ -6,10 +6,10 @@ import math
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import OWNED, differentiable, state
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis, result_dtype
 from pydl.ops.reduction import norm  # noqa: F401  keras.ops.linalg has it
 from pydl.symbolic import op
+from pydl.tape import OWNED, differentiable, state
 from pydl.tensor import Tensor, empty, is_float_dtype
 
 __all__ = ["cross", "dense", "dot", "einsum", "inner", "matmul", "outer", "tensordot", "vdot"]

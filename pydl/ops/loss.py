@@ -10,9 +10,9 @@ import math
 
 from pydl import config, ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops._common import as_float, as_tensor, normalize_axis, result_dtype
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"]

@@ -6,9 +6,9 @@ import math
 
 from pydl import config, ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops._common import as_float, normalize_axes, normalize_axis
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["batch_normalization", "batch_normalization_training", "group_normalization", "layer_normalization",

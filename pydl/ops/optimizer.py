@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from pydl._core import kernels
-from pydl.autograd import OWNED, differentiable
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
+from pydl.tape import OWNED, differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["ewma", "l1_l2_penalty"]

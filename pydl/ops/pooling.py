@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops._common import as_float
 from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, per_axis, window
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]

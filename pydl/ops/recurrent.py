@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.ops.linalg import FUSED_ACTIVATIONS
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["gru", "lstm", "simple_rnn"]

@@ -13,9 +13,9 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = [

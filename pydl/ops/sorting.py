@@ -8,11 +8,11 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.autograd import differentiable
 from pydl.ops import _strided
 from pydl.ops._common import as_tensor, normalize_axis, result_dtype
 from pydl.ops.indexing import _take_along, _take_along_grad, as_index
 from pydl.symbolic import op
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty, is_float_dtype, standardize_dtype
 
 __all__ = [

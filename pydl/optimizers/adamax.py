@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pydl import registry
-from pydl.optimizers.fused import FusedOptimizer, take
+from pydl.optimizers.fused import FusedOptimizer, Rule, Slot, given
 
 __all__ = ["Adamax"]
 
@@ -22,28 +22,10 @@ class Adamax(FusedOptimizer):
         others: see `Optimizer`.
     """
 
+    rule = Rule("adamax", slots=(Slot("_m", "momentum"), Slot("_u", "norm")), numbers=("beta_1", "beta_2", "epsilon"))
+
     def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, weight_decay=None,
                  clipnorm=None, clipvalue=None, global_clipnorm=None,
                  use_ema=False, ema_momentum=0.99, ema_overwrite_frequency=None, loss_scale_factor=None,
                  gradient_accumulation_steps=None, name=None, **kwargs):
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, clipnorm=clipnorm,
-                         clipvalue=clipvalue, global_clipnorm=global_clipnorm, use_ema=use_ema,
-                         ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-                         loss_scale_factor=loss_scale_factor,
-                         gradient_accumulation_steps=gradient_accumulation_steps, name=name, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._m, self._u = self.add_optimizer_variables(variables, ["momentum", "norm"])
-
-    def _launch(self, update, indices):
-        update.launch("adamax", [take(self._m, indices), take(self._u, indices)],
-                      self.beta_1, self.beta_2, self.epsilon)
-
-    def get_config(self):
-        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+        super().__init__(**given(locals()))

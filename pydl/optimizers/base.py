@@ -7,17 +7,18 @@ import warnings
 
 import numpy as np
 
-from pydl import _core, config, ops, registry
-from pydl.autograd import no_grad
+from pydl import _core, config, initializers, ops, registry
 from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
 from pydl.optimizers.schedules import LearningRateSchedule
+from pydl.tape import no_grad
 from pydl.tensor import RecordingError, Tensor, Variable, name_scope
+from pydl.watch import Owner
 
 __all__ = ["Optimizer"]
 
 
-class Optimizer:
+class Optimizer(Owner):
     """Base of all optimizers; subclass it with `update_step` to write one.
 
     A custom method creates its state in `build` (`add_variable_from_reference`) and changes variables in
@@ -100,9 +101,7 @@ class Optimizer:
         if "_variables" not in self.__dict__:
             raise RuntimeError(f"In optimizer '{type(self).__name__}', you forgot to call `super().__init__()` as the"
                                " first statement in the `__init__()` method.")
-        if self.built and name in self.__dict__ and not name.startswith("_") and self.__dict__[name] is not value:
-            config.bump_structure()  # programs hold hyperparameters as constants
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
         for item in value if isinstance(value, (list, tuple)) and name != "_trainable_variables" else (value,):
             if isinstance(item, Variable):
                 self._track_variable(item)
@@ -152,8 +151,6 @@ class Optimizer:
         if initializer == "zeros":
             initializer = np.zeros
         elif not callable(initializer):
-            from pydl import initializers
-
             initializer = initializers.get(initializer)
         with name_scope(self.name):
             variable = Variable(initializer, shape=tuple(shape), dtype=dtype, trainable=False, name=name)
@@ -225,7 +222,6 @@ class Optimizer:
             if isinstance(self._learning_rate, Variable):
                 object.__setattr__(self, "_variables", [v for v in self._variables if v is not self._learning_rate])
             self._learning_rate = value
-            config.bump_structure()
         elif not isinstance(self._learning_rate, Variable):
             raise TypeError("This optimizer was created with a `LearningRateSchedule` object or a callable as its"
                             " `learning_rate` constructor argument, hence its learning rate is not settable. If you"
@@ -386,8 +382,6 @@ class Optimizer:
         """
         self._excluded = list(var_list or ())
         self._excluded_names = re.compile("|".join(sorted(set(var_names)))) if var_names else None
-        if self.built:
-            config.bump_structure()
 
     def _use_weight_decay(self, variable) -> bool:
         return not any(v is variable for v in self._excluded) and not (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pydl import registry
-from pydl.optimizers.fused import FusedOptimizer, take
+from pydl.optimizers.fused import FusedOptimizer, Rule, Slot, given
 
 __all__ = ["RMSprop"]
 
@@ -23,33 +23,12 @@ class RMSprop(FusedOptimizer):
         others: see `Optimizer`.
     """
 
+    rule = Rule("rmsprop", slots=(Slot("_velocities", "velocity"), Slot("_momentums", "momentum", when="momentum"),
+                                 Slot("_average_gradients", "average_gradient", when="centered")),
+                numbers=("rho", "momentum", "epsilon", "centered"))
+
     def __init__(self, learning_rate=0.001, rho=0.9, momentum=0.0, epsilon=1e-7, centered=False, weight_decay=None,
                  clipnorm=None, clipvalue=None, global_clipnorm=None,
                  use_ema=False, ema_momentum=0.99, ema_overwrite_frequency=None, loss_scale_factor=None,
                  gradient_accumulation_steps=None, name=None, **kwargs):
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, clipnorm=clipnorm,
-                         clipvalue=clipvalue, global_clipnorm=global_clipnorm, use_ema=use_ema,
-                         ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-                         loss_scale_factor=loss_scale_factor,
-                         gradient_accumulation_steps=gradient_accumulation_steps, name=name, **kwargs)
-        self.rho = rho
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.centered = centered
-
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._velocities = self.add_optimizer_variables(variables, "velocity")
-        self._momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum > 0 else []
-        self._average_gradients = self.add_optimizer_variables(variables, "average_gradient") if self.centered else []
-
-    def _launch(self, update, indices):
-        slots = [take(s, indices) for s in (self._velocities, self._momentums, self._average_gradients)]
-        update.launch("rmsprop", slots, self.rho, self.momentum, self.epsilon, int(self.centered))
-
-    def get_config(self):
-        return {**super().get_config(),
-                "rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon,
-                "centered": self.centered}
+        super().__init__(**given(locals()))

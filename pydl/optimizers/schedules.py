@@ -6,6 +6,7 @@ import math
 
 from pydl import config, ops, registry
 from pydl.ops._common import as_tensor
+from pydl.watch import Owner
 
 __all__ = [
     "CosineDecay",
@@ -21,7 +22,7 @@ __all__ = [
 
 
 @registry.builtin("keras.optimizers.schedules")
-class LearningRateSchedule:
+class LearningRateSchedule(Owner):
     """Base of schedules. A custom one overrides `__call__(step)` with ops on `step` (scalar integer tensor), and
     `get_config`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pydl import registry
-from pydl.optimizers.fused import FusedOptimizer, take
+from pydl.optimizers.fused import FusedOptimizer, Rule, Slot, given
 
 __all__ = ["SGD"]
 
@@ -21,28 +21,12 @@ class SGD(FusedOptimizer):
         others: see `Optimizer`.
     """
 
+    rule = Rule("sgd", slots=(Slot("momentums", "momentum", when="momentum"),), numbers=("momentum", "nesterov"))
+
     def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, weight_decay=None,
                  clipnorm=None, clipvalue=None, global_clipnorm=None,
                  use_ema=False, ema_momentum=0.99, ema_overwrite_frequency=None, loss_scale_factor=None,
                  gradient_accumulation_steps=None, name=None, **kwargs):
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, clipnorm=clipnorm,
-                         clipvalue=clipvalue, global_clipnorm=global_clipnorm, use_ema=use_ema,
-                         ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-                         loss_scale_factor=loss_scale_factor,
-                         gradient_accumulation_steps=gradient_accumulation_steps, name=name, **kwargs)
+        super().__init__(**given(locals()))
         if not isinstance(momentum, float) or not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be a float between [0, 1]. Received: momentum={momentum}")
-        self.momentum = momentum
-        self.nesterov = nesterov
-
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self.momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum != 0 else []
-
-    def _launch(self, update, indices):
-        update.launch("sgd", [take(self.momentums, indices)], self.momentum, int(self.nesterov))
-
-    def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}

@@ -14,8 +14,8 @@ from pydl.registry import to_snake_case
 
 # Attributes of the base classes: bookkeeping, or listed under another name.
 _INTERNAL = {
-    "_init_arguments", "_variables", "_losses", "_inbound_nodes", "_graph", "_graph_layers", "_stack",
-    "_compile_config", "_compile_loss", "_compile_metrics", "_loss_tracker", "_functions", "_runners", "history",
+    "_init_arguments", "_variables", "_inbound_nodes", "_graph", "_graph_layers", "_stack",
+    "_compile_config", "_compile_loss", "_compile_metrics", "_loss_tracker", "_steps", "_watch", "history",
     "loss", "input_spec", "activity_regularizer", "_build_shapes",
 }
 

@@ -1,0 +1,245 @@
+#include "program/contract.h"
+
+#include <cctype>
+
+#include "program/kernel.h"
+
+namespace pydl {
+
+class Contract::Parser {
+public:
+    Parser(const std::string& text, const std::vector<Param>& params) : params_(params) {
+        for (std::size_t i = 0; i < text.size();) {
+            std::size_t end = i + 1;
+            if (std::isspace(static_cast<unsigned char>(text[i]))) {
+                i = end;
+                continue;
+            }
+            if (is_name(text[i]))
+                while (end < text.size() && (is_name(text[end]) || text[end] == '.')) ++end;
+            else if (text.compare(i, 2, "<=") == 0) ++end;
+            tokens_.push_back(text.substr(i, end - i));
+            i = end;
+        }
+    }
+
+    void parse(Contract& to) {
+        std::vector<bool> free(params_.size()), known(params_.size());
+        while (at_ < tokens_.size()) {
+            clause(to, free, known);
+            if (at_ < tokens_.size()) expect(";");
+        }
+        for (std::size_t i = 0; i < params_.size(); ++i) {
+            const auto kind = params_[i].kind;
+            if (kind == pydl::Kind::size && !free[i]) to.sizes_.push_back(i);
+            if (kind == pydl::Kind::sizes && !free[i]) to.lists_.push_back(i);
+            if (is_buffer(i) && !known[i]) fail("says nothing about '" + params_[i].name + "'");
+        }
+    }
+
+private:
+    static bool is_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+    [[noreturn]] static void fail(const std::string& what) { throw std::logic_error("its contract " + what); }
+    const std::string& peek(std::size_t ahead = 0) const {
+        static const std::string end;
+        return at_ + ahead < tokens_.size() ? tokens_[at_ + ahead] : end;
+    }
+    void expect(const std::string& token) {
+        if (peek() != token) fail("has '" + peek() + "' where '" + token + "' is expected");
+        ++at_;
+    }
+    std::size_t param() {
+        for (std::size_t i = 0; i < params_.size(); ++i)
+            if (params_[i].name == peek()) return ++at_, i;
+        fail("names '" + peek() + "', which is no parameter");
+    }
+    bool is_buffer(std::size_t i) const {
+        return params_[i].kind == pydl::Kind::buffer || params_[i].kind == pydl::Kind::buffers;
+    }
+
+    void clause(Contract& to, std::vector<bool>& free, std::vector<bool>& known) {
+        std::size_t colon = 0;
+        while (!peek(colon).empty() && peek(colon) != ";" && peek(colon) != ":") ++colon;
+        if (peek(colon) != ":") return relation(to);
+        if (peek() == "any" && colon == 1) {
+            at_ += 2;
+            while (!peek().empty() && peek() != ";") free[param()] = true;
+            return;
+        }
+        std::vector<std::size_t> buffers;
+        while (peek() != ":") buffers.push_back(param());
+        expect(":");
+        const Size holds = size();
+        std::size_t condition = always;
+        if (peek() == "if") ++at_, condition = param();
+        for (const std::size_t b : buffers) {
+            if (!is_buffer(b)) fail("gives a size to '" + params_[b].name + "', which is no buffer");
+            if (known[b]) fail("gives two sizes to '" + params_[b].name + "'");
+            known[b] = true;
+            to.holds_.push_back({b, holds, condition});
+        }
+    }
+    void relation(Contract& to) {
+        if (peek(1) == "if") {
+            const std::size_t buffer = param();
+            ++at_;
+            to.needs_.push_back({buffer, param()});
+            return;
+        }
+        Size left = size();
+        expect("<=");
+        Size right = size();
+        to.relations_.push_back({left, right});
+    }
+    Size size() {
+        const std::size_t begin = at_;
+        Size result;
+        do {
+            if (!result.sum.empty()) ++at_;
+            result.sum.emplace_back();
+            while (is_name(peek()[0]) && peek() != "if") result.sum.back().push_back(term());
+            if (result.sum.back().empty()) fail("lacks a size before '" + peek() + "'");
+        } while (peek() == "+");
+        for (std::size_t i = begin; i < at_; ++i) {
+            const bool tight = i == begin || std::string("[](),").find(tokens_[i]) != std::string::npos ||
+                               tokens_[i - 1] == "[" || tokens_[i - 1] == "(";
+            result.text += (tight ? "" : " ") + tokens_[i];
+        }
+        return result;
+    }
+    Term term() {
+        if (std::isdigit(static_cast<unsigned char>(peek()[0]))) {
+            const dim number = std::stoll(peek());
+            ++at_;
+            return {Contract::Kind::number, 0, number};
+        }
+        if (peek(1) == "(") return call();
+        const std::size_t p = param();
+        if (peek() != "[") {
+            if (params_[p].kind != pydl::Kind::size) fail("takes '" + params_[p].name + "' for a size");
+            return {Contract::Kind::value, p};
+        }
+        expect("[");
+        if (params_[p].kind != pydl::Kind::sizes) fail("takes entries of '" + params_[p].name + "'");
+        if (peek() == "]") return expect("]"), Term{Contract::Kind::item, p};
+        const dim number = std::stoll(peek());
+        ++at_;
+        expect("]");
+        return {Contract::Kind::entry, p, number};
+    }
+    Term call() {
+        const NamedSize* named = find_size(peek());
+        if (!named) fail("names '" + peek() + "', which is no size function");
+        ++at_;
+        Term result{Contract::Kind::function, 0, 0, named->function};
+        expect("(");
+        while (peek() != ")") {
+            if (!result.arguments.empty()) expect(",");
+            const std::size_t p = param();
+            if (params_[p].kind != pydl::Kind::size && params_[p].kind != pydl::Kind::sizes)
+                fail("calls " + std::string(named->name) + " with '" + params_[p].name + "'");
+            result.arguments.push_back(p);
+        }
+        expect(")");
+        if (static_cast<int>(result.arguments.size()) != named->arity || named->arity > 4)
+            fail("calls " + std::string(named->name) + " with another number of arguments");
+        return result;
+    }
+
+    const std::vector<Param>& params_;
+    std::vector<std::string> tokens_;
+    std::size_t at_ = 0;
+};
+
+Contract::Contract(const std::string& text, const std::vector<Param>& params) { Parser(text, params).parse(*this); }
+
+namespace {
+
+Sizes list_of(const Param& p, const Given& given, std::size_t i) {
+    if (p.kind == Kind::size) return {reinterpret_cast<const dim*>(given.words + i), 1};
+    const word* head = given.items + given.words[i];
+    return {reinterpret_cast<const dim*>(head + 1), static_cast<dim>(head[0])};
+}
+
+}  // namespace
+
+dim Contract::value_of(const Size& size, const std::vector<Param>& params, const Given& given, std::size_t item) {
+    dim total = 0;
+    for (const auto& product : size.sum) {
+        dim part = 1;
+        for (const Term& t : product) {
+            dim factor = t.number;
+            switch (t.kind) {
+                case Kind::number: break;
+                case Kind::value: factor = static_cast<dim>(given.words[t.param]); break;
+                case Kind::entry: factor = list_of(params[t.param], given, t.param)[t.number]; break;
+                case Kind::item: factor = list_of(params[t.param], given, t.param)[static_cast<dim>(item)]; break;
+                case Kind::function: {
+                    Sizes arguments[4];
+                    for (std::size_t i = 0; i < t.arguments.size(); ++i)
+                        arguments[i] = list_of(params[t.arguments[i]], given, t.arguments[i]);
+                    factor = t.function(arguments);
+                }
+            }
+            part = times(part, factor);
+        }
+        total = plus(total, part);
+    }
+    return total;
+}
+
+dim Contract::elements(const std::vector<Param>& params, const Given& given, std::size_t buffer,
+                       std::size_t item) const {
+    for (const Holds& h : holds_)
+        if (h.buffer == buffer)
+            return h.condition != always && !given.words[h.condition] ? 0 : value_of(h.size, params, given, item);
+    return 0;
+}
+
+void Contract::check(const std::vector<Param>& params, const Given& given) const {
+    const auto negative = [&](std::size_t i, dim value) {
+        if (value < 0)
+            throw SizeError("argument '" + params[i].name + "' expected a size of at least 0; received " +
+                            std::to_string(value));
+    };
+    for (const std::size_t i : sizes_) negative(i, static_cast<dim>(given.words[i]));
+    for (const std::size_t i : lists_) {
+        const Sizes list = list_of(params[i], given, i);
+        for (dim k = 0; k < list.count; ++k) negative(i, list.begin[k]);
+    }
+    for (const Relation& r : relations_) {
+        const dim left = value_of(r.left, params, given, 0), right = value_of(r.right, params, given, 0);
+        if (left > right)
+            throw SizeError("expected " + r.left.text + " <= " + r.right.text + "; received " + std::to_string(left) +
+                            " and " + std::to_string(right));
+    }
+    for (const Needs& n : needs_)
+        if (given.words[n.condition] && !given.words[n.buffer])
+            throw SizeError("argument '" + params[n.buffer].name + "' expected an array beside '" +
+                            params[n.condition].name + "'; received None");
+    const auto hold = [&](const Holds& h, dim count, std::size_t item, const std::string& place) {
+        const dim wanted = value_of(h.size, params, given, item);
+        if (count < wanted)
+            throw SizeError("argument '" + params[h.buffer].name + place + "' holds " + h.size.text +
+                            ": expected at least " + std::to_string(wanted) + " elements; received an array of " +
+                            std::to_string(count));
+    };
+    for (const Holds& h : holds_) {
+        if (h.condition != always && !given.words[h.condition]) continue;
+        if (params[h.buffer].kind == pydl::Kind::buffer) {
+            if (given.words[h.buffer]) hold(h, given.counts[h.buffer], 0, "");
+            continue;
+        }
+        const word offset = given.words[h.buffer];
+        const std::size_t count = given.items[offset];
+        for (const auto& product : h.size.sum)
+            for (const Term& t : product)
+                if (t.kind == Kind::item && list_of(params[t.param], given, t.param).count != static_cast<dim>(count))
+                    throw SizeError("argument '" + params[h.buffer].name + "' expected as many arrays as '" +
+                                    params[t.param].name + "' has numbers; received " + std::to_string(count));
+        for (std::size_t k = 0; k < count; ++k)
+            hold(h, given.item_counts[offset + 1 + k], k, "[" + std::to_string(k) + "]");
+    }
+}
+
+}  // namespace pydl

@@ -1,0 +1,71 @@
+// The contract of a row of kernels.def: what its buffers hold, in terms of its sizes. Parsed once at import, when a
+// mistake in a row is an error; evaluated when Python calls the kernel. The grammar stands at the head of kernels.def.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+#include "program/sizes.h"
+
+namespace pydl {
+
+struct Param;
+
+// What one call was given: the words as Call keeps them (a list's word is its offset into `items`), and the number of
+// elements of each array: counts by parameter, item_counts beside the items.
+struct Given {
+    const word* words;
+    const word* items;
+    const dim* counts;
+    const dim* item_counts;
+};
+
+class Contract {
+public:
+    Contract() = default;
+    // Throws std::logic_error for a text that is wrong or leaves a buffer out.
+    Contract(const std::string& text, const std::vector<Param>& params);
+
+    // Throws SizeError, a sentence, when a size is negative or too large or an array is too short.
+    void check(const std::vector<Param>& params, const Given& given) const;
+
+    // What item `item` of a buffer holds, of a call that passed the check.
+    dim elements(const std::vector<Param>& params, const Given& given, std::size_t buffer, std::size_t item) const;
+
+private:
+    enum class Kind : unsigned char { number, value, entry, item, function };
+    struct Term {
+        Kind kind;
+        std::size_t param = 0;
+        dim number = 0;
+        SizeFunction function = nullptr;
+        std::vector<std::size_t> arguments = {};
+    };
+    struct Size {
+        std::vector<std::vector<Term>> sum;  // of products
+        std::string text;
+    };
+    static constexpr std::size_t always = static_cast<std::size_t>(-1);
+    struct Holds {
+        std::size_t buffer;
+        Size size;
+        std::size_t condition = always;
+    };
+    struct Relation {
+        Size left, right;
+    };
+    struct Needs {
+        std::size_t buffer, condition;
+    };
+    class Parser;
+
+    static dim value_of(const Size& size, const std::vector<Param>& params, const Given& given, std::size_t item);
+
+    std::vector<std::size_t> sizes_, lists_;  // parameters that are not negative
+    std::vector<Holds> holds_;
+    std::vector<Relation> relations_;
+    std::vector<Needs> needs_;
+};
+
+}  // namespace pydl

@@ -1,0 +1,459 @@
+"""What recorded programs depend on besides their arguments: owners, what was read of them, and their versions.
+
+An *owner* holds settings that Python code reads while a program is recorded: a layer, an optimizer, a loss, a metric, a
+regularizer, a constraint, a variable, the configuration. While a recording is open, every attribute read of an owner
+is noted (`reading`). Afterwards a change of an attribute that some recording has read moves the owner to another
+state. States are numbered: one that returns gets its former number, so a program that was recorded for it fits again.
+Before a replay a program compares the numbers of its owners with those of its recording (`Dependencies.hold`).
+
+Watched are attributes of instances, and the lists, dicts and sets they hold (copied on assignment into tracked ones,
+which notice changes). Not watched, because nobody tells about it: class attributes, globals, attributes of plain
+objects, other containers. After a change of such a thing call `rerecord()`, which makes all programs stale.
+
+Costs: nothing outside of recordings but for a look at the book when an attribute is set. Reads are noted by a
+`__getattribute__` that the base class has only while a recording is open.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["Dependencies", "Owner", "TrackedDict", "TrackedList", "TrackedSet", "Watch", "note", "reading", "rerecord",
+           "tracked", "watching"]
+
+# Grows with every change of something a recording has read. A program that has compared at this count is up to date.
+changes = 0
+# Grows when an owner gets or loses a part (another owner, a container), or a container changes: lists of what there is
+# can be kept while it stands still.
+structure = 0
+_clock = itertools.count(1)
+_numbers = itertools.count(1)
+_MAX_STATES = 32  # remembered per owner
+_MORE_NAMES, _CHANGED = 1, 2  # why the number of a state has to be looked up again
+_SHORT = 64  # items up to which the states of a container are told apart by what it holds
+
+# What is read of an owner by looking at all it holds: which layers, variables, metrics there are.
+PARTS = "<parts>"
+
+
+def _changed() -> None:
+    global changes
+    changes = next(_clock)
+
+
+def _restructured() -> None:
+    global structure
+    structure = next(_clock)
+
+
+class _Identity:
+    """Equal to another one while both stand for the same living object."""
+
+    __slots__ = ("get", "number", "__weakref__")
+
+    def __init__(self, value):
+        self.number = id(value)
+        try:
+            self.get = weakref.ref(value)
+        except TypeError:  # keeps it, so that its id stays its own
+            self.get = lambda: value
+
+    def __eq__(self, other):
+        mine = self.get()
+        return mine is not None and isinstance(other, _Identity) and mine is other.get()
+
+    def __hash__(self):
+        return self.number
+
+
+def token(value) -> Any:
+    """Something hashable that is equal for two values only if no program can tell them apart.
+
+    Numbers are compared with their type and bits (1, 1.0 and True differ, so do 0.0 and -0.0, NaN is itself), tuples
+    item by item, everything else by identity.
+    """
+    kind = type(value)
+    if value is None or kind in (bool, int, str, bytes):
+        return (kind, value)
+    if kind is float:
+        return (kind, value.hex())
+    if kind is complex:
+        return (kind, value.real.hex(), value.imag.hex())
+    if kind is tuple:
+        return (kind, *map(token, value))
+    return _Identity(value)
+
+
+class Watch:
+    """The book about one owner: what recordings have read of it, and the number of its present state.
+
+    A copy of an owner starts with an empty book.
+    """
+
+    __slots__ = ("names", "tokens", "stale", "numbers", "number", "dirty", "count")
+
+    def __init__(self):
+        self.names: dict[str, None] = {}  # attributes that recordings have read
+        self.tokens: dict[str, tuple] | None = None  # of their values, in order of names; None: to be made
+        self.stale: set[str] = set()  # those whose values have changed since
+        self.numbers: dict[tuple, int] = {}  # state -> number
+        self.number = next(_numbers)  # of the present state, unless it is to be looked up again
+        self.dirty = _MORE_NAMES
+        self.count = 0  # changes of what is told apart by counting
+
+    def __reduce__(self):
+        return (Watch, ())
+
+    def touch(self) -> None:
+        """Something that was read has changed."""
+        self.dirty = _CHANGED
+        _changed()
+
+
+def version(owner) -> int:
+    """The number of the owner's present state: its former one when the state returns."""
+    watch = owner._watch
+    dirty = watch.dirty
+    if dirty:
+        watch.dirty = 0  # first: a change by another thread from here on makes it dirty again
+        state = owner._watched_state(watch)
+        if dirty == _MORE_NAMES:  # the same state, told by more names
+            watch.numbers[state] = watch.number
+        elif state in watch.numbers:
+            watch.number = watch.numbers[state]
+        else:
+            if len(watch.numbers) >= _MAX_STATES:
+                watch.numbers.clear()
+            watch.number = watch.numbers[state] = next(_numbers)
+    return watch.number
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------
+
+
+class _Notes(threading.local):
+    taken: dict | None = None  # id -> owner, of the recording that is open on this thread
+
+
+_notes = _Notes()
+_open = 0  # recordings that are open on any thread
+_lock = threading.Lock()
+
+
+_OWN_NAMES = frozenset(("_watch", "_start_watch", "_watched_state"))
+
+
+def _noted_read(self, name):
+    value = object.__getattribute__(self, name)
+    if _notes.taken is not None and name[:2] != "__" and name not in _OWN_NAMES:
+        note(self, name)
+        for container in _containers(value):
+            note(container)
+    return value
+
+
+class reading:
+    """Context of a recording: afterwards `owners` holds every owner that was read inside, on this thread."""
+
+    def __enter__(self) -> reading:
+        global _open
+        self._before = _notes.taken
+        self._taken: dict = {}
+        _notes.taken = self._taken
+        with _lock:
+            _open += 1
+            if _open == 1:
+                Owner.__getattribute__ = _noted_read  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *_) -> None:
+        global _open
+        with _lock:
+            _open -= 1
+            if _open == 0:
+                del Owner.__getattribute__
+        _notes.taken = self._before
+
+    @property
+    def owners(self) -> list:
+        return list(self._taken.values())
+
+
+def watching() -> bool:
+    """Whether a recording on this thread notes what is read."""
+    return _open > 0 and _notes.taken is not None
+
+
+def note(owner, name: str | None = None) -> None:
+    """Notes that the open recording, if there is one, has read `name` of `owner` (None: its one state)."""
+    taken = _notes.taken
+    if taken is None:
+        return
+    taken[id(owner)] = owner
+    watch = owner._watch
+    if watch is None:
+        watch = owner._start_watch()
+    if name is not None and name not in watch.names:
+        watch.names[name] = None
+        watch.tokens = None
+        watch.dirty = watch.dirty or _MORE_NAMES
+
+
+class Dependencies:
+    """The owners a program has read and the numbers of their states at that time.
+
+    Args:
+        owners: what `reading` has noted. Taken when the recording has ended: what the recorded function itself sets
+            (a counter, a cache) is part of the state it leaves behind.
+    """
+
+    __slots__ = ("owners", "numbers", "_compared_at")
+
+    def __init__(self, owners: Iterable):
+        found: dict[int, Any] = {}
+        queue = list(owners)
+        while queue:  # a tracked container is read together with those inside of it
+            owner = queue.pop()
+            if id(owner) not in found:
+                found[id(owner)] = owner
+                if owner._watch is None:
+                    owner._start_watch()
+                if isinstance(owner, _Tracked):
+                    queue += [c for value in owner._values() for c in _containers(value)]
+        self.owners = tuple(found.values())
+        self._compared_at = changes
+        self.numbers = tuple(map(version, self.owners))
+
+    def hold(self) -> bool:
+        """Whether all owners are in the states of the recording."""
+        now = changes
+        if self._compared_at == now:
+            return True
+        for owner, number in zip(self.owners, self.numbers):
+            watch = owner._watch
+            if (version(owner) if watch.dirty else watch.number) != number:
+                return False
+        self._compared_at = now
+        return True
+
+
+# ---- owners ------------------------------------------------------------------------------------------------------
+
+
+class Owner:
+    """Base of what holds settings: notices when an attribute that a recording has read gets another value."""
+
+    _watch: Watch | None = None
+
+    def _start_watch(self) -> Watch:
+        watch = Watch()
+        object.__setattr__(self, "_watch", watch)
+        return watch
+
+    def _watched_state(self, watch: Watch) -> tuple:
+        held = object.__getattribute__(self, "__dict__")
+        tokens = watch.tokens
+        if tokens is None:
+            names = list(watch.names)  # a copy: another thread's recording may read more
+            watch.tokens = tokens = dict.fromkeys(sorted(names), ())
+            watch.stale.update(names)
+        while watch.stale:  # one by one: another thread may add to them
+            name = watch.stale.pop()
+            tokens[name] = (name, token(held[name])) if name in held else (name,)
+        state = tuple(tokens.values())
+        return (*state, watch.count) if PARTS in watch.names else state
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        value = tracked(value)
+        held = object.__getattribute__(self, "__dict__")
+        old = held.get(name, Watch)
+        object.__setattr__(self, name, value)
+        if old is value or name not in held:  # a property: what it sets comes here by itself
+            return
+        parts = _holds_parts(old) or _holds_parts(value)
+        if parts:
+            _restructured()
+        watch = held.get("_watch")
+        if watch is None:
+            return
+        seen = name in watch.names
+        if seen:
+            watch.stale.add(name)
+        if parts and PARTS in watch.names:
+            watch.count += 1
+        elif not seen:
+            return
+        watch.touch()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        _restructured()
+        watch = object.__getattribute__(self, "__dict__").get("_watch")
+        if watch is not None:
+            watch.count += 1
+            watch.stale |= {name} & watch.names.keys()
+            watch.touch()
+
+
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+
+
+def _holds_parts(value: Any) -> bool:
+    """Whether an attribute's value is an owner or a container, or a tuple that may hold some."""
+    kind = type(value)
+    return kind not in _PLAIN and (kind is tuple or hasattr(kind, "_watched_state"))
+
+
+def parts_of(owner: Owner) -> dict[str, Any]:
+    """The attributes of an owner; a recording that asks for them depends on which parts (layers, variables, metrics,
+    containers) there are, and on the containers among them."""
+    held = object.__getattribute__(owner, "__dict__")
+    if watching():
+        note(owner, PARTS)
+        for value in held.values():
+            for container in _containers(value):
+                note(container)
+    return held
+
+
+# ---- containers --------------------------------------------------------------------------------------------------
+
+
+class _Tracked:
+    """What tracked containers share. Reading one while recording depends on all it holds."""
+
+    __slots__ = ()
+    _watch: Watch | None
+
+    def _start_watch(self) -> Watch:
+        watch = self._watch = Watch()  # type: ignore[misc]  # a slot of the subclasses
+        return watch
+
+    def _values(self) -> Iterable:
+        return self  # type: ignore[return-value]
+
+    def _watched_state(self, watch: Watch) -> tuple:
+        if len(self) > _SHORT:  # type: ignore[arg-type]
+            return (watch.count,)
+        return tuple(map(token, self._values()))
+
+
+def _mutator(name: str, base: type):
+    plain = getattr(base, name)
+
+    def method(self, *args, **kwargs):
+        watch = getattr(self, "_watch", None)  # absent while a copy is being put together
+        try:
+            return plain(self, *map(tracked, args), **{k: tracked(v) for k, v in kwargs.items()})
+        finally:
+            _restructured()
+            if watch is not None:
+                watch.count += 1
+                watch.touch()
+
+    method.__name__ = name
+    method.__doc__ = plain.__doc__
+    return method
+
+
+def _noticing(*names: str):
+    """Class decorator: these methods of the built-in base tell the watch; containers they are given become tracked."""
+
+    def decorate(cls):
+        for name in names:
+            setattr(cls, name, _mutator(name, cls.__mro__[2]))
+        return cls
+
+    return decorate
+
+
+@_noticing("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort", "__setitem__", "__delitem__",
+           "__iadd__", "__imul__")
+class TrackedList(_Tracked, list):
+    """A list held by an owner. Items that are lists, dicts or sets become tracked ones too."""
+
+    __slots__ = ("_watch", "__weakref__")
+
+    def __init__(self, items: Iterable = ()):
+        super().__init__(map(tracked, items))
+        self._watch = None
+
+
+@_noticing("clear", "pop", "popitem", "setdefault", "update", "__setitem__", "__delitem__", "__ior__")
+class TrackedDict(_Tracked, dict):
+    """A dict held by an owner. Values that are lists, dicts or sets become tracked ones too."""
+
+    __slots__ = ("_watch", "__weakref__")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__({key: tracked(value) for key, value in dict(*args, **kwargs).items()})
+        self._watch = None
+
+    def _values(self) -> Iterable:
+        return itertools.chain(self.keys(), self.values())
+
+
+@_noticing("add", "clear", "discard", "pop", "remove", "update", "difference_update", "intersection_update",
+           "symmetric_difference_update", "__ior__", "__iand__", "__isub__", "__ixor__")
+class TrackedSet(_Tracked, set):
+    """A set held by an owner."""
+
+    __slots__ = ("_watch",)  # a set can be referred to weakly by itself
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, items: Iterable = ()):
+        super().__init__(items)
+        self._watch = None
+
+    def _watched_state(self, watch: Watch) -> tuple:
+        return (frozenset(map(token, self)),) if len(self) <= _SHORT else (watch.count,)
+
+
+_TRACKED_AS: dict[type, type] = {list: TrackedList, dict: TrackedDict, set: TrackedSet}
+
+
+def tracked(value: Any) -> Any:
+    """A list, dict or set as a tracked copy, likewise inside a tuple; everything else, and what is tracked already, as
+    it is."""
+    kind = type(value)
+    if kind in _TRACKED_AS:
+        return _TRACKED_AS[kind](value)
+    if kind is tuple:
+        items = tuple(map(tracked, value))
+        if any(a is not b for a, b in zip(items, value)):
+            return items
+    return value
+
+
+def _containers(value: Any) -> Iterable[_Tracked]:
+    """The tracked containers that an attribute's value is, or that a tuple of them holds."""
+    if isinstance(value, _Tracked):
+        return (value,)
+    if type(value) is tuple:
+        return [container for item in value for container in _containers(item)]
+    return ()
+
+
+class _Epoch:
+    """What `rerecord` changes: every program depends on it."""
+
+    def __init__(self):
+        self._watch = Watch()
+        self.count = 0
+
+    def _watched_state(self, watch: Watch) -> tuple:
+        return (self.count,)
+
+
+EPOCH = _Epoch()
+
+
+def rerecord() -> None:
+    """Makes every recorded program stale, so that the next call records anew: the one call for changes that are not
+    watched (globals, class attributes, attributes of plain objects of yours)."""
+    EPOCH.count += 1
+    EPOCH._watch.touch()
