@@ -41,7 +41,7 @@ class Room(NamedTuple):
 
 PYTHON = (
     Floor("Ground", "compiled code, settings, and what knows no tensor", (
-        "_core _perceptron _text", "exports progbar tree watch", "config")),
+        "_core _perceptron _text", "dtypes exports progbar tree warning watch", "config")),
     Floor("Tensors", "values, the tape, symbolic values, names of classes", (
         "operators tape", "registry tensor", "autograd dtype_policies lookup symbolic")),
     Floor("Functions", "differentiable ops, programs recorded from them, random numbers", (

@@ -31,8 +31,9 @@ from pydl import (  # noqa: E402
 )
 from pydl.dtype_policies import DTypePolicy, FloatDTypePolicy  # noqa: E402
 from pydl.initializers import Initializer  # noqa: E402
-from pydl.layers.base import InputSpec, Layer  # noqa: E402
+from pydl.layers.base import Layer  # noqa: E402
 from pydl.layers.core import Input  # noqa: E402
+from pydl.layers.input_spec import InputSpec  # noqa: E402
 from pydl.losses import Loss  # noqa: E402
 from pydl.metrics import Metric  # noqa: E402
 from pydl.models import Functional, Model, Sequential  # noqa: E402

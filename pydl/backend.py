@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydl import registry
+from pydl import dtypes, registry
 from pydl.config import (
     backend,
     epsilon,
@@ -26,12 +26,12 @@ _uids: dict[str, int] = {}
 
 def is_float_dtype(dtype) -> bool:
     """Whether the dtype is a float type."""
-    return standardize_dtype(dtype).startswith("float")
+    return dtypes.is_float_dtype(standardize_dtype(dtype))
 
 
 def is_int_dtype(dtype) -> bool:
     """Whether the dtype is an integer type, with or without sign; bool is none."""
-    return standardize_dtype(dtype).startswith(("int", "uint"))
+    return dtypes.is_integer_dtype(standardize_dtype(dtype))
 
 
 def is_keras_tensor(x) -> bool:

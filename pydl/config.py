@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydl import _core
+from pydl import _core, dtypes
 from pydl.watch import Owner
 
 __version__ = "0.1.0"
@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 class _Settings(Owner):
     """What programs may have baked in: they depend on the settings they read."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.floatx = "float32"
         self.epsilon = 1e-7
         self.image_data_format = "channels_last"
@@ -22,14 +22,14 @@ _interactive_logging = True
 
 
 def floatx() -> str:
-    """The default float dtype: "float32" or "float64"."""
+    """The default float dtype, one of `dtypes.FLOATS`; "float32" at first."""
     return _settings.floatx
 
 
 def set_floatx(value: str) -> None:
-    """Sets the default float dtype. Raises ValueError for anything but "float32" and "float64"."""
-    if value not in ("float32", "float64"):
-        raise ValueError(f"Unknown `floatx` value: {value}. Expected 'float32' or 'float64'.")
+    """Sets the default float dtype. Raises ValueError for anything but `dtypes.FLOATS`."""
+    if value not in dtypes.FLOATS:
+        raise ValueError(f"Unknown `floatx` value: {value}. Expected {' or '.join(map(repr, dtypes.FLOATS))}.")
     _settings.floatx = value
 
 
@@ -60,7 +60,7 @@ def backend() -> str:
 
 
 def isa() -> str:
-    """The instruction-set level in use: "baseline", "avx2", "avx512" or "neon". `PYDL_ISA` forces one."""
+    """The instruction-set level in use, "baseline" for one; `supported_isas` has the others. `PYDL_ISA` forces one."""
     return _core.isa()
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
 __all__ = ["gather", "public"]
 
 
-def gather(package: str, path, wanted: Callable[[str, str], bool] | None = None) -> dict[str, Any]:
+def gather(package: str, path: Iterable[str], wanted: Callable[[str, str], bool] | None = None) -> dict[str, Any]:
     """What all files of a package list, by name: for packages of many families. Files whose names begin with an
     underscore stay apart.
 

@@ -8,7 +8,8 @@ import random as python_random
 import numpy as np
 
 from pydl import lookup, registry
-from pydl.tensor import Tensor, from_numpy, is_float_dtype, standardize_dtype
+from pydl.dtypes import is_float_dtype
+from pydl.tensor import Tensor, from_numpy, standardize_dtype
 from pydl.watch import Owner
 
 # Standard deviation of a standard normal distribution cut off at -2 and 2.

@@ -9,10 +9,11 @@ share nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,14 @@ class Capture:
         dependencies: the owners it has read and their states.
     """
 
-    def __init__(self, fn, args, kwargs=None):
+    def __init__(self, fn: Callable[..., Any], args: Iterable[Any], kwargs: dict[str, Any] | None = None) -> None:
         """Records `fn(*args, **kwargs)` while running it, on buffers in place of all arrays and tensors."""
         self.program = _core.Program()
         self.inputs: list[Tensor] = []
 
-        def to_buffer(x):
+        def to_buffer(x: np.ndarray | Tensor) -> Tensor:
             data = x.data if isinstance(x, Tensor) else from_numpy(x).data
-            buffer = Tensor(_core.empty(data.shape, data.dtype))
+            buffer = Tensor(_core.empty(data.shape, data.dtype.name))
             np.copyto(buffer.data, data)
             self.inputs.append(buffer)
             return buffer
@@ -67,11 +68,17 @@ class Capture:
             self.outputs = rebuild(outputs, _detached)
             self.dependencies = Dependencies([watch.EPOCH, *reading.owners, *variables_at(self.program.outside())])
 
+    @functools.cached_property
+    def one_array(self) -> tuple[np.ndarray, Callable[[], None], np.ndarray]:
+        """(input buffer, run, output), where there is one of each."""
+        (buffer,) = self.inputs
+        return buffer.data, self.program.run, self.outputs.data
+
     def run(self) -> None:
         self.program.run()
 
 
-def _detached(y):
+def _detached(y: Any) -> Any:
     return Tensor(y.data) if isinstance(y, Tensor) else y
 
 
@@ -86,17 +93,17 @@ class Pool:
         writes: whether it writes variables.
         instances: captures, or None where none has been recorded yet.
         last: the one that ran last.
-        lease: makes the context of a call, `with pool.lease() as place`; waits when all places are lent. Then
+        places: those of `instances`. `with pool.places.lease() as place` waits when all are lent; then
             `instances[place]` belongs to the call.
         used: when a call asked for the program last, in calls of the process.
     """
 
-    def __init__(self, capture: Capture):
+    def __init__(self, capture: Capture) -> None:
         self.dependencies = capture.dependencies
         self.writes = capture.program.writes_outside
         self.instances: list[Capture | None] = [None] * (1 if self.writes else _MAX_INSTANCES)
         self.last = capture
-        self.lease = _core.Places(len(self.instances)).lease
+        self.places = _core.Places(len(self.instances))
         self.used = next(_clock)
 
 
@@ -116,31 +123,30 @@ class RecordedFunction:
         name: for messages.
         guard: makes the context in which `fn` is recorded (and run for the first time), e.g. to undo a failure.
         gate: keeps calls out while somebody else writes the variables that are read here.
-
-    Attributes:
-        reading: context of a call that goes through the gate.
     """
 
-    def __init__(self, fn, name: str | None = None, guard=contextlib.nullcontext, gate: Gate | None = None):
+    def __init__(self, fn: Callable[..., Any], name: str | None = None,
+                 guard: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+                 gate: Gate | None = None) -> None:
         self.fn = fn
         self.guard = guard
-        self.reading = (gate or Gate()).reading
+        self.gate = gate or Gate()
         self.__name__ = name or getattr(fn, "__name__", "function")
-        self._pools: dict[tuple, list[Pool]] = {}
+        self._pools: dict[tuple[Any, ...], list[Pool]] = {}
         self._turn = threading.RLock()  # of the programs that write variables
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _core.is_recording() or _core.is_dry_run():  # part of a larger recording
             return self.fn(*args, **kwargs)
         return self.run(args, _copied, kwargs)
 
-    def __reduce__(self):  # programs point into memory of this process: a copy records its own
+    def __reduce__(self) -> tuple[Any, ...]:  # programs point into memory of this process: a copy records its own
         return (RecordedFunction, (self.fn, self.__name__, self.guard))
 
-    def run(self, args, use: Callable[[Any], Any], kwargs: dict | None = None):
+    def run(self, args: tuple[Any, ...], use: Callable[[Any], Any], kwargs: dict[str, Any] | None = None) -> Any:
         """`use(outputs)` of a run on these arguments. The outputs belong to the call until `use` returns."""
         key, arrays = signature((args, kwargs or {}), self._describe)
-        with self.reading:
+        with self.gate.reading:
             pool = self.pool(key)
             fresh = None
             if pool is None:
@@ -149,7 +155,7 @@ class RecordedFunction:
                     if pool is None:
                         fresh = self._record(args, kwargs)
                         pool = self._enter(key, fresh)
-            with pool.lease() as place:
+            with pool.places.lease() as place:
                 capture = pool.instances[place]
                 if capture is None:
                     if fresh is None:
@@ -161,6 +167,7 @@ class RecordedFunction:
                 if fresh is not None:  # it ran while it was recorded
                     capture = fresh
                 else:
+                    assert capture is not None
                     for buffer, x in zip(capture.inputs, arrays):
                         np.copyto(buffer.data, x, casting="unsafe")
                     if pool.writes:
@@ -171,7 +178,7 @@ class RecordedFunction:
                 pool.last = capture
                 return use(capture.outputs)
 
-    def pool(self, key: tuple) -> Pool | None:
+    def pool(self, key: tuple[Any, ...]) -> Pool | None:
         """The up-to-date program of a signature, or None."""
         for pool in self._pools.get(key, ()):
             if pool.dependencies.hold():
@@ -179,12 +186,12 @@ class RecordedFunction:
                 return pool
         return None
 
-    def _record(self, args, kwargs) -> Capture:
+    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Capture:
         with self._turn, _recording, self.guard():  # nobody writes its variables, or records, meanwhile
             return Capture(self.fn, args, kwargs)
 
-    def _enter(self, key: tuple, capture: Capture) -> Pool:
-        """A pool for the program, which is not yet in a place of it."""
+    def _enter(self, key: tuple[Any, ...], capture: Capture) -> Pool:
+        """A pool for the program; `capture` is not in a place of it yet."""
         pool = Pool(capture)
         with _recording:
             self._pools.setdefault(key, []).append(pool)
@@ -199,7 +206,7 @@ class RecordedFunction:
             if not self._pools[key]:
                 del self._pools[key]
 
-    def _describe(self, path: tuple) -> str:
+    def _describe(self, path: tuple[Any, ...]) -> str:
         """ "function 'step': argument `x`['mask']" for a place in (args, kwargs)."""
         where, name, *rest = path
         if where == 0:
@@ -209,7 +216,7 @@ class RecordedFunction:
                 name = f"number {name + 1}"
         return f"function '{self.__name__}': argument `{name}`" + "".join(f"[{part!r}]" for part in rest)
 
-    def capture(self, args, kwargs: dict | None = None) -> Capture:
+    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Capture:
         """The up-to-date instance for these arguments, after one run on them: to look at, or for a caller that has the
         function to itself."""
         self.run(args, lambda outputs: None, kwargs)
@@ -228,10 +235,10 @@ class RecordedFunction:
         return [c for pools in list(self._pools.values()) for pool in pools for c in pool.instances if c is not None]
 
 
-def _copied(outputs):
+def _copied(outputs: Any) -> Any:
     return rebuild(outputs, lambda y: Tensor(y.data.copy()) if isinstance(y, Tensor) else y)
 
 
-def function(fn) -> RecordedFunction:
+def function(fn: Callable[..., Any]) -> RecordedFunction:
     """Decorator: records `fn` once per signature and replays it in C++; see `RecordedFunction`."""
     return RecordedFunction(fn)

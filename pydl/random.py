@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import math
 import random as python_random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import INTEGERS, is_float_dtype, is_integer_dtype
 from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import Tensor, Variable, empty, is_float_dtype, paused_recording, standardize_dtype
+from pydl.tensor import Tensor, Variable, empty, paused_recording, standardize_dtype
 from pydl.watch import Owner
 
 __all__ = ["SeedGenerator", "alpha_dropout", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
@@ -39,7 +42,7 @@ class SeedGenerator(Owner):
         ValueError: for a seed that is no int.
     """
 
-    def __init__(self, seed: int | None = None, name: str | None = None, **kwargs):
+    def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments: {kwargs}")
         if seed is None:
@@ -53,20 +56,25 @@ class SeedGenerator(Owner):
 
     def next(self, ordered: bool = True) -> Tensor:
         """A copy of the state, which then moves on by one block."""
-        seed = ops.add(self.state, 0)
+        seed: Tensor = ops.add(self.state, 0)
         unused = empty((1,), "int32")
         kernels.random_integers(self.state.data, unused.data, 1, 0, 1)
         return seed
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return {"seed": self._initial_seed}
 
     @classmethod
-    def from_config(cls, config: dict) -> SeedGenerator:
+    def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
         return cls(**config)
 
 
-def _as_key(seed) -> int:
+Seed: TypeAlias = int | SeedGenerator | None
+Shape: TypeAlias = int | Iterable[int]
+Value: TypeAlias = Any  # a number, an array or a tensor
+
+
+def _as_key(seed: int) -> int:
     """The seed's lower 64 bits as a signed number."""
     return (int(seed) + 2**63) % 2**64 - 2**63
 
@@ -88,7 +96,7 @@ def set_global_seed(seed: int) -> None:
     global_seed_generator().state.data[...] = (_as_key(seed), 0)
 
 
-def _state(seed) -> np.ndarray:
+def _state(seed: object) -> np.ndarray:
     """The state to draw from: the global one, a generator's, or for an int a new one, the same at every call."""
     if seed is None:
         return global_seed_generator().state.data
@@ -96,7 +104,7 @@ def _state(seed) -> np.ndarray:
         return seed.state.data
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         state = empty((2,), "int64")
-        kernels.random_seed(state.data, _as_key(seed))
+        kernels.random_seed(state.data, _as_key(int(seed)))
         return state.data
     raise ValueError("Argument `seed` must be either an integer or an instance of `SeedGenerator`. "
                      f"Received: seed={seed} (of type {type(seed)})")
@@ -105,31 +113,31 @@ def _state(seed) -> np.ndarray:
 _draws.state_of = _state
 
 
-def _shape(shape) -> tuple[int, ...]:
+def _shape(shape: Shape) -> tuple[int, ...]:
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
     if any(n < 0 for n in shape):
         raise ValueError(f"Expected a shape of dimensions of at least 0; received shape={shape}.")
     return shape
 
 
-def _float_dtype(dtype) -> str:
+def _float_dtype(dtype: Any) -> str:
     dtype = standardize_dtype(dtype)
     if not is_float_dtype(dtype):
         raise ValueError(f"`dtype` must be a floating point dtype; received dtype={dtype}.")
     return "float32" if dtype == "float16" else dtype
 
 
-def _is_number(x) -> bool:
+def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, np.integer, np.floating))
 
 
-def _draw(kernel, shape, a, b, dtype, seed) -> Tensor:
+def _draw(kernel: Callable[..., Any], shape: Shape, a: float, b: float, dtype: Any, seed: Seed) -> Tensor:
     y = empty(_shape(shape), _float_dtype(dtype))
     kernel(_state(seed), y.data, y.size, float(a), float(b))
     return y
 
 
-def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
+def normal(shape: Shape, mean: Value = 0.0, stddev: Value = 1.0, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Normally distributed values.
 
     Args:
@@ -140,17 +148,20 @@ def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
     """
     if _is_number(mean) and _is_number(stddev):
         return _draw(kernels.random_normal, shape, mean, stddev, dtype, seed)
-    return _draw(kernels.random_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    y: Tensor = _draw(kernels.random_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    return y
 
 
-def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
+def truncated_normal(shape: Shape, mean: Value = 0.0, stddev: Value = 1.0, dtype: Any = None,
+                     seed: Seed = None) -> Tensor:
     """Normally distributed values within two standard deviations of the mean; arguments as `normal`."""
     if _is_number(mean) and _is_number(stddev):
         return _draw(kernels.random_truncated_normal, shape, mean, stddev, dtype, seed)
-    return _draw(kernels.random_truncated_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    y: Tensor = _draw(kernels.random_truncated_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    return y
 
 
-def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None) -> Tensor:
+def uniform(shape: Shape, minval: Value = 0.0, maxval: Value = 1.0, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Values spread evenly over [minval, maxval); integers where `dtype` is an integer dtype.
 
     Args:
@@ -163,28 +174,29 @@ def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None) -> Tensor:
     if _is_number(minval) and _is_number(maxval):
         return _draw(kernels.random_uniform, shape, minval, maxval, dtype, seed)
     unit = _draw(kernels.random_uniform, shape, 0, 1, dtype, seed)
-    return unit * (as_tensor(maxval) - minval) + minval
+    y: Tensor = unit * (as_tensor(maxval) - minval) + minval
+    return y
 
 
-def randint(shape, minval, maxval, dtype="int32", seed=None) -> Tensor:
+def randint(shape: Shape, minval: Value, maxval: Value, dtype: Any = "int32", seed: Seed = None) -> Tensor:
     """Integers of [minval, maxval), equally likely.
 
     Raises:
         ValueError: when the range is empty, or `dtype` is no integer dtype.
     """
     dtype = standardize_dtype(dtype)
-    if "int" not in dtype:
+    if not is_integer_dtype(dtype):
         raise ValueError(f"`keras.random.randint` requires an integer `dtype`. Received: dtype={dtype} ")
     low, high = int(minval), int(maxval)
     if low >= high:
         raise ValueError(f"randint: expected minval < maxval; received minval={minval}, maxval={maxval}.")
-    y = empty(_shape(shape), dtype if dtype in ("int32", "int64") else "int64")
+    y = empty(_shape(shape), dtype if dtype in INTEGERS else "int64")
     kernels.random_integers(_state(seed), y.data, y.size, low, high)
     return y if y.dtype == dtype else ops.cast(y, dtype)
 
 
 @op
-def categorical(logits, num_samples, dtype="int32", seed=None):
+def categorical(logits: Value, num_samples: int, dtype: Any = "int32", seed: Seed = None) -> Tensor:
     """Class numbers drawn with probabilities softmax(logits). Not differentiable.
 
     Args:
@@ -205,62 +217,64 @@ def categorical(logits, num_samples, dtype="int32", seed=None):
 
 
 @op
-def shuffle(x, axis=0, seed=None):
+def shuffle(x: Value, axis: int = 0, seed: Seed = None) -> Tensor:
     """`x` with its slices along `axis` in random order."""
     x = as_tensor(x)
     order = empty((x.shape[axis],), "int32")
     kernels.random_permutation(_state(seed), order.data, order.size)
-    return ops.take(x, order, axis=axis)
+    y: Tensor = ops.take(x, order, axis=axis)
+    return y
 
 
-def _parameters(shape, dtype, *values) -> tuple[Tensor, list]:
+def _parameters(shape: Shape, dtype: Any, *values: Value) -> tuple[Tensor, list[np.ndarray]]:
     y = empty(_shape(shape), _float_dtype(dtype))
     return y, [ops.broadcast_to(ops.cast(as_tensor(v), y.dtype), y.shape).data for v in values]
 
 
-def gamma(shape, alpha, dtype=None, seed=None) -> Tensor:
+def gamma(shape: Shape, alpha: Value, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Gamma-distributed values of shape parameter `alpha` > 0 (number or tensor) and scale 1."""
     y, (a,) = _parameters(shape, dtype, alpha)
     kernels.random_gamma(_state(seed), a, y.data, y.size)
     return y
 
 
-def beta(shape, alpha, beta, dtype=None, seed=None) -> Tensor:
+def beta(shape: Shape, alpha: Value, beta: Value, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Beta-distributed values of parameters `alpha`, `beta` > 0 (numbers or tensors)."""
     y, (a, b) = _parameters(shape, dtype, alpha, beta)
     kernels.random_beta(_state(seed), a, b, y.data, y.size)
     return y
 
 
-def binomial(shape, counts, probabilities, dtype=None, seed=None) -> Tensor:
+def binomial(shape: Shape, counts: Value, probabilities: Value, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Successes among `counts` trials of probability `probabilities` (numbers or tensors), as floats."""
     y, (n, p) = _parameters(shape, dtype, counts, probabilities)
     kernels.random_binomial(_state(seed), n, p, y.data, y.size)
     return y
 
 
-def _drop(x: Tensor, rate: float, scale: float, shift: float, dropped: float, seed) -> Tensor:
+def _drop(x: Tensor, rate: float, scale: float, shift: float, dropped: float, seed: Seed) -> Tensor:
     """Elements become `dropped` with probability `rate`, else x scale + shift."""
     y = empty(x.shape, x.dtype)
     mask = empty(((x.size + 63) // 64 * 64,), "uint8")
     kernels.dropout(_state(seed), x.data, y.data, mask.data, x.size, rate, scale, shift, dropped)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> tuple[Tensor]:
         dx = empty(x.shape, x.dtype)
         kernels.dropout_grad(mask.data, dy.data, dx.data, x.size, scale)
         return (dx,)
 
-    return differentiable(y, (x,), vjp)
+    differentiable(y, (x,), vjp)
+    return y
 
 
-def _check_rate(rate) -> float:
+def _check_rate(rate: Any) -> float:
     if not _is_number(rate) or not 0 <= rate <= 1:
         raise ValueError(f"Invalid value received for argument `rate`. Expected a float value between 0 and 1. "
                          f"Received: rate={rate}")
     return float(rate)
 
 
-def _noise_shape(noise_shape, shape) -> tuple[int, ...] | None:
+def _noise_shape(noise_shape: Sequence[int | None] | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     if noise_shape is None:
         return None
     full = tuple(n if wanted is None else int(wanted) for wanted, n in zip(noise_shape, shape))
@@ -270,12 +284,13 @@ def _noise_shape(noise_shape, shape) -> tuple[int, ...] | None:
     return None if full == tuple(shape) else full
 
 
-def _ones(shape, dtype) -> Tensor:
-    return ops.ones(shape, dtype=dtype)
+def _ones(shape: tuple[int, ...], dtype: str) -> Tensor:
+    y: Tensor = ops.ones(shape, dtype=dtype)
+    return y
 
 
 @op
-def dropout(inputs, rate, noise_shape=None, seed=None):
+def dropout(inputs: Value, rate: float, noise_shape: Sequence[int | None] | None = None, seed: Seed = None) -> Tensor:
     """Sets elements to 0 with probability `rate` and divides the others by 1 - rate.
 
     Args:
@@ -300,7 +315,8 @@ _ALPHA = -1.6732632423543772 * 1.0507009873554805  # what selu tends to on the l
 
 
 @op
-def alpha_dropout(inputs, rate, noise_shape=None, seed=None):
+def alpha_dropout(inputs: Value, rate: float, noise_shape: Sequence[int | None] | None = None,
+                  seed: Seed = None) -> Tensor:
     """Dropout that keeps mean and variance of standardised activations: dropped elements become selu's lower limit,
     then everything is scaled and shifted back.
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pydl import _core, dtypes
 from pydl._core import kernels
 
-CSRC = Path(__file__).resolve().parent.parent / "csrc"
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
 ROWS = re.findall(r"^TYPE\((\w+), ([\w:]+), '(\w)', (\w+)\)", (CSRC / "types.def").read_text(encoding="utf-8"),
                   re.MULTILINE)
 STEPS = ["floats", "numbers", "data"]
@@ -39,3 +41,31 @@ def test_cpp_names_a_type_in_its_row_only():
     for path in [*CSRC.rglob("*.h"), *CSRC.rglob("*.cpp")]:
         written = re.findall(r"DType::(\w+)", path.read_text(encoding="utf-8"))
         assert not set(written) & {name for name, *_ in ROWS} - {"float32"}, path.name
+
+
+def test_python_knows_the_rows():
+    assert [(name, kind, rows) for name, kind, _, rows in _core.dtypes()] == [(n, k, r) for n, _, k, r in ROWS]
+    assert all(np.dtype(name).itemsize == size for name, _, size, _ in _core.dtypes())
+    assert set(dtypes.STORED_AS.values()) == set(dtypes.PROMOTION) == {"bool", *(name for name, *_ in ROWS)}
+    assert dtypes.FLOATS == tuple(name for name, _, kind, _ in ROWS if kind == "f")
+
+
+@pytest.mark.parametrize("name", dtypes.STORED_AS)
+def test_what_a_name_is_follows_from_numpy(name):
+    array = np.zeros(2, name)
+    assert dtypes.is_float_dtype(name) == dtypes.holds_floats(array) == np.issubdtype(name, np.floating)
+    assert dtypes.is_integer_dtype(name) == dtypes.holds_integers(array) == np.issubdtype(name, np.integer)
+    assert dtypes.holds_numbers(array) and not dtypes.holds_text(array)
+    assert np.dtype(dtypes.STORED_AS[name]).itemsize >= array.itemsize
+
+
+# A dtype known by the letters of its name or by its kind, or a list of dtypes written down.
+HAND_WRITTEN = re.compile(r'startswith\(\(?"(float|u?int)|dtype\.kind\b|in \("(bool|u?int\d+|float\d+)"'
+                          r'|np\.issubdtype|\{"(bool|u?int\d+|float\d+)":')
+
+
+def test_python_asks_the_one_module():
+    found = [f"{path.relative_to(ROOT)}: {line.strip()}" for path in sorted((ROOT / "pydl").rglob("*.py"))
+             if path.name != "dtypes.py" for line in path.read_text(encoding="utf-8").splitlines()
+             if HAND_WRITTEN.search(line)]
+    assert not found, "\n".join(found)

@@ -36,13 +36,13 @@ void* allocate(std::size_t bytes) {
 void release(void* block) { std::free(block); }
 
 ScratchSlots::~ScratchSlots() {
-    for (Slot& s : of) release(s.data);
+    for (Block& b : of) release(b.data);
 }
 
 void exchange_scratch(ScratchSlots& other) { std::swap(slots.of, other.of); }
 
-void* scratch(int slot, std::size_t bytes) {
-    ScratchSlots::Slot& s = slots.of[slot];
+void* scratch_bytes(Slot slot, std::size_t bytes) {
+    ScratchSlots::Block& s = slots.of[static_cast<std::size_t>(slot)];
     if (s.bytes < bytes) {
         release(s.data);
         s.data = nullptr;

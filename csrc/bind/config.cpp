@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "base/cpu.h"
+#include "base/dtypes.h"
 #include "base/parallel.h"
 #include "bind/bind.h"
 
@@ -14,6 +15,13 @@ void bind_config(py::module_& m) {
         py::list names;
         for (const char* name : supported_isas()) names.append(name);
         return names;
+    });
+    m.def("dtypes", [] {
+        py::list rows;
+#define TYPE(name, stored, kind, step) rows.append(py::make_tuple(#name, std::string(1, kind), sizeof(stored), #step));
+#include "types.def"
+#undef TYPE
+        return rows;
     });
     threads();  // a bad PYDL_NUM_THREADS fails the import, not a kernel
     m.def("threads", [] { return threads(); });

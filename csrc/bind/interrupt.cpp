@@ -29,7 +29,7 @@ void raise_if_interrupted() {
     throw py::error_already_set();
 }
 
-void bind_interrupt(py::module_& m) {
+void bind_interrupt(py::module_&) {
     const auto main_thread = py::module_::import("threading").attr("main_thread")().attr("ident");
     set_interrupt_hook(&run_signal_handlers, main_thread.cast<unsigned long>());
 }

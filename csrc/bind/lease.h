@@ -63,7 +63,7 @@ private:
     std::vector<int> free_;
 };
 
-// One call's place, for a `with` statement.
+// One call's place, for one `with` statement.
 class Lease {
 public:
     explicit Lease(std::shared_ptr<Places> from) : from_(std::move(from)) {}
@@ -73,6 +73,20 @@ public:
 private:
     std::shared_ptr<Places> from_;
     int place_ = 0;
+};
+
+// Reading through a gate with a place, for any number of `with` statements, each of which ends in the thread that began
+// it and before those it is inside of: the short way for calls that are quick themselves.
+class Visit {
+public:
+    Visit(std::shared_ptr<Gate> gate, std::shared_ptr<Places> places)
+        : gate_(std::move(gate)), places_(std::move(places)) {}
+    int enter();
+    void exit();
+
+private:
+    std::shared_ptr<Gate> gate_;
+    std::shared_ptr<Places> places_;
 };
 
 }  // namespace pydl

@@ -1,6 +1,7 @@
 // Family matmul: products of matrices, vectors and batches of them; the dense layer's epilogue and its gradient.
 #pragma once
 #include "base/parallel.h"
+#include "kernels/derivatives.h"
 #include "kernels/gemm.h"
 #include "simd/math.h"
 
@@ -198,9 +199,9 @@ void matmul_accumulate(In<T> a, In<T> b, InOut<T> c, dim batch, dim m, dim n, di
 // dy act'(x), from y = act(x).
 template <class T, dim Activation>
 PYDL_INLINE vec<T> times_derivative(vec<T> y, vec<T> dy) {
-    if constexpr (Activation == act_relu) return select(y > 0, dy, vec<T>{});
-    if constexpr (Activation == act_sigmoid) return dy * (y * (1 - y));
-    if constexpr (Activation == act_tanh) return dy * (1 - y * y);
+    if constexpr (Activation == act_relu) return times_relu_slope(y, dy);
+    if constexpr (Activation == act_sigmoid) return dy * sigmoid_slope(y);
+    if constexpr (Activation == act_tanh) return dy * tanh_slope(y);
     return dy;
 }
 
@@ -269,7 +270,7 @@ void dense_dz_as(const T* y, const T* dy, T* dz, T* db, dim m, dim n) {
             else dense_dz_rows<T, Activation>(y, dy, dz, db, n, 0, m, j0, j1);
         });
     const dim rows = ceil_div(m, least(most_parts, m * n / work)), parts = ceil_div(m, rows);
-    T* sums = static_cast<T*>(scratch(0, parts * n * sizeof(T)));
+    T* sums = scratch<T>(Slot::partial_sums, parts * n);
     parallel_for(parts, 1, [=](dim begin, dim end) {
         for (dim p = begin; p < end; ++p) {
             T* sum = db ? sums + p * n : nullptr;

@@ -112,8 +112,8 @@ void Program::note_writes(const Kernel& kernel, const Instance& instance, const 
         writes_outside_ = true;
         committed_ |= !moves_ahead(kernel);
         if (committed_) return;
-        const auto bytes =
-            static_cast<std::size_t>(kernel.holds.elements(params, given, i, item)) * dtype_bytes(params[i].dtype);
+        auto bytes = dtype_bytes(params[i].dtype);
+        for (const dim n : kernel.holds.shape(params, given, i, item)) bytes *= static_cast<std::size_t>(n);
         const auto known = std::find_if(states_.begin(), states_.end(), [=](const State& s) { return s.at == at; });
         if (known == states_.end()) states_.push_back({at, bytes, std::make_unique<std::byte[]>(bytes)});
         else if (known->bytes < bytes) *known = {at, bytes, std::make_unique<std::byte[]>(bytes)};

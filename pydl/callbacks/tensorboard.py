@@ -10,6 +10,7 @@ import numpy as np
 
 from pydl import tree
 from pydl.callbacks.base import Callback
+from pydl.dtypes import holds_floats
 from pydl.layers import Embedding
 from pydl.optimizers import Optimizer
 from pydl.tensor import Tensor
@@ -226,7 +227,7 @@ def _pictures(weight) -> np.ndarray | None:
         values = (values.T if values.shape[0] > values.shape[1] else values)[None]
     elif values.ndim == 3:
         values = np.moveaxis(values, -1, 0)
-    if values.ndim != 3 or values.dtype.kind != "f" or not np.isfinite(values).all():
+    if values.ndim != 3 or not holds_floats(values) or not np.isfinite(values).all():
         return None
     low, high = values.min(), values.max()
     return ((values[:_IMAGES] - low) * (255 / (high - low) if high > low else 0)).astype("uint8")

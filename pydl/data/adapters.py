@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from pydl import config, tree
+from pydl.dtypes import STORED_AS, holds_floats, holds_numbers
 from pydl.tensor import Tensor, holds_strings
 
 __all__ = ["ArrayData", "BatchData", "class_weights_to_samples", "make_data", "split_validation", "unpack"]
@@ -49,21 +50,16 @@ def to_arrays(structure, what: str):
             array = np.asarray(value)
         if what == "x" and holds_strings(array):
             return array  # for layers that take strings
-        if array.dtype.kind == "O":
+        if array.dtype == object:
             try:
                 array = array.astype(config.floatx())
             except (TypeError, ValueError):
                 raise ValueError(f"`{what}` holds Python objects of mixed type; expected numbers."
                                  f" First element: {array.flat[0]!r}") from None
-        if array.dtype.kind == "f" and array.dtype != config.floatx():
-            array = array.astype(config.floatx())
-        if array.dtype.kind not in "fiub":
+        if not holds_numbers(array):
             raise ValueError(f"`{what}` has dtype {array.dtype}; expected numbers or bools.")
-        if array.dtype.kind in "iu" and array.dtype.itemsize != 4 and array.dtype not in (np.int64, np.uint8):
-            array = array.astype("int64" if array.dtype in (np.uint32, np.uint64) else "int32")
-        elif array.dtype == np.uint32:
-            array = array.astype("int64")
-        return np.ascontiguousarray(array).reshape(array.shape)
+        stored = config.floatx() if holds_floats(array) else STORED_AS[array.dtype.name]
+        return np.ascontiguousarray(array, stored).reshape(array.shape)
 
     def walk(value):
         if is_leaf(value):
@@ -108,7 +104,7 @@ class ArrayData:
         self.rows = check_rows((self.x, self.y, self.sample_weight), ("x", "y", "sample_weight"))
         for name in ("y", "sample_weight"):
             for a in tree.flatten(getattr(self, name)):
-                if a is not None and a.dtype.kind == "f" and np.isnan(a).any():
+                if a is not None and holds_floats(a) and np.isnan(a).any():
                     row = int(np.argwhere(np.isnan(a))[0][0])
                     raise ValueError(f"`{name}` contains NaN (first in row {row}); training on it would destroy the"
                                      " weights.")

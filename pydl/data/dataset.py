@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pydl import tree
+from pydl.dtypes import holds_numbers
 from pydl.tensor import Tensor, from_numpy
 
 __all__ = ["Dataset", "loaded", "split_dataset"]
@@ -126,7 +127,7 @@ class Dataset:
 
 def _tensors(structure):
     """Arrays as tensors over the same memory; text stays an array."""
-    return tree.map_structure(lambda a: from_numpy(np.asarray(a)) if np.asarray(a).dtype.kind in "fiub" else a,
+    return tree.map_structure(lambda a: from_numpy(np.asarray(a)) if holds_numbers(np.asarray(a)) else a,
                               structure)
 
 

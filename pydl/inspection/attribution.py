@@ -6,6 +6,7 @@ import numpy as np
 
 from pydl import activations, ops, tree
 from pydl.autograd import GradientTape, no_grad, watch
+from pydl.dtypes import holds_integers
 from pydl.inspection.watching import (
     checked,
     constant_weights,
@@ -172,7 +173,7 @@ def _classes(scores: Tensor, class_index, what: str) -> np.ndarray:
     if class_index is None:
         return scores.numpy().argmax(1)
     index = np.asarray(class_index)
-    if index.dtype.kind not in "iu" or index.shape not in ((), (batch,)):
+    if not holds_integers(index) or index.shape not in ((), (batch,)):
         raise ValueError(f"{what}: expected class_index to be an int or {batch} ints, one per sample; received"
                          f" {class_index!r}.")
     outside = index[(index < 0) | (index >= classes)]

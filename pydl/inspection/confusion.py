@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pydl.dtypes import holds_floats
+
 __all__ = ["confusion_matrix"]
 
 
@@ -58,10 +60,10 @@ def _classes(values, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim == 2 and values.shape[1] > 1:
         return values.argmax(1)
-    if values.ndim == 2 and values.dtype.kind == "f" and name == "y_pred":
+    if values.ndim == 2 and holds_floats(values) and name == "y_pred":
         return (values[:, 0] > 0.5).astype("int64")
     flat = values.reshape(-1)
-    if values.ndim > 2 or (values.dtype.kind == "f" and (flat != np.round(flat)).any()):
+    if values.ndim > 2 or (holds_floats(values) and (flat != np.round(flat)).any()):
         raise ValueError(f"confusion_matrix: expected {name} to be class numbers (batch,) or scores (batch, classes);"
                          f" received {values.dtype} of shape {values.shape}.")
     return flat.astype("int64")

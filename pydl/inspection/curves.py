@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pydl.dtypes import holds_floats
 from pydl.inspection.drawing import _new_figure, _saved
 from pydl.inspection.training import QUANTITIES, monitored
 from pydl.inspection.units import named_weights
@@ -119,7 +120,7 @@ def plot_confusion_matrix(matrix, class_names=None, path=None, figure=None):
     if count <= 30:
         for i in range(count):
             for j in range(count):
-                text = f"{matrix[i, j]:.2f}" if matrix.dtype.kind == "f" else f"{matrix[i, j]}"
+                text = f"{matrix[i, j]:.2f}" if holds_floats(matrix) else f"{matrix[i, j]}"
                 cell.text(j, i, text, ha="center", va="center", fontsize=8,
                           color="white" if shares[i, j] > 0.5 else "black")
     cell.set_xticks(range(count), names, rotation=0 if max(map(len, names)) < 4 else 90)

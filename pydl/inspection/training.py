@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
 from pydl import tree
 from pydl.callbacks import Callback
+from pydl.dtypes import holds_floats
 from pydl.inspection.rehearsal import as_batch, last_batch, parts, rehearse
 from pydl.inspection.watching import checked
 from pydl.layers import Embedding
 from pydl.tensor import Tensor
+from pydl.warning import warn
 
 __all__ = ["TrainingMonitor", "gradient_problems", "monitored", "training_statistics"]
 
@@ -74,7 +75,7 @@ def _statistics(model, batch) -> dict[str, dict[str, float]]:
             seen.append(layer)
         total = outputs.setdefault(id(layer), [0.0, 0.0, 0.0, 0.0])
         y = next((t.data for t in tree.flatten(output) if isinstance(t, Tensor)), None)
-        if y is not None and y.dtype.kind == "f":
+        if y is not None and holds_floats(y):
             for i, part in enumerate((y.size, y.sum(dtype=np.float64), _squares(y), y.size - np.count_nonzero(y))):
                 total[i] += float(part)
 
@@ -238,7 +239,7 @@ class TrainingMonitor(Callback):
         for name, (kind, sentence) in gradient_problems(self.statistics, self.vanishing, self.exploding).items():
             if (name, kind) not in self.problems:
                 self.problems[name, kind] = epoch
-                warnings.warn(f"{sentence} (epoch {epoch + 1})", stacklevel=2)
+                warn(f"{sentence} (epoch {epoch + 1})")
 
 
 def monitored(history) -> dict[str, dict[str, np.ndarray]]:

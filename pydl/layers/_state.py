@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from pydl import constraints, initializers, regularizers, tree, watch
+from pydl import activations, constraints, initializers, regularizers, tree, watch
 from pydl.dtype_policies import DTypePolicy
+from pydl.dtypes import is_float_dtype
 from pydl.metrics import Metric
 from pydl.random import SeedGenerator
 from pydl.symbolic import SymbolicNode
-from pydl.tensor import Tensor, Variable, is_float_dtype, name_scope, standardize_dtype
+from pydl.tensor import Tensor, Variable, name_scope, standardize_dtype
 from pydl.watch import Owner, parts_of
 
 # Attributes that hold layers without owning them.
@@ -117,6 +118,11 @@ class LayerState(Owner):
         if what not in kept[1]:
             kept[1][what] = make()
         return kept[1][what][:]
+
+    def _arguments(self, *names: str) -> dict[str, Any]:
+        """The attributes of these names as `get_config` gives them: functions and objects in their plain form."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: activations.serialize(value) if callable(value) else value for name, value in values.items()}
 
     def _own_layers(self) -> list[Any]:
         """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""

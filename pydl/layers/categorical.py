@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import _core, _text, config, ops
+from pydl.dtypes import INTEGERS, holds_numbers
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, ONE_HOT, check_dense, check_mode, encode
 from pydl.layers._vocabulary import HostLayer, batches_of, salt_of, strings_of
 from pydl.layers.base import Layer
@@ -37,7 +38,7 @@ class Hashing(HostLayer):
             raise ValueError(f"Hashing: `num_bins` is a positive integer. Received: num_bins={num_bins!r}")
         check_dense("Hashing", sparse=sparse)
         self.output_mode = check_mode("Hashing", output_mode, (INT, ONE_HOT, MULTI_HOT, COUNT))
-        if self.output_mode == INT and not self._dtype.startswith("int"):
+        if self.output_mode == INT and self._dtype not in INTEGERS:
             raise ValueError(f"Hashing: output_mode='int' needs an integer dtype. Received: dtype={self._dtype}")
         self.num_bins, self.mask_value, self.salt = num_bins, mask_value, salt_of("Hashing", salt)
         self.built = True
@@ -55,7 +56,7 @@ class Hashing(HostLayer):
             raise ValueError("hashes are computed on the host: in a model directly behind an input, or in"
                              " `Dataset.map`.")
         array = inputs.numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
-        numbers = array.dtype.kind in "iufb"
+        numbers = holds_numbers(array)
         if self.mask_value is not None and isinstance(self.mask_value, str) == numbers:
             raise TypeError(f"mask_value={self.mask_value!r} is of another kind than the inputs,"
                             f" {'numbers' if numbers else 'strings'}.")
@@ -107,8 +108,7 @@ class CategoryEncoding(Layer):
         return encode(ops.cast(inputs, "int32"), self.output_mode, self.num_tokens, self._dtype, count_weights)
 
     def get_config(self):
-        return {**super().get_config(), "num_tokens": self.num_tokens, "output_mode": self.output_mode,
-                "sparse": False}
+        return {**super().get_config(), **self._arguments("num_tokens", "output_mode"), "sparse": False}
 
 
 @builtin("keras.layers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import _core, _text, ops
+from pydl.dtypes import holds_floats, holds_text
 from pydl.layers._vocabulary import IndexLookup, salt_of, strings_of
 from pydl.registry import builtin
 from pydl.tensor import from_numpy
@@ -125,12 +126,12 @@ class IntegerLookup(IndexLookup):
 
     def _values(self, data):
         array = np.asarray(data)
-        if array.dtype.kind in "OUS" and array.size:
+        if holds_text(array) and array.size:
             try:
                 array = array.astype("int64")  # lines of a vocabulary file
             except (TypeError, ValueError):
                 raise TypeError(f'Layer "{self.name}" reads integers; received {array.flat[0]!r}.') from None
-        if array.dtype.kind == "f" and not (array == np.floor(array)).all():
+        if holds_floats(array) and not (array == np.floor(array)).all():
             raise TypeError(f'Layer "{self.name}" reads integers; received {array[array != np.floor(array)][0]}.')
         return array.ravel().astype("int64").tolist(), array.shape
 
@@ -175,5 +176,4 @@ class IntegerLookup(IndexLookup):
             raise self._unknown(x.numpy()[missing].tolist())
 
     def get_config(self):
-        return {**super().get_config(), "vocabulary_dtype": "int64", "oov_method": self.oov_method,
-                "salt": self.salt}
+        return {**super().get_config(), **self._arguments("oov_method", "salt"), "vocabulary_dtype": "int64"}

@@ -10,10 +10,11 @@ import unicodedata
 import numpy as np
 
 from pydl import _text, ops
+from pydl.dtypes import holds_text
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, TF_IDF, check_dense, check_mode
 from pydl.layers._vocabulary import batches_of, strings_of
 from pydl.layers.lookup import StringLookup
-from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
+from pydl.registry import builtin, deserialize_keras_object
 from pydl.tensor import from_numpy
 
 __all__ = ["TextVectorization"]
@@ -124,7 +125,7 @@ class TextVectorization(StringLookup):
             return [inputs]
         if isinstance(inputs, list) and inputs and isinstance(inputs[0], (str, bytes)):
             return inputs
-        is_text = isinstance(inputs, np.ndarray) and inputs.dtype.kind in "OUS"
+        is_text = isinstance(inputs, np.ndarray) and holds_text(inputs)
         return self._check_splittable(inputs if is_text else self._array(inputs)).ravel().tolist()
 
     def _array(self, inputs):
@@ -252,12 +253,8 @@ class TextVectorization(StringLookup):
         config = super().get_config()
         for name in ("num_oov_indices", "mask_token", "oov_token", "invert", "salt", "oov_method"):
             del config[name]
-
-        def plain(value):
-            return serialize_keras_object(value) if callable(value) else value
-
-        return {**config, "standardize": plain(self.standardize), "split": plain(self.split),
-                "ngrams": self.ngrams, "output_sequence_length": self.output_sequence_length, "ragged": False}
+        return {**config, **self._arguments("standardize", "split", "ngrams", "output_sequence_length"),
+                "ragged": False}
 
     @classmethod
     def from_config(cls, config):

@@ -13,25 +13,9 @@ from pydl.metrics.iou import *
 from pydl.metrics.probabilistic import *
 from pydl.metrics.reductions import *
 from pydl.metrics.regression import *
-from pydl.ops._criteria import (  # public here, as in Keras
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_hinge,
-    hinge,
-    huber,
-    kl_divergence,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-    sparse_categorical_crossentropy,
-    squared_hinge,
-)
+from pydl.ops._criteria import FUNCTIONS as _FUNCTIONS
 
+globals().update(_FUNCTIONS)  # losses per sample are public here too, as in Keras
 __all__ = [*exports.public(globals()), "deserialize", "get", "serialize"]
 
 _CLASSES = {name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, Metric)}

@@ -91,43 +91,55 @@ def top_k_categorical_accuracy(y_true, y_pred, k=5):
 class Accuracy(NamedMean):
     """How often predictions equal labels."""
 
+    _direction = "up"
+
     def __init__(self, name="accuracy", dtype=None):
-        super().__init__(accuracy, name, dtype, "up")
+        super().__init__(accuracy, name, dtype)
 
 
 class BinaryAccuracy(NamedMean):
     """How often predictions are on the right side of `threshold` for labels 0 / 1."""
 
+    _direction = "up"
+
     def __init__(self, name="binary_accuracy", dtype=None, threshold=0.5):
-        super().__init__(binary_accuracy, name, dtype, "up", threshold=threshold)
+        super().__init__(binary_accuracy, name, dtype, threshold=threshold)
         self.threshold = threshold
 
 
 class CategoricalAccuracy(NamedMean):
     """How often the most likely class is the one of a one-hot label."""
 
+    _direction = "up"
+
     def __init__(self, name="categorical_accuracy", dtype=None):
-        super().__init__(categorical_accuracy, name, dtype, "up")
+        super().__init__(categorical_accuracy, name, dtype)
 
 
 class SparseCategoricalAccuracy(NamedMean):
     """How often the most likely class is the class number given as label."""
 
+    _direction = "up"
+
     def __init__(self, name="sparse_categorical_accuracy", dtype=None):
-        super().__init__(sparse_categorical_accuracy, name, dtype, "up")
+        super().__init__(sparse_categorical_accuracy, name, dtype)
 
 
 class TopKCategoricalAccuracy(NamedMean):
     """How often the class of a one-hot label is among the `k` most likely."""
 
+    _direction = "up"
+
     def __init__(self, k=5, name="top_k_categorical_accuracy", dtype=None):
-        super().__init__(top_k_categorical_accuracy, name, dtype, "up", k=k)
+        super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
         self.k = k
 
 
 class SparseTopKCategoricalAccuracy(NamedMean):
     """How often the class number given as label is among the `k` most likely."""
 
+    _direction = "up"
+
     def __init__(self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None, from_sorted_ids=False):
-        super().__init__(sparse_top_k_categorical_accuracy, name, dtype, "up", k=k, from_sorted_ids=from_sorted_ids)
+        super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids)
         self.k, self.from_sorted_ids = k, from_sorted_ids

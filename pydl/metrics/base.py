@@ -20,6 +20,8 @@ class Metric(Owner):
         name: name of the instance and of its entry in the logs; made from the class name by default.
     """
 
+    _direction: str | None = None  # "up" where more is better, "down" where less is, None where that is not known
+
     def __init__(self, dtype=None, name=None):
         self.name = name or registry.auto_name(registry.to_snake_case(type(self).__name__))
         self._dtype = standardize_dtype(getattr(dtype, "compute_dtype", dtype))

@@ -112,9 +112,7 @@ class MeanMetricWrapper(Mean):
 class NamedMean(MeanMetricWrapper):
     """A mean whose function belongs to the class: `fn` stays out of the config."""
 
-    def __init__(self, fn, name, dtype, direction: str, **kwargs):
-        super().__init__(fn, name, dtype, **kwargs)
-        self._direction = direction
+    _direction = "down"  # of most: distances and losses
 
     def get_config(self) -> dict:
         return {"name": self.name, "dtype": self.dtype, **registry.serialize_keras_object(self._fn_kwargs)}

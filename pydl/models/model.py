@@ -13,7 +13,7 @@ from pydl.models.graph_config import graph_config, model_from_graph_config
 from pydl.models.summary import summary
 from pydl.models.trainer import Trainer
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
-from pydl.symbolic import KerasTensor, infer
+from pydl.symbolic import KerasTensor, infer, of_shapes
 from pydl.tensor import Tensor, from_numpy, holds_strings
 
 __all__ = ["Functional", "Model", "model_from_json"]
@@ -230,23 +230,12 @@ class Model(Trainer, Layer):
             self.built = True
             return
 
-        def symbolic(shape):
-            return KerasTensor(shape, self._dtype)
-
-        def is_shape(s):
-            return isinstance(s, (list, tuple)) and all(d is None or isinstance(d, int) for d in s)
-
-        def convert(s):
-            if is_shape(s):
-                return symbolic(s)
-            return {k: convert(v) for k, v in s.items()} if isinstance(s, dict) else [convert(v) for v in s]
-
         if not getattr(self, "_building", False):
             object.__setattr__(self, "_building", True)
             try:
                 if type(self).call is not Model.call:
                     self.built = True  # __call__ must not come back here
-                    infer(self._infer_call, (convert(input_shape),), {})
+                    infer(self._infer_call, (of_shapes(input_shape, self._dtype),), {})
             finally:
                 object.__setattr__(self, "_building", False)
         self.built = True

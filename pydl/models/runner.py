@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy import copyto
 
 from pydl import _core, tree
 from pydl.data.adapters import ArrayData
@@ -94,8 +95,8 @@ class Replay:
     """
 
     def __init__(self, function: RecordedFunction, pool: Pool):
-        self._reading, self._lease, self._holds = function.reading, pool.lease, pool.dependencies.hold
-        self._instances = pool.instances
+        self._visit = _core.Visit(function.gate, pool.places)
+        self._instances, self._holds = pool.instances, pool.dependencies.hold
         first = pool.last.inputs[0].data
         self._shape, self._dtype = first.shape, first.dtype
 
@@ -113,13 +114,14 @@ class Replay:
         """A fresh array with the output for `x`; None when it is no such array, or the program is stale or taken."""
         if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype or not self._holds():
             return None
-        with self._reading, self._lease() as place:
+        with self._visit as place:
             capture = self._instances[place]
             if capture is None:
                 return None
-            np.copyto(capture.inputs[0].data, x)
-            capture.program.run()
-            return capture.outputs.data.copy()
+            buffer, run, output = capture.one_array
+            copyto(buffer, x)
+            run()
+            return output.copy()
 
 
 def as_floats(logs) -> dict:

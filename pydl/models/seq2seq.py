@@ -8,7 +8,9 @@ import numpy as np
 
 from pydl import activations, ops, random, tree
 from pydl.autograd import no_grad
-from pydl.layers.base import Layer, _call_parameters
+from pydl.dtypes import holds_integers
+from pydl.layers._call import call_signature
+from pydl.layers.base import Layer
 from pydl.layers.core import Dense, Embedding
 from pydl.models._generation import Writer, check_options
 from pydl.models._stepping import stepping
@@ -169,7 +171,7 @@ class Seq2Seq(Model):
         """token (batch,) at a position -> vectors (batch, features)."""
         x = token
         for layer in _listed(self.target_embedding):
-            if "start_index" in _call_parameters(layer):
+            if "start_index" in call_signature(layer).places:
                 x = ops.squeeze(layer(ops.expand_dims(x, 1), start_index=position), 1)
             else:
                 x = layer.step(x, position) if hasattr(layer, "step") else layer(x)
@@ -211,7 +213,7 @@ class Seq2Seq(Model):
         options = check_options(self, max_length, beam_width, length_penalty, n_best, start_token, end_token,
                                 pad_token, return_scores, return_attention)
         source = np.asarray(source.data if isinstance(source, Tensor) else source)
-        if source.ndim != 2 or source.dtype.kind not in "iu" or 0 in source.shape:
+        if source.ndim != 2 or not holds_integers(source) or 0 in source.shape:
             raise ValueError(f"generate: expected integer ids (n, places); received shape {source.shape}, dtype"
                              f" {source.dtype}.")
         source = np.ascontiguousarray(source, "int32")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pydl import tree
-from pydl.layers.base import Layer, _Path
+from pydl.dtypes import is_float_dtype
+from pydl.layers.base import Layer
 from pydl.layers.core import Input, InputLayer, Lambda
 from pydl.models.graph import Graph
 from pydl.models.model import Model
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.symbolic import KerasTensor
-from pydl.tensor import holds_strings
+from pydl.tensor import holds_strings, name_scope
 
 __all__ = ["Sequential"]
 
@@ -105,7 +106,7 @@ class Sequential(Model):
 
     def _stacked(self, x):
         """The symbolic output of all layers on the symbolic input `x`."""
-        with _Path(self.name):
+        with name_scope(self.name):
             for layer in self.layers:
                 x = layer(x)
         return x
@@ -130,7 +131,7 @@ class Sequential(Model):
         if isinstance(self._stack[0] if self._stack else None, InputLayer) or not self._stack:
             self.build(shape)
             return
-        inputs = Input(batch_shape=shape, dtype=dtype if "int" in dtype or dtype in ("bool", "string") else self._dtype)
+        inputs = Input(batch_shape=shape, dtype=self._dtype if is_float_dtype(dtype) else dtype)
         self._set_graph(Graph(inputs, self._stacked(inputs)))
 
     def call(self, inputs, training=None, mask=None):

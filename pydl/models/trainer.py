@@ -24,6 +24,7 @@ from pydl.models.recipe import Recipe
 from pydl.models.runner import as_floats
 from pydl.models.steps import Steps, restoring
 from pydl.progbar import Progbar
+from pydl.warning import warn
 
 __all__ = ["Trainer"]
 
@@ -294,7 +295,7 @@ class Trainer(Recipe):
                      0 < len(x) <= batch_size and x.dtype == batch_dtype(x, "x"))
         if one_batch:
             bar = Progbar(1, verbose=verbose) if verbose else None
-            y = self._steps.predict_again(x)
+            y = self._steps.replay(x)
             if y is not None:
                 if bar is not None:
                     bar.update(1)
@@ -362,7 +363,7 @@ class Trainer(Recipe):
 
     def predict_on_batch(self, x):
         """Outputs for one batch, as NumPy array(s)."""
-        y = self._steps.predict_again(x)
+        y = self._steps.replay(x)
         if y is not None:
             return y
         x = to_arrays(x, "x")
@@ -373,10 +374,8 @@ class Trainer(Recipe):
 
 
 def _warn_of_few(done: int, steps: int) -> None:
-    import warnings
-
-    warnings.warn(f"Your input ran out of data after {done} of {steps} steps; the epoch ends here. Make sure that your"
-                  " dataset or generator can generate at least `steps_per_epoch * epochs` batches.", stacklevel=4)
+    warn(f"Your input ran out of data after {done} of {steps} steps; the epoch ends here. Make sure that your"
+         " dataset or generator can generate at least `steps_per_epoch * epochs` batches.")
 
 
 def _as_list(logs: dict, names: list[str]):

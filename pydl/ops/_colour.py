@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import ops
+from pydl.dtypes import is_float_dtype
 from pydl.ops import _window
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
-from pydl.tensor import is_float_dtype
 
 
 def check_images(x, who: str):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import config
+from pydl.dtypes import PROMOTION, holds_floats, holds_integers, is_float_dtype
 from pydl.symbolic import KerasTensor
-from pydl.tensor import Tensor, from_numpy, is_float_dtype, standardize_dtype
+from pydl.tensor import Tensor, from_numpy, standardize_dtype
 
 __all__ = ["as_tensor", "as_float", "result_dtype", "normalize_axis", "normalize_axes"]
-
-_RANK = {"bool": 0, "uint8": 1, "int32": 2, "int64": 3, "float32": 4, "float64": 5}
 
 
 def as_tensor(x, dtype: str | None = None) -> Tensor:
@@ -29,9 +28,9 @@ def as_tensor(x, dtype: str | None = None) -> Tensor:
 
         return ops.stack([as_tensor(item, dtype) for item in x])
     array = np.asarray(x)
-    if array.dtype.kind == "f":
+    if holds_floats(array):
         array = array.astype(dtype if dtype and is_float_dtype(dtype) else config.floatx())
-    elif array.dtype.kind in "iu" and not hasattr(x, "dtype"):
+    elif holds_integers(array) and not hasattr(x, "dtype"):
         array = array.astype(dtype or ("int32" if array.size == 0 or np.abs(array).max() < 2**31 else "int64"))
     return from_numpy(array)
 
@@ -57,7 +56,7 @@ def result_dtype(*operands) -> str:
             weak.append(x)
         else:
             strong.append(standardize_dtype(x.dtype if hasattr(x, "dtype") else as_tensor(x).dtype))
-    best = max(strong, key=_RANK.__getitem__, default="bool")
+    best = max(strong, key=PROMOTION.__getitem__, default="bool")
     if any(isinstance(x, float) for x in weak) and not is_float_dtype(best):
         return config.floatx()
     if not strong:

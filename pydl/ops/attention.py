@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import is_byte_dtype
 from pydl.ops import _draws
 from pydl.ops._broadcast import sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
@@ -30,7 +31,7 @@ def _floats(*given) -> list:
 
 def _booleans(mask) -> Tensor:
     mask = as_tensor(mask)
-    return mask if mask.dtype in ("bool", "uint8") else ops.cast(mask, "bool")
+    return mask if is_byte_dtype(mask.dtype) else ops.cast(mask, "bool")
 
 
 def _seen_as(x: Tensor | None, shape: tuple[int, ...], what: str) -> tuple[Tensor | None, tuple[int, ...]]:

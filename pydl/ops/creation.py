@@ -9,11 +9,12 @@ import numpy as np
 
 from pydl import config, ops
 from pydl._core import kernels
+from pydl.dtypes import is_float_dtype
 from pydl.ops import _strided
 from pydl.ops._common import as_tensor, normalize_axis, result_dtype
 from pydl.symbolic import KerasTensor, op
 from pydl.tape import differentiable
-from pydl.tensor import Tensor, from_numpy, is_float_dtype, paused_recording, standardize_dtype
+from pydl.tensor import Tensor, from_numpy, paused_recording, standardize_dtype
 from pydl.tensor import empty as _empty
 
 __all__ = [

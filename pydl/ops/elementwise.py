@@ -13,11 +13,12 @@ import numpy as np
 
 from pydl import config, tape
 from pydl._core import kernels
+from pydl.dtypes import PROMOTION, STORED_AS, holds_floats, is_byte_dtype, is_float_dtype
 from pydl.ops._broadcast import broadcast_plan, operand, sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.symbolic import op
 from pydl.tape import differentiable, no_grad
-from pydl.tensor import _STORED_AS, Tensor, empty, is_float_dtype, standardize_dtype
+from pydl.tensor import Tensor, empty, standardize_dtype
 
 __all__ = [
     "abs", "absolute", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
@@ -107,7 +108,7 @@ def _arithmetic_unary(name, doc, kernel, slope=None):
 
     def function(x):
         x = as_tensor(x)
-        if x.dtype in ("bool", "uint8"):
+        if is_byte_dtype(x.dtype):
             return cast(function(cast(x, "int32")), x.dtype)
         y = empty(x.shape, x.dtype)
         kernel(x.data, y.data, x.size)
@@ -177,8 +178,7 @@ def logical_not(x):
     return y
 
 
-_CASTS = {name: getattr(kernels, f"cast_to_{name}")
-          for name in ("float32", "float64", "int32", "int64", "uint8", "bool")}
+_CASTS = {name: getattr(kernels, f"cast_to_{name}") for name in PROMOTION}
 
 
 @op
@@ -193,7 +193,7 @@ def cast(x, dtype):
         dtype: name; 8- and 16-bit types are stored in the next wider type that has kernels.
     """
     x = as_tensor(x)
-    dtype = _STORED_AS[standardize_dtype(dtype)]
+    dtype = STORED_AS[standardize_dtype(dtype)]
     if x.dtype == dtype:
         return x
     y = empty(x.shape, dtype)
@@ -235,7 +235,7 @@ def _promote(x1, x2):
         if isinstance(x2, Tensor):
             if x1.data.dtype is x2.data.dtype:
                 return x1.dtype
-        elif type(x2) in (int, float) and x1.data.dtype.kind == "f":
+        elif type(x2) in (int, float) and holds_floats(x1.data):
             return x1.dtype
     return result_dtype(x1, x2)
 
@@ -258,7 +258,7 @@ def _binary(name, doc, gradient1=None, gradient2=None, floating=False):
         dtype = _promote(x1, x2)
         if floating and not is_float_dtype(dtype):
             dtype = config.floatx()
-        if dtype in ("bool", "uint8"):  # arithmetic is done in int32
+        if is_byte_dtype(dtype):  # arithmetic is done in int32
             return cast(function(operand(x1, "int32"), operand(x2, "int32")), dtype)
         x1, x2 = operand(x1, dtype), operand(x2, dtype)
         y = _launch(kernel, x1, x2, dtype)

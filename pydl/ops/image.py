@@ -14,12 +14,13 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import INTEGERS, is_float_dtype
 from pydl.ops import _window
 from pydl.ops._colour import check_images, hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import empty, is_float_dtype
+from pydl.tensor import empty
 
 __all__ = ["affine_transform", "crop_images", "extract_patches", "extract_patches_3d", "hsv_to_rgb", "map_coordinates",
            "pad_images", "resize", "rgb_to_grayscale", "rgb_to_hsv"]
@@ -138,7 +139,7 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
                     constant_values=fill_value)
     dtype = x.dtype
     if not is_float_dtype(dtype):
-        x = ops.cast(x, "float64" if dtype in ("int32", "int64") else "float32")
+        x = ops.cast(x, "float64" if dtype in INTEGERS else "float32")
     # The axis that shrinks most goes first: the other then has less to do.
     for a, m in sorted(zip(axes, size), key=lambda pair: pair[1] / x.shape[pair[0]]):
         if m != x.shape[a]:

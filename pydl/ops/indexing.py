@@ -8,6 +8,7 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import INTEGERS, holds_floats, holds_integers, is_byte_dtype
 from pydl.ops import _strided
 from pydl.ops._common import as_tensor, normalize_axis
 from pydl.symbolic import op
@@ -30,14 +31,14 @@ def as_index(x, low: int, high: int, who: str) -> Tensor:
         IndexError: naming the value, its position and the allowed range.
     """
     if isinstance(x, Tensor):
-        if x.dtype in ("bool", "uint8"):
+        if is_byte_dtype(x.dtype):
             x = ops.cast(x, "int32")
         kernels.check_index(x.data, x.size, low, high)
         return x if x.dtype == "int32" else ops.cast(x, "int32")
     values = np.asarray(x)
     if values.size == 0:
         values = values.astype("int32")
-    if values.dtype.kind not in "iub":
+    if not holds_integers(values) and values.dtype != bool:
         raise TypeError(f"{who}: expected integer indices; received dtype {values.dtype}.")
     outside = (values < low) | (values >= high)
     if outside.any():
@@ -267,7 +268,7 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
 def segment_max(data, segment_ids, num_segments=None, sorted=False):
     """Row s is the maximum over the rows of `data` whose segment id is s; -inf (lowest int) if none. No gradient."""
     data, index, count = _segments(data, segment_ids, num_segments, "segment_max")
-    lowest = -np.inf if data.data.dtype.kind == "f" else np.iinfo(data.data.dtype).min
+    lowest = -np.inf if holds_floats(data.data) else np.iinfo(data.data.dtype).min
     base = ops.full((count,) + data.shape[1:], lowest, data.dtype)
     y = empty(base.shape, data.dtype)
     kernels.scatter(base.data, index.data, data.data, y.data, 1, index.size, (count,), prod(data.shape[1:]), 3)
@@ -367,7 +368,7 @@ def _unmasked(k):
                 raise IndexError("a boolean scalar is not supported as an index.")
             return _Mask(np.nonzero(values))
         return values if isinstance(k, list) else k
-    if isinstance(k, Tensor) and k.ndim == 0 and not k.dtype.startswith("int"):
+    if isinstance(k, Tensor) and k.ndim == 0 and k.dtype not in INTEGERS:
         raise IndexError(f"expected integer indices; received a tensor of dtype {k.dtype}.")
     return k
 

@@ -10,6 +10,7 @@ import math
 
 from pydl import config, ops
 from pydl._core import kernels
+from pydl.dtypes import is_byte_dtype
 from pydl.ops._common import as_float, as_tensor, normalize_axis, result_dtype
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -281,7 +282,7 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1, 
     if labels.shape not in (shape, p.shape[:along] + (1,) + p.shape[along + 1:]):
         raise ValueError(f"sparse_categorical_crossentropy: expected labels of shape {shape} for predictions of shape "
                          f"{p.shape} with the classes along axis {axis}; received shape {labels.shape}.")
-    if labels.dtype in ("bool", "uint8"):
+    if is_byte_dtype(labels.dtype):
         labels = ops.cast(labels, "int32")
     if ignore_class is None:
         ignored = -(2**40)  # no int32

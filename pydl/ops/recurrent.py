@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import is_byte_dtype
 from pydl.ops._common import as_float, as_tensor, result_dtype
 from pydl.ops.linalg import FUSED_ACTIVATIONS
 from pydl.symbolic import op
@@ -43,7 +44,7 @@ class _Sequence:
         self.units = units = self.recurrent.shape[0] if self.recurrent.ndim else 0
         self.columns = gates * units
         self.mask = None if mask is None else as_tensor(mask)
-        if self.mask is not None and self.mask.dtype not in ("bool", "uint8"):
+        if self.mask is not None and not is_byte_dtype(self.mask.dtype):
             self.mask = ops.cast(self.mask, "bool")
         self.dtype = dtype
         wanted = [("kernel", self.kernel, (self.features, self.columns)),

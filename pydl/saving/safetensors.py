@@ -13,14 +13,14 @@ import struct
 
 import numpy as np
 
+from pydl.dtypes import holds_floats, is_float_dtype
 from pydl.saving.state import assign_all, walk
 
 __all__ = ["load_safetensors", "read_safetensors", "write_safetensors"]
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
            "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"}
-_CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16",
-          "int8": "I8", "uint8": "U8", "bool": "BOOL"}
+_CODES = {np.dtype(stored): code for code, stored in _DTYPES.items() if code != "BF16"}
 _MAX_HEADER = 100_000_000
 
 
@@ -92,7 +92,7 @@ def write_safetensors(model, path) -> None:
     for name, variable in _places(model).items():
         array = np.ascontiguousarray(variable.numpy())
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        header[name] = {"dtype": _CODES[array.dtype.name], "shape": list(variable.shape),
+        header[name] = {"dtype": _CODES[array.dtype], "shape": list(variable.shape),
                         "data_offsets": [position, position + array.nbytes]}
         blocks.append(array)
         position += array.nbytes
@@ -132,7 +132,7 @@ def load_safetensors(model, path, by_name=False, skip_mismatch=False, name_map=N
     pairs = []
     for name in names.keys() & arrays.keys():
         variable, array = names[name], arrays[name]
-        if array.dtype.kind == "f" and not str(variable.dtype).startswith("float"):
+        if holds_floats(array) and not is_float_dtype(variable.dtype):
             raise ValueError(f"{path}: '{name}' has dtype {array.dtype}; the variable {variable.path} holds"
                              f" {variable.dtype}.")
         pairs.append((variable, array, name))
