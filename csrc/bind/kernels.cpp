@@ -108,10 +108,6 @@ const Instance& choose(const Kernel& k, const py::args& args) {
 struct CheckedCall : Call {
     dim counts[kMaxParams];
     std::vector<dim> item_counts;
-    void clear() {
-        Call::clear();
-        item_counts.clear();
-    }
 };
 
 // Elements of all arrays, from which on a kernel runs without the GIL. Giving it up and taking it back costs 55 ns; the
@@ -120,9 +116,8 @@ constexpr dim kLongCall = 32768;
 
 void call_kernel(const Kernel& k, const py::args& args) {
     const Instance& instance = choose(k, args);
-    thread_local CheckedCall of_thread;
-    CheckedCall& call = of_thread;  // looked up once
-    call.clear();
+    // Not one per thread: a signal handler, or another thread of Python's, may call kernels while this one runs.
+    CheckedCall call;
     dim elements = 0;
     std::vector<py::tuple> lists;
     for (const Param& p : instance.params) {
@@ -176,6 +171,7 @@ void call_kernel(const Kernel& k, const py::args& args) {
         if (elements >= kLongCall) released.emplace();
         position = launch(k, instance, call);
     }
+    raise_if_interrupted();
     if (position >= 0) raise_failed_check(k, describe_failure(recorder().label, k, instance, call.words, position));
 }
 

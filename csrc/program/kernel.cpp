@@ -14,6 +14,16 @@ const char* dtype_name(DType t) {
     return "?";
 }
 
+std::size_t dtype_bytes(DType t) {
+    switch (t) {
+#define TYPE(name, stored, kind, rows)       \
+    case DType::name: return sizeof(stored);
+#include "types.def"
+#undef TYPE
+    }
+    return 0;
+}
+
 std::vector<Kernel>& kernels() {
     static std::vector<Kernel> all;
     return all;

@@ -16,6 +16,7 @@
 namespace pydl {
 
 const char* dtype_name(DType t);
+std::size_t dtype_bytes(DType t);
 
 enum class Kind : std::uint8_t { buffer, size, scalar, sizes, buffers };
 
