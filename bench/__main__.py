@@ -26,6 +26,7 @@ def main(argv=None) -> int:
     parser.add_argument("--frameworks", default=",".join(FRAMEWORKS), help="which frameworks, comma separated")
     parser.add_argument("--peers-python", default=os.environ.get("PYDL_BENCH_PEERS", sys.executable),
                         help="Python that has the peers installed; this one by default")
+    parser.add_argument("--base-python", help="Python that has another version of pydl installed, measured as `base`")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="time per framework, row and round")
     parser.add_argument("--json", default="bench/results/latest.json", help="where to write the numbers")
@@ -34,13 +35,13 @@ def main(argv=None) -> int:
     rows = [w for w in WORKLOADS if options.only.lower() in w.name.lower() and (w.smoke or not options.smoke)]
     if options.smoke:
         options.rounds, options.seconds = 1, 0.05
-    frameworks = [f for f in options.frameworks.split(",") if f]
+    frameworks = [f for f in options.frameworks.split(",") if f and (f != "base" or options.base_python)]
     unknown = [f for f in frameworks if f not in FRAMEWORKS]
     if unknown:
         parser.error(f"unknown framework {unknown[0]}; known: {', '.join(FRAMEWORKS)}")
 
     def python_of(framework):
-        return sys.executable if framework == "pydl" else options.peers_python
+        return {"pydl": sys.executable, "base": options.base_python}.get(framework, options.peers_python)
 
     report = {"machine": machine(), "date": datetime.datetime.now().isoformat(timespec="seconds"), "rows": []}
     print(f"{report['machine']['cpu']}, {report['machine']['cores']} cores")

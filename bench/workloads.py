@@ -93,6 +93,7 @@ WORKLOADS = [
     *[Workload(f"step text classifier, {layer}, b32", "train", {"net": f"text {layer}", "batch": 32}, aim=aim,
                smoke=layer == "GRU")
       for layer, aim in (("SimpleRNN", 4.0), ("LSTM", 2.5), ("GRU", 6.0), ("BiLSTM", 2.5))],
+    Workload("step GAN 16-64-64, judge 64-64-1, b32", "gan", {"batch": 32}, aim=4.0, smoke=True),
     *[Workload(f"step {title}, b64", "seq2seq", {"kind": kind, "batch": 64}, aim=aim, smoke=kind == "luong")
       for title, kind, aim in (("LSTM encoder-decoder", "lstm", 2.0), ("GRU + Bahdanau", "bahdanau", 4.0),
                                ("GRU + Luong dot", "luong", 3.0), ("Transformer 2 + 2", "transformer", 2.0))],
@@ -159,7 +160,20 @@ def pairs(rows: int):
     return source, np.concatenate([np.ones((rows, 1), target.dtype), target[:, :-1]], 1), target
 
 
-FRAMEWORKS = ("pydl", "torch", "torch_compiled", "jax", "keras", "sklearn", "numpy")
+# A generative adversarial network (Goodfellow et al. 2014): the judge learns from as many real samples as made ones,
+# then the generator through the frozen judge. Widths of the noise, of the hidden layers (one each) and of a sample.
+GAN = {"noise": 16, "hidden": 64, "sample": 64}
+
+
+def gan_data(batch: int):
+    """(noise, real samples) for one step."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(batch, GAN["noise"])).astype(np.float32), rng.random((batch, GAN["sample"]), np.float32)
+
+
+FRAMEWORKS = ("pydl", "base", "torch", "torch_compiled", "jax", "keras", "sklearn", "numpy")
 
 
 def data(net: str, rows: int):

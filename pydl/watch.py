@@ -10,7 +10,7 @@ Watched are attributes of instances, and the lists, dicts and sets they hold (co
 which notice changes). Not watched, because nobody tells about it: class attributes, globals, attributes of plain
 objects, other containers. After a change of such a thing call `rerecord()`, which makes all programs stale.
 
-Costs: nothing outside of recordings but for a look at a flag when an attribute is set. Reads are noted by a
+Costs: nothing outside of recordings but for a look at the book when an attribute is set. Reads are noted by a
 `__getattribute__` that the base class has only while a recording is open.
 """
 
@@ -27,6 +27,9 @@ __all__ = ["Dependencies", "Owner", "TrackedDict", "TrackedList", "TrackedSet", 
 
 # Grows with every change of something a recording has read. A program that has compared at this count is up to date.
 changes = 0
+# Grows when an owner gets or loses a part (another owner, a container), or a container changes: lists of what there is
+# can be kept while it stands still.
+structure = 0
 _clock = itertools.count(1)
 _numbers = itertools.count(1)
 _MAX_STATES = 32  # remembered per owner
@@ -40,6 +43,11 @@ PARTS = "<parts>"
 def _changed() -> None:
     global changes
     changes = next(_clock)
+
+
+def _restructured() -> None:
+    global structure
+    structure = next(_clock)
 
 
 class _Identity:
@@ -86,10 +94,12 @@ class Watch:
     A copy of an owner starts with an empty book.
     """
 
-    __slots__ = ("names", "numbers", "number", "dirty", "count")
+    __slots__ = ("names", "tokens", "stale", "numbers", "number", "dirty", "count")
 
     def __init__(self):
         self.names: dict[str, None] = {}  # attributes that recordings have read
+        self.tokens: dict[str, tuple] | None = None  # of their values, in order of names; None: to be made
+        self.stale: set[str] = set()  # those whose values have changed since
         self.numbers: dict[tuple, int] = {}  # state -> number
         self.number = next(_numbers)  # of the present state, unless it is to be looked up again
         self.dirty = _MORE_NAMES
@@ -189,6 +199,7 @@ def note(owner, name: str | None = None) -> None:
         watch = owner._start_watch()
     if name is not None and name not in watch.names:
         watch.names[name] = None
+        watch.tokens = None
         watch.dirty = watch.dirty or _MORE_NAMES
 
 
@@ -245,39 +256,56 @@ class Owner:
 
     def _watched_state(self, watch: Watch) -> tuple:
         held = object.__getattribute__(self, "__dict__")
-        state = tuple((name, token(held[name])) for name in sorted(watch.names) if name in held)
+        tokens = watch.tokens
+        if tokens is None:
+            names = list(watch.names)  # a copy: another thread's recording may read more
+            watch.tokens = tokens = dict.fromkeys(sorted(names), ())
+            watch.stale.update(names)
+        while watch.stale:  # one by one: another thread may add to them
+            name = watch.stale.pop()
+            tokens[name] = (name, token(held[name])) if name in held else (name,)
+        state = tuple(tokens.values())
         return (*state, watch.count) if PARTS in watch.names else state
 
     def __setattr__(self, name: str, value: Any) -> None:
         value = tracked(value)
         held = object.__getattribute__(self, "__dict__")
-        watch = held.get("_watch")
-        if watch is None or _quiet_change(watch, name, held.get(name, Watch), value):
-            object.__setattr__(self, name, value)
-            return
+        old = held.get(name, Watch)
         object.__setattr__(self, name, value)
+        if old is value or name not in held:  # a property: what it sets comes here by itself
+            return
+        parts = _holds_parts(old) or _holds_parts(value)
+        if parts:
+            _restructured()
+        watch = held.get("_watch")
+        if watch is None:
+            return
+        seen = name in watch.names
+        if seen:
+            watch.stale.add(name)
+        if parts and PARTS in watch.names:
+            watch.count += 1
+        elif not seen:
+            return
         watch.touch()
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
+        _restructured()
         watch = object.__getattribute__(self, "__dict__").get("_watch")
         if watch is not None:
             watch.count += 1
+            watch.stale |= {name} & watch.names.keys()
             watch.touch()
 
 
-def _quiet_change(watch: Watch, name: str, old: Any, new: Any) -> bool:
-    """Whether no recording can have seen that `name` changed from `old` to `new`. Counts changes of parts."""
-    if old is new:
-        return True
-    if PARTS in watch.names and (_is_part(old) or _is_part(new)):
-        watch.count += 1
-        return False
-    return name not in watch.names
+_PLAIN = frozenset((bool, int, float, str, type(None)))
 
 
-def _is_part(value: Any) -> bool:
-    return hasattr(type(value), "_watched_state")
+def _holds_parts(value: Any) -> bool:
+    """Whether an attribute's value is an owner or a container, or a tuple that may hold some."""
+    kind = type(value)
+    return kind not in _PLAIN and (kind is tuple or hasattr(kind, "_watched_state"))
 
 
 def parts_of(owner: Owner) -> dict[str, Any]:
@@ -322,6 +350,7 @@ def _mutator(name: str, base: type):
         try:
             return plain(self, *map(tracked, args), **{k: tracked(v) for k, v in kwargs.items()})
         finally:
+            _restructured()
             if watch is not None:
                 watch.count += 1
                 watch.touch()

@@ -378,3 +378,69 @@ def test_large_containers_are_told_apart_by_counting():
     f(ONES)
     holder.gains[0] = 2.0
     np.testing.assert_array_equal(f(ONES), ONES * 2)
+
+
+def test_parts_of_a_layer_are_found_after_every_kind_of_change():
+    """Lists of layers, metrics and weights are kept between changes: each way of changing what there is must show."""
+    class Holder(layers.Layer):
+        pass
+
+    def part():
+        return layers.Dense(1)
+
+    holder, outer = Holder(), Holder()
+    outer.held = holder
+    found = lambda: [layer for layer in outer._flatten_layers() if layer not in (outer, holder)]  # noqa: E731
+    assert found() == []
+    holder.one = one = part()
+    assert found() == [one]
+    holder.many = [part()]
+    holder.many.append(part())
+    assert found() == [one, *holder.many]
+    holder.many.pop()
+    holder.named = {"a": part()}
+    holder.named["b"] = part()
+    holder.pair = (part(), [part()])
+    holder.pair[1].append(part())
+    assert found() == [one, *holder.many, *holder.named.values(), holder.pair[0], *holder.pair[1]]
+    del holder.named, holder.pair
+    holder.many = None
+    holder.one = other = part()
+    assert found() == [other]
+    metric = keras.metrics.Mean()
+    other.metric = metric
+    assert outer.metrics == [metric]
+    other.metric = keras.metrics.Sum()
+    assert outer.metrics == [other.metric]
+    kept = outer._flatten_layers()
+    kept.clear()
+    assert found() == [other], "what callers do with the list is their own affair"
+    twin = copy.deepcopy(outer)
+    assert twin.held.one is not other and twin._flatten_layers()[-1] is twin.held.one
+
+
+def test_a_state_is_told_by_all_that_was_read_of_it():
+    """Numbers of states: the same for the same values, also when several attributes change in turn."""
+    layer = layers.Dense(2)
+    with watch.reading() as reading:
+        layer.units, layer.use_bias, layer.name  # noqa: B018  reads
+    assert reading.owners == [layer]
+    dependencies = watch.Dependencies(reading.owners)
+    layer.units = 3
+    assert not dependencies.hold()
+    layer.use_bias = False
+    layer.units = 2
+    assert not dependencies.hold()
+    layer.use_bias = True
+    assert dependencies.hold()
+    layer.activity = "not read"
+    assert dependencies.hold()
+    with watch.reading() as reading:
+        layer.activity  # noqa: B018  more names, the same state
+    assert dependencies.hold() and watch.Dependencies(reading.owners).hold()
+    layer.activity = "now read"
+    assert not dependencies.hold()
+    layer.activity = "not read"
+    assert dependencies.hold()
+    del layer.activity
+    assert not dependencies.hold()

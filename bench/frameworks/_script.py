@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bench.workloads import NETS
+import numpy as np
+
+from bench.workloads import GAN, NETS, gan_data
 
 
 def model(keras, net):
@@ -52,3 +54,28 @@ def texts(keras, shape):
     return [keras.Input((shape["steps"],), dtype="int32"),
             keras.layers.Embedding(shape["vocabulary"], shape["embedding"]),
             keras.layers.Bidirectional(layer) if shape["both_ways"] else layer]
+
+
+def gan(keras, batch):
+    """A training step of a GAN as in the books: the judge alone, then frozen behind the generator."""
+    hidden, sample = GAN["hidden"], GAN["sample"]
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    generator = keras.Sequential([keras.Input((GAN["noise"],)), keras.layers.Dense(hidden, activation="relu"),
+                                  keras.layers.Dense(sample, activation="sigmoid")])
+    judge = keras.Sequential([keras.Input((sample,)), keras.layers.Dense(hidden, activation="relu"),
+                              keras.layers.Dense(1)])
+    judge.compile(keras.optimizers.Adam(2e-4), loss)
+    judge.trainable = False
+    both = keras.Sequential([keras.Input((GAN["noise"],)), generator, judge])
+    both.compile(keras.optimizers.Adam(2e-4), loss)
+    noise, real = gan_data(batch)
+    labels = np.repeat(np.float32([[1], [0]]), batch, 0)
+
+    def step():
+        made = generator.predict_on_batch(noise)
+        judge.trainable = True
+        judge.train_on_batch(np.concatenate([real, np.asarray(made)]), labels)
+        judge.trainable = False
+        both.train_on_batch(noise, labels[:batch])
+
+    return step, 1

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.workloads import NETS, STEPS, data, samples
+from bench.workloads import GAN, NETS, STEPS, data, gan_data, samples
 
 SCAN = 100
 
@@ -156,6 +156,23 @@ def _forward(net, params, x, key, training):
     return x @ w + b
 
 
+_tree = functools.partial(jax.tree.map)
+
+
+def _adam_state(params):
+    """(parameters, both moments, number of steps)."""
+    return params, _tree(jnp.zeros_like, params), _tree(jnp.zeros_like, params), jnp.float32(0)
+
+
+def _adam(state, g, rate):
+    params, m, v, t = state
+    t = t + 1
+    m = _tree(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+    v = _tree(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+    rate = rate * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+    return _tree(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), params, m, v), m, v, t
+
+
 def train(net, batch):
     shape = NETS[net]
     if "vocabulary" in shape:
@@ -173,21 +190,13 @@ def train(net, batch):
             value = value + shape["l2"] * sum((w * w).sum() for w, _ in params[:-1])
         return value
 
-    tree = functools.partial(jax.tree.map)
-
     def step(carry, rows):
-        params, m, v, t, key = carry
+        *state, key = carry
         key, sub = jax.random.split(key)
-        g = jax.grad(loss)(params, sub, x_all[rows], y_all[rows])
-        t = t + 1
-        m = tree(lambda m, g: 0.9 * m + 0.1 * g, m, g)
-        v = tree(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
-        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        params = tree(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), params, m, v)
-        return (params, m, v, t, key), None
+        g = jax.grad(loss)(state[0], sub, x_all[rows], y_all[rows])
+        return (*_adam(state, g, 1e-3), key), None
 
-    params = _init(net)
-    state = [(params, tree(jnp.zeros_like, params), tree(jnp.zeros_like, params), jnp.float32(0), jax.random.key(0))]
+    state = [(*_adam_state(_init(net)), jax.random.key(0))]
 
     def scan(state):
         *rest, key = state
@@ -209,3 +218,43 @@ def predict(net):
     params = _init(net)
     x = jnp.asarray(samples(net, 1))
     return _call(lambda x: jax.nn.softmax(_forward(net, params, x, None, False)), x)
+
+
+def gan(batch):
+    """One step, jitted as a whole: the judge on real and made samples, then the generator through the judge."""
+    rng, hidden, sample = np.random.default_rng(0), GAN["hidden"], GAN["sample"]
+
+    def dense(*sizes):
+        return [(jnp.asarray(rng.normal(0, (2 / (a + b)) ** 0.5, (a, b)).astype(np.float32)), jnp.zeros(b))
+                for a, b in zip(sizes, sizes[1:])]
+
+    def through(params, x):
+        (w, b), (w2, b2) = params
+        return jax.nn.relu(x @ w + b) @ w2 + b2
+
+    def make(params, noise):
+        return jax.nn.sigmoid(through(params, noise))
+
+    def loss(logits, y):
+        return jnp.mean(jnp.maximum(logits, 0) - logits * y + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+
+    labels = jnp.concatenate([jnp.ones((batch, 1)), jnp.zeros((batch, 1))])
+
+    def of_judge(judge, generator, noise, real):
+        return loss(through(judge, jnp.concatenate([real, make(generator, noise)])), labels)
+
+    def of_generator(generator, judge, noise):
+        return loss(through(judge, make(generator, noise)), labels[:batch])
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(generator, judge, noise, real):
+        judge = _adam(judge, jax.grad(of_judge)(judge[0], generator[0], noise, real), 2e-4)
+        return _adam(generator, jax.grad(of_generator)(generator[0], judge[0], noise), 2e-4), judge
+
+    noise, real = (jnp.asarray(a) for a in gan_data(batch))
+    state = [tuple(_adam_state(dense(*sizes)) for sizes in ((GAN["noise"], hidden, sample), (sample, hidden, 1)))]
+
+    def call():
+        state[0] = jax.block_until_ready(step(*state[0], noise, real))
+
+    return call, 1

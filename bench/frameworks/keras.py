@@ -9,6 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
+from bench.frameworks import _script  # noqa: E402
 from bench.frameworks._script import model  # noqa: E402
 from bench.workloads import STEPS, data, samples  # noqa: E402
 
@@ -28,3 +29,7 @@ def predict(net):
     m = model(keras, net)
     x = samples(net, 1)
     return lambda: np.asarray(m.predict_on_batch(x)), 1
+
+
+def gan(batch):
+    return _script.gan(keras, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import pydl as keras
+from bench.frameworks import _script
 from bench.frameworks._script import model
 from bench.frameworks._seq2seq_pydl import decode, seq2seq  # noqa: F401  what the worker asks for
 from bench.workloads import STEPS, data, samples
@@ -122,3 +123,7 @@ def predict(net):
     m = model(keras, net)
     x = samples(net, 1)
     return lambda: m.predict_on_batch(x), 1
+
+
+def gan(batch):
+    return _script.gan(keras, batch)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.frameworks._seq2seq_torch import decode, seq2seq  # noqa: F401  what the worker asks for
-from bench.workloads import NETS, STEPS, data, samples
+from bench.workloads import GAN, NETS, STEPS, data, gan_data, samples
 
 COMPILE = False
 
@@ -246,3 +246,36 @@ def _predict(net, memory_format):
             return f(x)
 
     return call, 1
+
+
+def gan(batch):
+    """One step: the judge on real and made samples, then the generator through the judge."""
+    hidden, sample = GAN["hidden"], GAN["sample"]
+    generator = nn.Sequential(nn.Linear(GAN["noise"], hidden), nn.ReLU(), nn.Linear(hidden, sample), nn.Sigmoid())
+    judge = nn.Sequential(nn.Linear(sample, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+    of_judge, of_generator = (torch.optim.Adam(m.parameters(), 2e-4, fused=True) for m in (judge, generator))
+    noise, real = (torch.from_numpy(a) for a in gan_data(batch))
+    labels = torch.cat([torch.ones(batch, 1), torch.zeros(batch, 1)])
+    loss_of = nn.BCEWithLogitsLoss()
+
+    def loss_of_judge(noise, real):
+        with torch.no_grad():
+            made = generator(noise)
+        return loss_of(judge(torch.cat([real, made])), labels)
+
+    def loss_of_generator(noise):
+        return loss_of(judge(generator(noise)), labels[:batch])
+
+    first, second = _maybe_compile(loss_of_judge), _maybe_compile(loss_of_generator)
+
+    def step():
+        of_judge.zero_grad(set_to_none=True)
+        first(noise, real).backward()
+        of_judge.step()
+        of_generator.zero_grad(set_to_none=True)
+        judge.requires_grad_(False)
+        second(noise).backward()
+        judge.requires_grad_(True)
+        of_generator.step()
+
+    return step, 1

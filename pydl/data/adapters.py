@@ -27,6 +27,9 @@ def unpack(data):
 
 def to_arrays(structure, what: str):
     """Every leaf as a C-contiguous array; floats in `floatx`. None stays None."""
+    if structure is None or (type(structure) is np.ndarray and structure.dtype == config.floatx()
+                             and structure.flags.c_contiguous):
+        return structure  # the common case, kept cheap: a step on one batch
 
     def is_leaf(value):
         # A list of numbers (or of lists of numbers) is one array, a list of arrays is several inputs.

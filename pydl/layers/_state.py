@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pydl import constraints, initializers, regularizers, tree
+from pydl import constraints, initializers, regularizers, tree, watch
 from pydl.dtype_policies import DTypePolicy
 from pydl.dtypes import is_float_dtype
 from pydl.symbolic import SymbolicNode
@@ -16,7 +17,7 @@ from pydl.tensor import Tensor, Variable, name_scope, standardize_dtype
 from pydl.watch import Owner, parts_of
 
 # Attributes that hold layers without owning them.
-_NOT_STATE = {"_inbound_nodes", "_init_arguments", "_nodes", "_by_depth"}
+_NOT_STATE = {"_inbound_nodes", "_init_arguments", "_nodes", "_by_depth", "_kept"}
 
 
 class _Added(threading.local):
@@ -102,8 +103,25 @@ class LayerState(Owner):
                                regularizer=getattr(self, f"{kind}_regularizer"),
                                constraint=getattr(self, f"{kind}_constraint"))
 
+    def _while_unchanged(self, what: str, make: Callable[[], list]) -> list:
+        """A copy of `make()`, a list of parts, which is kept until parts are assigned anywhere. A recording looks
+        itself: it depends on what it sees."""
+        if watch.watching():
+            return make()
+        now = watch.structure
+        kept: tuple[int, dict[str, list]] | None = self.__dict__.get("_kept")
+        if kept is None or kept[0] != now:
+            kept = now, {}
+            object.__setattr__(self, "_kept", kept)
+        if what not in kept[1]:
+            kept[1][what] = make()
+        return kept[1][what][:]
+
     def _own_layers(self) -> list[Any]:
         """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""
+        return self._while_unchanged("layers", self._find_own_layers)
+
+    def _find_own_layers(self) -> list[Any]:
         found: list[Any] = []
         seen: set[int] = set()
 
@@ -125,7 +143,14 @@ class LayerState(Owner):
         return found
 
     def _flatten_layers(self, include_self=True, recursive=True) -> list[Any]:
-        found, queue = [], [self]
+        if not recursive:
+            return [self, *self._own_layers()] if include_self else self._own_layers()
+        found = self._while_unchanged("all layers", self._find_all_layers)
+        return found if include_self else found[1:]
+
+    def _find_all_layers(self) -> list[Any]:
+        found: list[Any] = []
+        queue: list[Any] = [self]
         seen = set()
         while queue:
             layer = queue.pop(0)
@@ -133,14 +158,16 @@ class LayerState(Owner):
                 continue
             seen.add(id(layer))
             found.append(layer)
-            if recursive or layer is self:
-                queue = layer._own_layers() + queue
-        return found if include_self else found[1:]
+            queue = layer._own_layers() + queue
+        return found
 
-    def _own_metrics(self) -> list:
+    def _all_metrics(self) -> list:
+        """Those in attributes of this layer and of the layers in it."""
         from pydl.metrics import Metric
 
-        return [value for value in parts_of(self).values() if isinstance(value, Metric)]
+        return self._while_unchanged("metrics", lambda: _unique([
+            value for layer in self._flatten_layers() for value in parts_of(layer).values()
+            if isinstance(value, Metric)]))
 
     def _own_seed_variables(self) -> list[Variable]:
         from pydl.random import SeedGenerator
@@ -183,7 +210,7 @@ class LayerState(Owner):
 
     @property
     def metrics(self) -> list:
-        return _unique([m for layer in self._flatten_layers() for m in layer._own_metrics()])
+        return self._all_metrics()
 
     @property
     def metrics_variables(self) -> list[Variable]:

@@ -112,7 +112,7 @@ class Recipe(_Layer):
             found.append(self._compile_metrics)
         if self._compile_loss is not None:
             found += self._compile_loss.trackers
-        for m in (m for layer in self._flatten_layers() for m in layer._own_metrics()):
+        for m in self._all_metrics():
             if not any(m is f for f in found):
                 found.append(m)
         return found
@@ -158,7 +158,7 @@ class Recipe(_Layer):
             results.update({m.name: m.result() for m in self._compile_loss.trackers})
         if self._compile_metrics is not None:
             results.update(self._compile_metrics.result())
-        for m in (m for layer in self._flatten_layers() for m in layer._own_metrics()):
+        for m in self._all_metrics():
             if m is not self._loss_tracker:
                 results[m.name] = m.result()
         return results

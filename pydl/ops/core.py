@@ -33,7 +33,11 @@ def assign(variable: Variable, value, how: str) -> None:
     """
     from pydl import ops
 
+    recorded = _core.is_recording() or _core.is_dry_run()
     if isinstance(value, (bool, int, float)):
+        if how == "assign" and not recorded:
+            variable.data.fill(value)
+            return
         value = np.asarray(value, variable.dtype)
     t = as_tensor(value)
     try:
@@ -47,7 +51,7 @@ def assign(variable: Variable, value, how: str) -> None:
     if t.dtype != variable.dtype:
         t = ops.cast(Tensor(t.data), variable.dtype)
     if how == "assign":
-        if not _core.is_recording() and not _core.is_dry_run():
+        if not recorded:
             np.copyto(variable.data, t.data)
         else:
             kernels.strided_copy(t.data, variable.data, plan[0], plan[2], 0)
