@@ -14,7 +14,7 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.dtypes import INTEGERS, is_float_dtype, is_integer_dtype
+from pydl.dtypes import COMPUTED_IN, INTEGERS, is_float_dtype, is_integer_dtype
 from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
@@ -117,7 +117,7 @@ def _float_dtype(dtype) -> str:
     dtype = standardize_dtype(dtype)
     if not is_float_dtype(dtype):
         raise ValueError(f"`dtype` must be a floating point dtype; received dtype={dtype}.")
-    return "float32" if dtype == "float16" else dtype
+    return dtype
 
 
 def _is_number(x) -> bool:
@@ -128,6 +128,16 @@ def _draw(kernel, shape, a, b, dtype, seed) -> Tensor:
     y = empty(_shape(shape), _float_dtype(dtype))
     kernel(_state(seed), y.data, y.size, float(a), float(b))
     return y
+
+
+def _below(y: Tensor, limit) -> Tensor:
+    """`y`, drawn below `limit`: where its dtype is narrower than the draw, rounding may have reached the limit."""
+    if COMPUTED_IN[y.dtype] == y.dtype:
+        return y
+    largest = y.data.dtype.type(limit)
+    if largest >= limit:
+        largest = np.nextafter(largest, y.data.dtype.type(-np.inf))
+    return ops.minimum(y, float(largest))
 
 
 def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
@@ -162,8 +172,8 @@ def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None) -> Tensor:
     if not is_float_dtype(standardize_dtype(dtype)):
         return randint(shape, minval, maxval, dtype, seed)
     if _is_number(minval) and _is_number(maxval):
-        return _draw(kernels.random_uniform, shape, minval, maxval, dtype, seed)
-    unit = _draw(kernels.random_uniform, shape, 0, 1, dtype, seed)
+        return _below(_draw(kernels.random_uniform, shape, minval, maxval, dtype, seed), maxval)
+    unit = _below(_draw(kernels.random_uniform, shape, 0, 1, dtype, seed), 1)
     return unit * (as_tensor(maxval) - minval) + minval
 
 

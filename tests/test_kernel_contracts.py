@@ -17,7 +17,7 @@ KERNELS = [getattr(_core.kernels, name) for name in sorted(dir(_core.kernels)) i
 CASES = [pytest.param(kernel, dtype, id=f"{kernel.name}-{dtype}") for kernel in KERNELS for dtype in kernel.dtypes]
 GUARD, CANARY = 64, 93
 FIXED = {"float": "float32", "double": "float64", "std::int32_t": "int32", "std::int64_t": "int64",
-         "std::uint8_t": "uint8"}
+         "std::uint8_t": "uint8", "half": "float16"}
 
 # Small values for sizes; what is not named here is 2. Flags are on, so that conditional buffers are demanded.
 SIZES = {"n": 3, "inner": 2, "k": 2, "m": 4, "stride_a": 12, "stride_b": 12, "taps": 2, "channels": 4, "groups": 2,
@@ -76,7 +76,7 @@ class Call:
         for (i, item), n in self.need.items():
             whole = np.full(n + 2 * self.guard, CANARY, self.types[i])
             array = whole[self.guard:self.guard + n]
-            array[:] = 1 if self.types[i] in ("uint8", "float32", "float64") else 0
+            array[:] = 1 if self.types[i] in ("uint8", "float16", "float32", "float64") else 0
             self.whole[i, item] = whole
             if self.kernel.params[i][1].endswith("[]"):
                 values[i] = (values[i] or []) + [array]
