@@ -64,8 +64,9 @@ def kernels_page() -> str:
     """Markdown of the reference of kernels: each row with its element types and its contract."""
     from pydl import _core
 
-    lines = ["# Kernels", "", "The rows of `csrc/kernels.def`. A contract says what the buffers hold at least; its"
-             " grammar stands at the head of that file.", ""]
+    lines = ["# Kernels", "", "The rows of `csrc/kernels.def`: of each buffer its access, its element type, and what it"
+             " holds at least, in terms of the other parameters; then what the numbers have to obey. The grammar stands"
+             " at the head of that file.", ""]
     family = ""
     for kernel in sorted((getattr(_core.kernels, name) for name in dir(_core.kernels) if not name.startswith("_")),
                          key=lambda kernel: (kernel.family, kernel.name)):
@@ -73,8 +74,13 @@ def kernels_page() -> str:
             family = kernel.family
             lines += [f"## {family}", ""]
         raises = f" Raises {kernel.error} for a bad element." if kernel.is_check else ""
-        lines += [f"### {kernel.name}", "", f"For {', '.join(kernel.dtypes)}.{raises}", "", "```text",
-                  f"{kernel.name}{kernel.signature}", *kernel.contract.split("; "), "```", ""]
+        buffers = [row for row in kernel.params if row[2]]
+        width = [max(len(row[i]) for row in buffers) for i in range(3)]
+        relations = [clause for clause in kernel.contract.split("; ") if ":" not in clause or clause.startswith("any:")]
+        lines += [f"### {kernel.name}", "", f"T = {', '.join(kernel.dtypes)}.{raises}", "", "```text",
+                  f"{kernel.name}{kernel.signature}", "",
+                  *("  ".join([*(text.ljust(width[i]) for i, text in enumerate(row[:3])), row[3]]) for row in buffers),
+                  *relations, "```", ""]
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 import functools
 import importlib
 
-from pydl import autograd, config, ops, tree
+from pydl import autograd, config, exports, ops, tree
 from pydl.autograd import GradientTape, grad, no_grad
 from pydl.config import __version__
 from pydl.ops import _operators
@@ -31,8 +31,9 @@ from pydl import (  # noqa: E402
 )
 from pydl.dtype_policies import DTypePolicy, FloatDTypePolicy  # noqa: E402
 from pydl.initializers import Initializer  # noqa: E402
-from pydl.layers.base import InputSpec, Layer  # noqa: E402
+from pydl.layers.base import Layer  # noqa: E402
 from pydl.layers.core import Input  # noqa: E402
+from pydl.layers.input_spec import InputSpec  # noqa: E402
 from pydl.losses import Loss  # noqa: E402
 from pydl.metrics import Metric  # noqa: E402
 from pydl.models import Functional, Model, Sequential  # noqa: E402
@@ -49,14 +50,9 @@ def version() -> str:
     return __version__
 
 
-__all__ = [
-    "DTypePolicy", "FloatDTypePolicy", "Functional", "GradientTape", "Initializer", "Input", "InputSpec",
-    "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "RecordedFunction", "RecordingError",
-    "Regularizer", "Sequential", "Tensor", "Variable", "__version__", "activations", "autograd", "backend",
-    "callbacks", "config", "constraints", "dtype_policies", "function", "grad", "initializers", "layers", "losses",
-    "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "rerecord", "tree",
-    "version",
-]
+_ROOMS = (activations, autograd, backend, callbacks, config, constraints, dtype_policies, initializers, layers, losses,
+          metrics, models, ops, optimizers, random, regularizers, tree)
+__all__ = ["__version__", *exports.public(globals()), *(_room.__name__.removeprefix("pydl.") for _room in _ROOMS)]
 
 _LATE = ("applications", "datasets", "estimators", "inspection", "preprocessing", "saving", "tuner", "utils")
 
@@ -72,6 +68,6 @@ def __dir__():
     return sorted([*__all__, *_LATE])
 
 
-for _room in (activations, backend, callbacks, constraints, initializers, layers, losses, metrics, models, ops,
-              optimizers, optimizers.schedules, random, regularizers):
-    vars(_room)["__dir__"] = functools.partial(sorted, _room.__all__)  # tab completion shows public names
+for _room in (*_ROOMS, optimizers.schedules):
+    if hasattr(_room, "__all__"):
+        vars(_room)["__dir__"] = functools.partial(sorted, _room.__all__)  # tab completion shows public names

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from pydl import config
@@ -12,7 +15,8 @@ from pydl.tensor import Tensor, from_numpy, paused_recording, seed_of
 __all__ = ["GradientTape", "grad", "gradients", "no_grad", "watch"]
 
 
-def gradients(targets, sources, output_gradients=None, free=True) -> list:
+def gradients(targets: Sequence[Tensor], sources: Sequence[Tensor], output_gradients: Sequence[Any] | None = None,
+              free: bool = True) -> list[Tensor | None]:
     """d(sum of targets)/d(source) for each source; None where a target does not depend on it."""
     with paused_recording():
         seeds = [seed_of(t, g) for t, g in zip(targets, output_gradients or [None] * len(targets))]
@@ -21,7 +25,7 @@ def gradients(targets, sources, output_gradients=None, free=True) -> list:
     return [found.get((s.node, s.slot)) if s.node is not None else None for s in sources]
 
 
-def watch(tensor) -> None:
+def watch(tensor: Any) -> None:
     """Makes a tensor a leaf, so that gradients with respect to it can be asked for."""
     if tensor.node is None:
         if not is_float_dtype(tensor.dtype):
@@ -35,31 +39,34 @@ class GradientTape:
     Trainable variables are watched by themselves. With `persistent=True`, `gradient` may be called several times.
     """
 
-    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True):
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
         self.persistent = persistent
         self._used = False
         self._shared = False
 
-    def __enter__(self):
+    def __enter__(self) -> GradientTape:
         self._before = state.enabled
         state.enabled = True
         state.shared = self._shared = state.tapes > 0
         state.tapes += 1
+        state.persistent += self.persistent
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         state.enabled = self._before
         state.tapes -= 1
+        state.persistent -= self.persistent
         self._shared = self._shared or state.shared
         if state.tapes == 0:
             state.shared = False
 
-    def watch(self, tensor) -> None:
+    def watch(self, tensor: Tensor | Sequence[Tensor]) -> None:
         """Watches a tensor, or every tensor of a list."""
         for t in tensor if isinstance(tensor, (list, tuple)) else [tensor]:
             watch(t)
 
-    def gradient(self, target, sources, output_gradients=None, unconnected_gradients="none"):
+    def gradient(self, target: Any, sources: Any, output_gradients: Any = None,
+                 unconnected_gradients: str = "none") -> Any:
         """Gradient of the sum of `target` with respect to `sources`, in the structure of `sources`.
 
         Args:
@@ -96,15 +103,15 @@ class GradientTape:
         return grads if isinstance(sources, (list, tuple)) else grads[0]
 
 
-def grad(fn, argnums: int | tuple[int, ...] = 0):
+def grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """A function that returns the gradient of the scalar `fn(*args)` with respect to its arguments `argnums`.
 
     Nest it for higher derivatives. Arguments may be tensors, arrays or numbers (converted to floats).
     """
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
-    def gradient_of(*args, **kwargs):
-        args = list(args)
+    def gradient_of(*given: Any, **kwargs: Any) -> Any:
+        args = list(given)
         with GradientTape() as tape:
             for i in numbers:
                 if not isinstance(args[i], Tensor):

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 class _Settings(Owner):
     """What programs may have baked in: they depend on the settings they read."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.floatx = "float32"
         self.epsilon = 1e-7
         self.image_data_format = "channels_last"
@@ -60,7 +60,7 @@ def backend() -> str:
 
 
 def isa() -> str:
-    """The instruction-set level in use: "baseline", "avx2", "avx512" or "neon". `PYDL_ISA` forces one."""
+    """The instruction-set level in use, "baseline" for one; `supported_isas` has the others. `PYDL_ISA` forces one."""
     return _core.isa()
 
 

@@ -6,6 +6,8 @@ asks here what a name or an array is.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pydl import _core
@@ -48,21 +50,21 @@ def is_byte_dtype(dtype: str) -> bool:
     return dtype == "bool" or _ROWS[dtype][1] == "data"
 
 
-def holds_floats(array) -> bool:
+def holds_floats(array: Any) -> bool:
     """Whether `array` (NumPy, or anything with a NumPy `dtype`) holds floats."""
-    return array.dtype.kind == "f"
+    return bool(array.dtype.kind == "f")
 
 
-def holds_integers(array) -> bool:
+def holds_integers(array: Any) -> bool:
     """Whether `array` holds integers, with or without sign; bools are none."""
     return array.dtype.kind in "iu"
 
 
-def holds_numbers(array) -> bool:
+def holds_numbers(array: Any) -> bool:
     """Whether `array` holds floats, integers or bools."""
     return array.dtype.kind in "fiub"
 
 
-def holds_text(array) -> bool:
+def holds_text(array: Any) -> bool:
     """Whether `array` holds str, bytes or Python objects."""
     return array.dtype.kind in "OUS"

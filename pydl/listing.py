@@ -1,8 +1,13 @@
-"""The steps of a recorded program as data: what each reads and writes, where it lies and how much of it there is."""
+"""The steps of a recorded program as data: what each reads and writes, where it lies, its shape, the time it takes.
+
+Shapes are those of the contracts of csrc/kernels.def, evaluated with the numbers of the step."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from pydl import _core
 
@@ -17,7 +22,8 @@ class Buffer:
         dtype: of its elements.
         arena: bytes from the start of the program's memory; None for memory outside of it.
         outside: number of a buffer outside of the program's memory, by first use; None inside.
-        elements: how many the kernel's contract demands; 0 where values and not sizes decide.
+        shape: the factors of what the kernel's contract demands: (rows, n) for "rows n", the elements alone where
+            the contract has a sum or a function; (0,) where values and not sizes decide.
     """
 
     name: str
@@ -25,7 +31,11 @@ class Buffer:
     dtype: str
     arena: int | None
     outside: int | None
-    elements: int
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
     @property
     def reads(self) -> bool:
@@ -35,9 +45,9 @@ class Buffer:
     def writes(self) -> bool:
         return self.access in ("out", "inout")
 
-    def __str__(self):
+    def __str__(self) -> str:
         place = f"outside {self.outside}" if self.arena is None else f"arena {self.arena}"
-        return f"{self.access} {self.name}: {self.dtype}[{self.elements}] at {place}"
+        return f"{self.access} {self.name}: {self.dtype}[{', '.join(map(str, self.shape))}] at {place}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Step:
         dtype: the row's T; "" for a kernel without buffers of type T.
         buffers: what it reads and writes, in the order of the row; an optional buffer that was not given is left out.
         numbers: sizes, flags, scalars and lists of sizes by parameter.
+        seconds: that it takes; None where nobody measured.
     """
 
     label: str
@@ -57,9 +68,11 @@ class Step:
     dtype: str
     buffers: tuple[Buffer, ...]
     numbers: dict[str, int | float | tuple[int, ...]]
+    seconds: float | None = None
 
-    def __str__(self):
-        head = f"{self.label}: " if self.label else ""
+    def __str__(self) -> str:
+        head = f"{self.seconds * 1e6:.1f} us " if self.seconds is not None else ""
+        head += f"{self.label}: " if self.label else ""
         numbers = "".join(f" {name}={value}" for name, value in self.numbers.items())
         return "\n".join([f"{head}{self.kernel} {self.dtype}{numbers}", *(f"    {buffer}" for buffer in self.buffers)])
 
@@ -69,12 +82,18 @@ def steps(program: _core.Program) -> list[Step]:
     return [_step(*row) for row in program.steps()]
 
 
+def profile(program: _core.Program, repeats: int = 1) -> list[Step]:
+    """The steps with the least `seconds` that each took in `repeats` runs of the program, which does its work."""
+    return [_step(*row) for row in program.profile(repeats)]
+
+
 def describe(program: _core.Program) -> str:
     """The steps of `program` for readers: one line per step, and one below it per buffer."""
     return "\n".join(str(step) for step in steps(program))
 
 
-def _step(label, kernel, dtype, arguments) -> Step:
+def _step(label: str, kernel: str, dtype: str, arguments: Iterable[tuple[str, str, Any]],
+          seconds: float | None) -> Step:
     buffers: list[Buffer] = []
     numbers: dict[str, int | float | tuple[int, ...]] = {}
     for name, access, value in arguments:
@@ -86,9 +105,9 @@ def _step(label, kernel, dtype, arguments) -> Step:
             plain = access.rstrip("?[]")
             given = {f"{name}[{i}]": item for i, item in enumerate(value)} if access.endswith("[]") else {name: value}
             buffers += [_buffer(one, plain, item) for one, item in given.items() if item is not None]
-    return Step(label, kernel, dtype, tuple(buffers), numbers)
+    return Step(label, kernel, dtype, tuple(buffers), numbers, seconds)
 
 
-def _buffer(name, access, item) -> Buffer:
-    dtype, arena, outside, elements = item
-    return Buffer(name, access, dtype, None if arena < 0 else arena, None if outside < 0 else outside, elements)
+def _buffer(name: str, access: str, item: tuple[str, int, int, tuple[int, ...]]) -> Buffer:
+    dtype, arena, outside, shape = item
+    return Buffer(name, access, dtype, None if arena < 0 else arena, None if outside < 0 else outside, shape)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from pydl import registry
 
 
-def find(identifier, objects: dict, what: str):
+def find(identifier: Any, objects: dict[str, Any], what: str) -> Any:
     """The object an identifier stands for.
 
     Args:
@@ -34,13 +35,14 @@ def find(identifier, objects: dict, what: str):
     return found
 
 
-def by_name(name: str, objects: dict):
+def by_name(name: str, objects: dict[str, Any]) -> Any:
     """The registered custom object of that name, else the one of `objects`, else None."""
     custom = registry.get_registered_object(name)
     return custom if custom is not None else objects.get(name)
 
 
-def from_config(config: dict, objects: dict, custom_objects: dict | None = None):
+def from_config(config: dict[str, Any], objects: dict[str, Any],
+                custom_objects: dict[str, Any] | None = None) -> Any:
     """Rebuilds the object of a config; a class name alone is enough for what `objects` holds."""
     name = config.get("class_name")
     if config.get("registered_name") in (None, name, "function") and not (custom_objects and name in custom_objects):
@@ -51,7 +53,8 @@ def from_config(config: dict, objects: dict, custom_objects: dict | None = None)
     return registry.deserialize_keras_object(config, custom_objects=custom_objects)
 
 
-def deserialize(identifier, objects: dict, what: str, custom_objects: dict | None = None):
+def deserialize(identifier: Any, objects: dict[str, Any], what: str,
+                custom_objects: dict[str, Any] | None = None) -> Any:
     """As `find`, with the objects of one call added."""
     if custom_objects:
         objects = {**objects, **custom_objects}
@@ -60,7 +63,7 @@ def deserialize(identifier, objects: dict, what: str, custom_objects: dict | Non
     return find(identifier, objects, what)
 
 
-def _hint(identifier, objects: dict) -> str:
+def _hint(identifier: Any, objects: dict[str, Any]) -> str:
     if not isinstance(identifier, str):
         return ""
     import difflib

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -23,22 +25,24 @@ class Progbar:
         unit_name: what a step is called.
     """
 
-    def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, stateless_metrics=None,
-                 unit_name="step"):
+    def __init__(self, target: int | None, width: int = 20, verbose: int = 1, interval: float = 0.05,
+                 stateful_metrics: Iterable[str] | None = None, stateless_metrics: Iterable[str] | None = None,
+                 unit_name: str = "step") -> None:
         self.target = target
         self.width = width
         self.verbose = verbose
         self.interval = interval
         self.unit_name = unit_name
         self.stateful_metrics = set(stateful_metrics or ())
-        self._values: dict[str, list] = {}  # name -> [weighted sum, weight], or [value] shown as it is
+        self._values: dict[str, list[Any]] = {}  # name -> [weighted sum, weight], or [value] shown as it is
         self._seen = 0
         self._start = time.perf_counter()
         self._last = -1.0
         self._shown = 0  # length of the line on screen
         self._live = _is_interactive(sys.stdout)
 
-    def update(self, current, values=None, finalize=None) -> None:
+    def update(self, current: int, values: Iterable[tuple[str, Any]] | None = None,
+               finalize: bool | None = None) -> None:
         """Shows step `current`.
 
         Args:
@@ -63,7 +67,7 @@ class Progbar:
             sys.stdout.write(self._summary(current, now) + "\n")
             sys.stdout.flush()
 
-    def add(self, n, values=None) -> None:
+    def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
         """Moves `n` steps on."""
         self.update(self._seen + n, values)
 
@@ -98,7 +102,7 @@ class Progbar:
         return "".join(f" - {name}: {_number(entry)}" for name, entry in self._values.items())
 
 
-def _number(entry) -> str:
+def _number(entry: list[Any]) -> str:
     value = np.asarray(entry[0] if len(entry) == 1 else entry[0] / entry[1])
     if not holds_numbers(value):
         return str(value)
@@ -120,6 +124,6 @@ def _per_step(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f}us"
 
 
-def _is_interactive(stream) -> bool:
+def _is_interactive(stream: Any) -> bool:
     """A terminal or a notebook: somewhere a line can be drawn over."""
     return (hasattr(stream, "isatty") and stream.isatty()) or "ipykernel" in sys.modules

@@ -9,10 +9,11 @@ share nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -41,14 +42,14 @@ class Capture:
         dependencies: the owners it has read and their states.
     """
 
-    def __init__(self, fn, args, kwargs=None):
+    def __init__(self, fn: Callable[..., Any], args: Iterable[Any], kwargs: dict[str, Any] | None = None) -> None:
         """Records `fn(*args, **kwargs)` while running it, on buffers in place of all arrays and tensors."""
         self.program = _core.Program()
         self.inputs: list[Tensor] = []
 
-        def to_buffer(x):
+        def to_buffer(x: np.ndarray | Tensor) -> Tensor:
             data = x.data if isinstance(x, Tensor) else from_numpy(x).data
-            buffer = Tensor(_core.empty(data.shape, data.dtype))
+            buffer = Tensor(_core.empty(data.shape, data.dtype.name))
             np.copyto(buffer.data, data)
             self.inputs.append(buffer)
             return buffer
@@ -67,11 +68,17 @@ class Capture:
             self.outputs = rebuild(outputs, _detached)
             self.dependencies = Dependencies([watch.EPOCH, *reading.owners, *variables_at(self.program.outside())])
 
+    @functools.cached_property
+    def one_array(self) -> tuple[np.ndarray, Callable[[], None], np.ndarray]:
+        """(input buffer, run, output), where there is one of each."""
+        (buffer,) = self.inputs
+        return buffer.data, self.program.run, self.outputs.data
+
     def run(self) -> None:
         self.program.run()
 
 
-def _detached(y):
+def _detached(y: Any) -> Any:
     return Tensor(y.data) if isinstance(y, Tensor) else y
 
 
@@ -83,22 +90,22 @@ class Gate:
     that has closed the gate may enter.
     """
 
-    def __init__(self):
-        self._inside: list[None] = []  # as many as read
-        self._closed_by: int | None = None
+    def __init__(self) -> None:
+        self.inside: list[None] = []  # as many as read
+        self.closed_by: int | None = None
         self._moved = threading.Condition()
         self._closings = 0
         self._waiting = 0  # readers that came while it is closed
         self._admitted = 0  # those of former closings that have not moved on yet
 
     def enter(self) -> None:
-        self._inside.append(None)  # before looking whether it is closed: who closes it looks here afterwards
-        if self._closed_by is not None and self._closed_by != threading.get_ident():
+        self.inside.append(None)  # before looking whether it is closed: who closes it looks here afterwards
+        if self.closed_by is not None and self.closed_by != threading.get_ident():
             self._wait()
 
     def _wait(self) -> None:
         with self._moved:
-            if self._closed_by is None:
+            if self.closed_by is None:
                 return
             closing = self._closings
             self._waiting += 1
@@ -106,7 +113,7 @@ class Gate:
             try:
                 while self._closings == closing:
                     self._moved.wait()
-                self._inside.append(None)
+                self.inside.append(None)
             finally:  # also when an exception (an interrupt) ends the wait
                 if self._closings == closing:
                     self._waiting -= 1
@@ -115,29 +122,33 @@ class Gate:
                     self._moved.notify_all()
 
     def leave(self) -> None:
-        self._inside.pop()
-        if self._closed_by is not None:
-            with self._moved:
-                self._moved.notify_all()
+        self.inside.pop()
+        if self.closed_by is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Tells who waits that somebody has left."""
+        with self._moved:
+            self._moved.notify_all()
 
     def __enter__(self) -> None:
         with self._moved:
-            while self._closed_by is not None or self._admitted:
+            while self.closed_by is not None or self._admitted:
                 self._moved.wait()
-            self._closed_by = threading.get_ident()
+            self.closed_by = threading.get_ident()
             try:
-                while self._inside:
+                while self.inside:
                     self._moved.wait()
             except BaseException:
                 self._open()
                 raise
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._moved:
             self._open()
 
     def _open(self) -> None:
-        self._closed_by = None
+        self.closed_by = None
         self._closings += 1
         self._admitted += self._waiting
         self._waiting = 0
@@ -157,7 +168,7 @@ class Pool:
         self.count = 1
         self.writes = capture.program.writes_outside
         self.limit = 1 if self.writes else _MAX_INSTANCES
-        self._waiting = 0
+        self.waiting = 0
         self._returned = threading.Condition()
 
     def take(self) -> Capture | None:
@@ -165,7 +176,7 @@ class Pool:
         with contextlib.suppress(IndexError):
             return self.free.pop()
         with self._returned:
-            self._waiting += 1  # before looking again: `give` looks after it has returned one
+            self.waiting += 1  # before looking again: `give` looks after it has returned one
             try:
                 while True:
                     with contextlib.suppress(IndexError):
@@ -175,7 +186,7 @@ class Pool:
                         return None
                     self._returned.wait()
             finally:
-                self._waiting -= 1
+                self.waiting -= 1
 
     def give(self, capture: Capture | None) -> None:
         """Takes an instance back; None: the one that was to be recorded has failed."""
@@ -185,9 +196,13 @@ class Pool:
                 self._returned.notify()
             return
         self.free.append(capture)
-        if self._waiting:
-            with self._returned:
-                self._returned.notify()
+        if self.waiting:
+            self.wake()
+
+    def wake(self) -> None:
+        """Tells one that waits that an instance has been returned."""
+        with self._returned:
+            self._returned.notify()
 
 
 class RecordedFunction:
@@ -208,23 +223,25 @@ class RecordedFunction:
         gate: keeps calls out while somebody else writes the variables that are read here.
     """
 
-    def __init__(self, fn, name: str | None = None, guard=contextlib.nullcontext, gate: Gate | None = None):
+    def __init__(self, fn: Callable[..., Any], name: str | None = None,
+                 guard: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+                 gate: Gate | None = None) -> None:
         self.fn = fn
         self.guard = guard
         self.gate = gate
         self.__name__ = name or getattr(fn, "__name__", "function")
-        self._pools: OrderedDict[tuple, list[Pool]] = OrderedDict()
+        self._pools: OrderedDict[tuple[Any, ...], list[Pool]] = OrderedDict()
         self._turn = threading.RLock()  # of the programs that write variables
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _core.is_recording() or _core.is_dry_run():  # part of a larger recording
             return self.fn(*args, **kwargs)
         return self.run(args, _copied, kwargs)
 
-    def __reduce__(self):  # programs point into memory of this process: a copy records its own
+    def __reduce__(self) -> tuple[Any, ...]:  # programs point into memory of this process: a copy records its own
         return (RecordedFunction, (self.fn, self.__name__, self.guard))
 
-    def run(self, args, use: Callable[[Any], Any], kwargs: dict | None = None):
+    def run(self, args: tuple[Any, ...], use: Callable[[Any], Any], kwargs: dict[str, Any] | None = None) -> Any:
         """`use(outputs)` of a run on these arguments. The outputs belong to the call until `use` returns."""
         key, arrays = signature((args, kwargs or {}), self._describe)
         if self.gate is not None:
@@ -247,7 +264,7 @@ class RecordedFunction:
             if self.gate is not None:
                 self.gate.leave()
 
-    def pool(self, key: tuple) -> Pool | None:
+    def pool(self, key: tuple[Any, ...]) -> Pool | None:
         """The up-to-date program of a signature, or None."""
         for pool in self._pools.get(key, ()):
             if pool.dependencies.hold():
@@ -255,7 +272,8 @@ class RecordedFunction:
                 return pool
         return None
 
-    def _lease(self, key: tuple, args, kwargs) -> tuple[Pool, Capture, bool]:
+    def _lease(self, key: tuple[Any, ...], args: tuple[Any, ...],
+               kwargs: dict[str, Any] | None) -> tuple[Pool, Capture, bool]:
         """An instance for this call with its pool, and whether it was recorded, and so has run, just now."""
         pool = self.pool(key)
         capture = pool.take() if pool is not None else None
@@ -289,7 +307,7 @@ class RecordedFunction:
             if not pools:
                 del self._pools[key]
 
-    def _describe(self, path: tuple) -> str:
+    def _describe(self, path: tuple[Any, ...]) -> str:
         """ "function 'step': argument `x`['mask']" for a place in (args, kwargs)."""
         where, name, *rest = path
         if where == 0:
@@ -299,7 +317,7 @@ class RecordedFunction:
                 name = f"number {name + 1}"
         return f"function '{self.__name__}': argument `{name}`" + "".join(f"[{part!r}]" for part in rest)
 
-    def capture(self, args, kwargs: dict | None = None) -> Capture:
+    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Capture:
         """The up-to-date instance for these arguments, after one run on them: to look at, or for a caller that has the
         function to itself."""
         self.run(args, lambda outputs: None, kwargs)
@@ -318,10 +336,10 @@ class RecordedFunction:
         return [capture for pools in list(self._pools.values()) for pool in pools for capture in pool.free]
 
 
-def _copied(outputs):
+def _copied(outputs: Any) -> Any:
     return rebuild(outputs, lambda y: Tensor(y.data.copy()) if isinstance(y, Tensor) else y)
 
 
-def function(fn) -> RecordedFunction:
+def function(fn: Callable[..., Any]) -> RecordedFunction:
     """Decorator: records `fn` once per signature and replays it in C++; see `RecordedFunction`."""
     return RecordedFunction(fn)

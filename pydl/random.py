@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import random as python_random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -40,7 +42,7 @@ class SeedGenerator(Owner):
         ValueError: for a seed that is no int.
     """
 
-    def __init__(self, seed: int | None = None, name: str | None = None, **kwargs):
+    def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments: {kwargs}")
         if seed is None:
@@ -54,20 +56,25 @@ class SeedGenerator(Owner):
 
     def next(self, ordered: bool = True) -> Tensor:
         """A copy of the state, which then moves on by one block."""
-        seed = ops.add(self.state, 0)
+        seed: Tensor = ops.add(self.state, 0)
         unused = empty((1,), "int32")
         kernels.random_integers(self.state.data, unused.data, 1, 0, 1)
         return seed
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return {"seed": self._initial_seed}
 
     @classmethod
-    def from_config(cls, config: dict) -> SeedGenerator:
+    def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
         return cls(**config)
 
 
-def _as_key(seed) -> int:
+Seed: TypeAlias = int | SeedGenerator | None
+Shape: TypeAlias = int | Iterable[int]
+Value: TypeAlias = Any  # a number, an array or a tensor
+
+
+def _as_key(seed: int) -> int:
     """The seed's lower 64 bits as a signed number."""
     return (int(seed) + 2**63) % 2**64 - 2**63
 
@@ -89,7 +96,7 @@ def set_global_seed(seed: int) -> None:
     global_seed_generator().state.data[...] = (_as_key(seed), 0)
 
 
-def _state(seed) -> np.ndarray:
+def _state(seed: object) -> np.ndarray:
     """The state to draw from: the global one, a generator's, or for an int a new one, the same at every call."""
     if seed is None:
         return global_seed_generator().state.data
@@ -97,7 +104,7 @@ def _state(seed) -> np.ndarray:
         return seed.state.data
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         state = empty((2,), "int64")
-        kernels.random_seed(state.data, _as_key(seed))
+        kernels.random_seed(state.data, _as_key(int(seed)))
         return state.data
     raise ValueError("Argument `seed` must be either an integer or an instance of `SeedGenerator`. "
                      f"Received: seed={seed} (of type {type(seed)})")
@@ -106,41 +113,42 @@ def _state(seed) -> np.ndarray:
 _draws.state_of = _state
 
 
-def _shape(shape) -> tuple[int, ...]:
+def _shape(shape: Shape) -> tuple[int, ...]:
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
     if any(n < 0 for n in shape):
         raise ValueError(f"Expected a shape of dimensions of at least 0; received shape={shape}.")
     return shape
 
 
-def _float_dtype(dtype) -> str:
-    dtype = standardize_dtype(dtype)
-    if not is_float_dtype(dtype):
-        raise ValueError(f"`dtype` must be a floating point dtype; received dtype={dtype}.")
-    return dtype
+def _float_dtype(dtype: Any) -> str:
+    name: str = standardize_dtype(dtype)
+    if not is_float_dtype(name):
+        raise ValueError(f"`dtype` must be a floating point dtype; received dtype={name}.")
+    return name
 
 
-def _is_number(x) -> bool:
+def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, np.integer, np.floating))
 
 
-def _draw(kernel, shape, a, b, dtype, seed) -> Tensor:
+def _draw(kernel: Callable[..., Any], shape: Shape, a: float, b: float, dtype: Any, seed: Seed) -> Tensor:
     y = empty(_shape(shape), _float_dtype(dtype))
     kernel(_state(seed), y.data, y.size, float(a), float(b))
     return y
 
 
-def _below(y: Tensor, limit) -> Tensor:
+def _below(y: Tensor, limit: float) -> Tensor:
     """`y`, drawn below `limit`: where its dtype is narrower than the draw, rounding may have reached the limit."""
     if COMPUTED_IN[y.dtype] == y.dtype:
         return y
     largest = y.data.dtype.type(limit)
     if largest >= limit:
         largest = np.nextafter(largest, y.data.dtype.type(-np.inf))
-    return ops.minimum(y, float(largest))
+    limited: Tensor = ops.minimum(y, float(largest))
+    return limited
 
 
-def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
+def normal(shape: Shape, mean: Value = 0.0, stddev: Value = 1.0, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Normally distributed values.
 
     Args:
@@ -151,17 +159,20 @@ def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
     """
     if _is_number(mean) and _is_number(stddev):
         return _draw(kernels.random_normal, shape, mean, stddev, dtype, seed)
-    return _draw(kernels.random_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    y: Tensor = _draw(kernels.random_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    return y
 
 
-def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None) -> Tensor:
+def truncated_normal(shape: Shape, mean: Value = 0.0, stddev: Value = 1.0, dtype: Any = None,
+                     seed: Seed = None) -> Tensor:
     """Normally distributed values within two standard deviations of the mean; arguments as `normal`."""
     if _is_number(mean) and _is_number(stddev):
         return _draw(kernels.random_truncated_normal, shape, mean, stddev, dtype, seed)
-    return _draw(kernels.random_truncated_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    y: Tensor = _draw(kernels.random_truncated_normal, shape, 0, 1, dtype, seed) * stddev + mean
+    return y
 
 
-def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None) -> Tensor:
+def uniform(shape: Shape, minval: Value = 0.0, maxval: Value = 1.0, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Values spread evenly over [minval, maxval); integers where `dtype` is an integer dtype.
 
     Args:
@@ -174,10 +185,11 @@ def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None) -> Tensor:
     if _is_number(minval) and _is_number(maxval):
         return _below(_draw(kernels.random_uniform, shape, minval, maxval, dtype, seed), maxval)
     unit = _below(_draw(kernels.random_uniform, shape, 0, 1, dtype, seed), 1)
-    return unit * (as_tensor(maxval) - minval) + minval
+    y: Tensor = unit * (as_tensor(maxval) - minval) + minval
+    return y
 
 
-def randint(shape, minval, maxval, dtype="int32", seed=None) -> Tensor:
+def randint(shape: Shape, minval: Value, maxval: Value, dtype: Any = "int32", seed: Seed = None) -> Tensor:
     """Integers of [minval, maxval), equally likely.
 
     Raises:
@@ -195,7 +207,7 @@ def randint(shape, minval, maxval, dtype="int32", seed=None) -> Tensor:
 
 
 @op
-def categorical(logits, num_samples, dtype="int32", seed=None):
+def categorical(logits: Value, num_samples: int, dtype: Any = "int32", seed: Seed = None) -> Tensor:
     """Class numbers drawn with probabilities softmax(logits). Not differentiable.
 
     Args:
@@ -216,62 +228,64 @@ def categorical(logits, num_samples, dtype="int32", seed=None):
 
 
 @op
-def shuffle(x, axis=0, seed=None):
+def shuffle(x: Value, axis: int = 0, seed: Seed = None) -> Tensor:
     """`x` with its slices along `axis` in random order."""
     x = as_tensor(x)
     order = empty((x.shape[axis],), "int32")
     kernels.random_permutation(_state(seed), order.data, order.size)
-    return ops.take(x, order, axis=axis)
+    y: Tensor = ops.take(x, order, axis=axis)
+    return y
 
 
-def _parameters(shape, dtype, *values) -> tuple[Tensor, list]:
+def _parameters(shape: Shape, dtype: Any, *values: Value) -> tuple[Tensor, list[np.ndarray]]:
     y = empty(_shape(shape), _float_dtype(dtype))
     return y, [ops.broadcast_to(ops.cast(as_tensor(v), y.dtype), y.shape).data for v in values]
 
 
-def gamma(shape, alpha, dtype=None, seed=None) -> Tensor:
+def gamma(shape: Shape, alpha: Value, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Gamma-distributed values of shape parameter `alpha` > 0 (number or tensor) and scale 1."""
     y, (a,) = _parameters(shape, dtype, alpha)
     kernels.random_gamma(_state(seed), a, y.data, y.size)
     return y
 
 
-def beta(shape, alpha, beta, dtype=None, seed=None) -> Tensor:
+def beta(shape: Shape, alpha: Value, beta: Value, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Beta-distributed values of parameters `alpha`, `beta` > 0 (numbers or tensors)."""
     y, (a, b) = _parameters(shape, dtype, alpha, beta)
     kernels.random_beta(_state(seed), a, b, y.data, y.size)
     return y
 
 
-def binomial(shape, counts, probabilities, dtype=None, seed=None) -> Tensor:
+def binomial(shape: Shape, counts: Value, probabilities: Value, dtype: Any = None, seed: Seed = None) -> Tensor:
     """Successes among `counts` trials of probability `probabilities` (numbers or tensors), as floats."""
     y, (n, p) = _parameters(shape, dtype, counts, probabilities)
     kernels.random_binomial(_state(seed), n, p, y.data, y.size)
     return y
 
 
-def _drop(x: Tensor, rate: float, scale: float, shift: float, dropped: float, seed) -> Tensor:
+def _drop(x: Tensor, rate: float, scale: float, shift: float, dropped: float, seed: Seed) -> Tensor:
     """Elements become `dropped` with probability `rate`, else x scale + shift."""
     y = empty(x.shape, x.dtype)
     mask = empty(((x.size + 63) // 64 * 64,), "uint8")
     kernels.dropout(_state(seed), x.data, y.data, mask.data, x.size, rate, scale, shift, dropped)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> tuple[Tensor]:
         dx = empty(x.shape, x.dtype)
         kernels.dropout_grad(mask.data, dy.data, dx.data, x.size, scale)
         return (dx,)
 
-    return differentiable(y, (x,), vjp)
+    differentiable(y, (x,), vjp)
+    return y
 
 
-def _check_rate(rate) -> float:
+def _check_rate(rate: Any) -> float:
     if not _is_number(rate) or not 0 <= rate <= 1:
         raise ValueError(f"Invalid value received for argument `rate`. Expected a float value between 0 and 1. "
                          f"Received: rate={rate}")
     return float(rate)
 
 
-def _noise_shape(noise_shape, shape) -> tuple[int, ...] | None:
+def _noise_shape(noise_shape: Sequence[int | None] | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     if noise_shape is None:
         return None
     full = tuple(n if wanted is None else int(wanted) for wanted, n in zip(noise_shape, shape))
@@ -281,12 +295,13 @@ def _noise_shape(noise_shape, shape) -> tuple[int, ...] | None:
     return None if full == tuple(shape) else full
 
 
-def _ones(shape, dtype) -> Tensor:
-    return ops.ones(shape, dtype=dtype)
+def _ones(shape: tuple[int, ...], dtype: str) -> Tensor:
+    y: Tensor = ops.ones(shape, dtype=dtype)
+    return y
 
 
 @op
-def dropout(inputs, rate, noise_shape=None, seed=None):
+def dropout(inputs: Value, rate: float, noise_shape: Sequence[int | None] | None = None, seed: Seed = None) -> Tensor:
     """Sets elements to 0 with probability `rate` and divides the others by 1 - rate.
 
     Args:
@@ -311,7 +326,8 @@ _ALPHA = -1.6732632423543772 * 1.0507009873554805  # what selu tends to on the l
 
 
 @op
-def alpha_dropout(inputs, rate, noise_shape=None, seed=None):
+def alpha_dropout(inputs: Value, rate: float, noise_shape: Sequence[int | None] | None = None,
+                  seed: Seed = None) -> Tensor:
     """Dropout that keeps mean and variance of standardised activations: dropped elements become selu's lower limit,
     then everything is scaled and shifted back.
 

@@ -8,15 +8,28 @@ from __future__ import annotations
 import inspect
 import re
 import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
-_registered: dict[str, object] = {}  # "package>Name" -> class or function of the user
-_registered_names: dict[object, str] = {}
-_builtins: dict[str, object] = {}  # "keras.layers>Dense" -> ours
-_builtin_modules: dict[object, str] = {}
-_scopes = threading.local()
+_Registered = TypeVar("_Registered")
+
+_registered: dict[str, Any] = {}  # "package>Name" -> class or function of the user
+_registered_names: dict[Any, str] = {}
+_builtins: dict[str, Any] = {}  # "keras.layers>Dense" -> ours
+_builtin_modules: dict[Any, str] = {}
 _counts: dict[str, int] = {}
+
+
+class _Scopes(threading.local):
+    """The scopes that a thread is in, from the outermost."""
+
+    def __init__(self) -> None:
+        self.stack: list[dict[str, Any]] = []
+
+
+_scopes = _Scopes()
 
 
 def to_snake_case(name: str) -> str:
@@ -37,10 +50,10 @@ def reset_names() -> None:
     _counts.clear()
 
 
-def builtin(module: str):
+def builtin(module: str) -> Callable[[type[_Registered]], type[_Registered]]:
     """Class decorator: makes a class of ours known under Keras's public module path, e.g. "keras.layers"."""
 
-    def enter(cls):
+    def enter(cls: type[_Registered]) -> type[_Registered]:
         _builtins[f"{module}>{cls.__name__}"] = cls
         _builtin_modules[cls] = module
         return cls
@@ -48,10 +61,11 @@ def builtin(module: str):
     return enter
 
 
-def register_keras_serializable(package: str = "Custom", name: str | None = None):
+def register_keras_serializable(package: str = "Custom",
+                                name: str | None = None) -> Callable[[_Registered], _Registered]:
     """Decorator: makes a class or function of the user loadable from files as "package>name"."""
 
-    def enter(obj):
+    def enter(obj: Any) -> Any:
         if inspect.isclass(obj) and not hasattr(obj, "get_config"):
             raise ValueError("Cannot register a class that does not have a get_config() method.")
         full = f"{package}>{name or obj.__name__}"
@@ -62,11 +76,12 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
     return enter
 
 
-def get_registered_name(obj) -> str:
-    return _registered_names.get(obj, obj.__name__)
+def get_registered_name(obj: Any) -> str:
+    return _registered_names.get(obj) or str(obj.__name__)
 
 
-def get_registered_object(name: str, custom_objects=None, module_objects=None):
+def get_registered_object(name: str, custom_objects: dict[str, Any] | None = None,
+                          module_objects: dict[str, Any] | None = None) -> Any:
     """The class or function registered as `name`, or None."""
     for table in (custom_objects or {}, *reversed(_scope_stack()), _registered, module_objects or {}):
         if name in table:
@@ -74,37 +89,35 @@ def get_registered_object(name: str, custom_objects=None, module_objects=None):
     return None
 
 
-def get_custom_objects() -> dict:
+def get_custom_objects() -> dict[str, Any]:
     """The table of user registrations itself; entries may be added."""
     return _registered
 
 
-def _scope_stack() -> list[dict]:
-    if not hasattr(_scopes, "stack"):
-        _scopes.stack = []
+def _scope_stack() -> list[dict[str, Any]]:
     return _scopes.stack
 
 
 class CustomObjectScope:
     """Context: names in the given dict(s) are known to deserialisation inside."""
 
-    def __init__(self, *custom_objects):
-        self._objects = {}
+    def __init__(self, *custom_objects: dict[str, Any] | None) -> None:
+        self._objects: dict[str, Any] = {}
         for objects in custom_objects:
             self._objects.update(objects or {})
 
-    def __enter__(self):
+    def __enter__(self) -> CustomObjectScope:
         _scope_stack().append(self._objects)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         _scope_stack().pop()
 
 
 custom_object_scope = CustomObjectScope
 
 
-def serialize_keras_object(obj):
+def serialize_keras_object(obj: Any) -> Any:
     """The plain form of a layer, optimizer, loss ... or of a structure of them, as Keras 3 writes it to config.json."""
     if obj is None or isinstance(obj, (str, bool, int, float)):
         return obj
@@ -154,11 +167,12 @@ def serialize_keras_object(obj):
     return plain
 
 
-def _serialize_dict(config: dict) -> dict:
+def _serialize_dict(config: dict[str, Any]) -> dict[str, Any]:
     return {key: serialize_keras_object(value) for key, value in config.items()}
 
 
-def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **kwargs):
+def deserialize_keras_object(config: Any, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True,
+                             **kwargs: Any) -> Any:
     """The inverse of `serialize_keras_object`.
 
     Raises:
@@ -191,10 +205,10 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **kwar
     if name == "DTypePolicy":
         return inner["name"]
     cls = _find(config, name, custom_objects)
-    if not inspect.isclass(cls):
+    if not isinstance(cls, type):
         raise ValueError(f"Cannot deserialize '{name}': it names {cls!r}, which is not a class.")
     with CustomObjectScope(custom_objects):
-        obj = cls.from_config({**inner})
+        obj = cls.from_config({**inner})  # type: ignore[attr-defined]  # looked up by name
         build = config.get("build_config")
         if build and hasattr(obj, "build_from_config") and not getattr(obj, "built", False):
             obj.build_from_config(build)
@@ -204,7 +218,7 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **kwar
     return obj
 
 
-def _find(config, name, custom_objects):
+def _find(config: dict[str, Any], name: Any, custom_objects: dict[str, Any] | None) -> Any:
     for key in (config.get("registered_name"), name):
         found = get_registered_object(key, custom_objects) if key else None
         if found is not None:

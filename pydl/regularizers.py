@@ -135,8 +135,8 @@ class OrthogonalRegularizer(Regularizer):
 
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
-_OBJECTS = {cls.__name__: cls for cls in (Regularizer, L1, L2, L1L2, OrthogonalRegularizer)}
-_OBJECTS |= {"l1": L1, "l2": L2, "l1_l2": L1L2, "l1l2": L1L2, "orthogonal_regularizer": OrthogonalRegularizer}
+_OBJECTS = {name: value for name, value in globals().items() if name in __all__ and isinstance(value, type)}
+_OBJECTS["l1l2"] = L1L2
 
 
 def serialize(regularizer) -> dict:

@@ -17,7 +17,8 @@ from pydl.watch import token
 __all__ = ["rebuild", "signature"]
 
 
-def signature(args: tuple | list | dict, describe: Callable[[tuple], str]) -> tuple[tuple, list]:
+def signature(args: tuple[Any, ...] | list[Any] | dict[str, Any],
+              describe: Callable[[tuple[Any, ...]], str]) -> tuple[tuple[Any, ...], list[np.ndarray]]:
     """The signature of arguments and their arrays, in the order in which `rebuild` meets them.
 
     Args:
@@ -28,11 +29,12 @@ def signature(args: tuple | list | dict, describe: Callable[[tuple], str]) -> tu
     Raises:
         TypeError: a value is neither array nor hashable: what cannot be compared cannot be part of a signature.
     """
-    arrays: list = []
+    arrays: list[np.ndarray] = []
     return _of(args, arrays, (), describe), arrays
 
 
-def _of(value: Any, arrays: list, path: tuple, describe: Callable[[tuple], str]) -> Any:
+def _of(value: Any, arrays: list[np.ndarray], path: tuple[Any, ...],
+        describe: Callable[[tuple[Any, ...]], str]) -> Any:
     kind = type(value)
     if kind is np.ndarray:
         arrays.append(value)
@@ -63,7 +65,8 @@ def _of(value: Any, arrays: list, path: tuple, describe: Callable[[tuple], str])
             " list, tuple or dict, and not hashable. A recorded program is kept for each signature, so pass an array"
             " or a hashable value, or let the function reach the object by itself."
         ) from None
-    return token(value) if kind.__eq__ is object.__eq__ else (kind, value)
+    compares_values = kind.__eq__ is not object.__eq__  # type: ignore[comparison-overlap]  # a slot of its own or not
+    return (kind, value) if compares_values else token(value)
 
 
 def rebuild(value: Any, replace: Callable[[Any], Any]) -> Any:

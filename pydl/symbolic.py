@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from pydl.tensor import Tensor, empty, standardize_dtype
 _count = itertools.count()
 
 
-def symbolic_dtype(dtype) -> str:
+def symbolic_dtype(dtype: Any) -> str:
     """As `standardize_dtype`, and "string": such data never enter a recorded program, but the graph of a model."""
     return "string" if dtype in ("string", str) else standardize_dtype(dtype)
 
@@ -34,7 +34,10 @@ class KerasTensor(Operators["KerasTensor"]):
         index: which output of the node.
     """
 
-    def __init__(self, shape, dtype="float32", sparse=False, ragged=False, record_history=True, name=None):
+    _keras_mask: KerasTensor
+
+    def __init__(self, shape: Iterable[int | None], dtype: Any = "float32", sparse: bool = False, ragged: bool = False,
+                 record_history: bool = True, name: str | None = None) -> None:
         self.shape = tuple(None if d is None else int(d) for d in shape)
         self.dtype = symbolic_dtype(dtype)
         self.name = name or f"keras_tensor_{next(_count)}"
@@ -46,21 +49,21 @@ class KerasTensor(Operators["KerasTensor"]):
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __len__(self):
+    def __len__(self) -> int:
         raise TypeError(f"A KerasTensor has no length; its shape is {self.shape}.")
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise ValueError(_NO_VALUE)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError(_NO_VALUE)
 
     __float__ = __int__ = __index__ = __bool__
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[KerasTensor]:
         raise TypeError("Iterating over a symbolic KerasTensor is not supported.")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
 
 
@@ -79,7 +82,7 @@ class SymbolicNode:
         outputs: the structure of KerasTensors it gave.
     """
 
-    def __init__(self, operation, args, kwargs, outputs):
+    def __init__(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
         self.operation = operation
         self.args = args
         self.kwargs = kwargs
@@ -92,14 +95,14 @@ class SymbolicNode:
 class OpCall:
     """An op of `pydl.ops` as the operation of a functional model."""
 
-    def __init__(self, fn):
+    def __init__(self, fn: Callable[..., Any]) -> None:
         self.fn = fn
         self.name = auto_name(fn.__name__)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.fn(*args, **kwargs)
 
-    def static_arguments(self, node: SymbolicNode) -> dict:
+    def static_arguments(self, node: SymbolicNode) -> dict[str, Any]:
         """Arguments of the call that hold no KerasTensor, by name."""
         bound = inspect.signature(self.fn).bind(*node.args, **node.kwargs).arguments
         return {k: v for k, v in bound.items() if not is_symbolic(v)}
@@ -110,7 +113,16 @@ class OpCall:
             tuple(inspect.signature(self.fn).parameters)[:2] == ("x1", "x2"))
 
 
-def is_symbolic(*args, **kwargs) -> bool:
+def of_shapes(shapes: Any, dtype: str) -> Any:
+    """A KerasTensor in the place of each shape of a structure; a shape is a list or tuple of numbers and None."""
+    if isinstance(shapes, dict):
+        return {key: of_shapes(shape, dtype) for key, shape in shapes.items()}
+    if all(d is None or isinstance(d, (int, np.integer)) for d in shapes):
+        return KerasTensor(shapes, dtype)
+    return [of_shapes(shape, dtype) for shape in shapes]
+
+
+def is_symbolic(*args: Any, **kwargs: Any) -> bool:
     """Whether a KerasTensor is among the arguments, or inside a list, tuple or dict there."""
     for a in args:
         if type(a) is KerasTensor or isinstance(a, KerasTensor):
@@ -126,7 +138,7 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Marks a function of `pydl.ops`: on symbolic arguments it adds a node to the graph instead of computing."""
 
     @functools.wraps(fn)
-    def call(*args, **kwargs):
+    def call(*args: Any, **kwargs: Any) -> Any:
         for a in args:  # the common case, kept cheap
             if isinstance(a, (KerasTensor, list, tuple, dict)) and is_symbolic(a):
                 return apply_symbolic(OpCall(call), args, kwargs)
@@ -138,7 +150,7 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def apply_symbolic(operation, args, kwargs):
+def apply_symbolic(operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Calls an operation on symbolic arguments: a new node, with outputs whose shapes are inferred."""
     outputs = infer(operation, args, kwargs)
     SymbolicNode(operation, args, kwargs, outputs)
@@ -148,14 +160,14 @@ def apply_symbolic(operation, args, kwargs):
 class dry_run:
     """Context: kernels do not run; only shapes and dtypes of results mean anything."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._before = _core.set_dry_run(True)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         _core.set_dry_run(self._before)
 
 
-def infer(fn, args, kwargs):
+def infer(fn: Callable[..., Any], args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
     """Shapes and dtypes of `fn(*args, **kwargs)` as KerasTensors.
 
     The function runs twice without its kernels, with different numbers in the place of each None; a dimension that
@@ -164,7 +176,7 @@ def infer(fn, args, kwargs):
     results = []
     for batch, other in ((2, 251), (3, 509)):  # large enough for every window of a deep network
 
-        def stand_in(x, batch=batch, other=other):
+        def stand_in(x: Any, batch: int = batch, other: int = other) -> Any:
             if not isinstance(x, KerasTensor):
                 return x
             if x.dtype == "string":
@@ -179,7 +191,7 @@ def infer(fn, args, kwargs):
         with dry_run(), no_grad():
             results.append(fn(*tree.map_structure(stand_in, list(args)), **tree.map_structure(stand_in, kwargs)))
 
-    def merge(a, b):
+    def merge(a: Any, b: Any) -> Any:
         if not isinstance(a, Tensor):
             return a
         merged = KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape)), a.dtype)

@@ -11,6 +11,8 @@ import heapq
 import itertools
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 _order = itertools.count()
 
@@ -23,15 +25,20 @@ class Node:
         vjp: called with the output gradient (several outputs: one per output, None where nothing flowed back);
             returns one gradient or None per input. None marks a leaf.
         outputs: how many tensors the op returned; `many` when it returned a tuple or list.
+        again: what replaces `vjp` while the gradient is itself recorded: None when `vjp` is made of ops and so has a
+            gradient; `FIRST_ORDER` when it is a kernel and nothing was kept for more; or a function made of ops, with
+            the arguments and results of `vjp` (see `ops/_fused.py`).
         order: creation number; inputs are always older than what is made from them.
         leaf_of: the variable or watched tensor of a leaf.
     """
 
-    __slots__ = ("inputs", "vjp", "outputs", "many", "adds", "order", "leaf_of", "name", "__weakref__")
+    __slots__ = ("inputs", "vjp", "again", "outputs", "many", "adds", "order", "leaf_of", "name", "__weakref__")
 
-    def __init__(self, inputs, vjp, outputs=1, many=False, leaf_of=None, adds=False):
+    def __init__(self, inputs: tuple[Edge | None, ...], vjp: Callable[..., Any] | None, outputs: int = 1,
+                 many: bool = False, leaf_of: Callable[[], Any] | None = None, adds: bool = False) -> None:
         self.inputs = inputs
         self.vjp = vjp
+        self.again: Any = None
         self.outputs = outputs
         self.many = many
         self.adds = adds
@@ -39,31 +46,39 @@ class Node:
         self.leaf_of = leaf_of
 
     @classmethod
-    def leaf(cls, tensor) -> Node:
+    def leaf(cls, tensor: Any) -> Node:
         return cls((), None, leaf_of=weakref.ref(tensor))
 
-    def __lt__(self, other):  # the heap of the backward pass pops the newest node first
+    def __lt__(self, other: Node) -> bool:  # the heap of the backward pass pops the newest node first
         return self.order > other.order
 
 
 class _State(threading.local):
-    def __init__(self):
+    def __init__(self) -> None:
         self.enabled = True
         self.tapes = 0  # tapes open on this thread
+        self.persistent = 0  # those of them that may be asked again, perhaps inside themselves
         self.shared = False  # two tapes were open at once: their graphs overlap
+        self.composed = False  # ops with kernels of their own run as what they are composed of
 
 
 state = _State()
+Edge: TypeAlias = tuple[Node, int]  # a node and which of its outputs
+
+
+def twice() -> bool:
+    """Whether a gradient of what is computed now may itself be differentiated, so that ops must keep their inputs."""
+    return state.tapes > 1 or state.persistent > 0
 
 
 class no_grad:
     """Context: ops inside leave no nodes (prediction, updates of statistics)."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._before = state.enabled
         state.enabled = False
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         state.enabled = self._before
 
 
@@ -72,9 +87,11 @@ class no_grad:
 CONSTANT = -1
 # The slot of a gradient in a buffer that nothing else refers to: a later gradient may be added in place.
 OWNED = -2
+# See `Node.again`.
+FIRST_ORDER: Any = object()
 
 
-def differentiable(outputs, inputs, vjp, adds=False):
+def differentiable(outputs: Any, inputs: Iterable[Any], vjp: Callable[..., Any], adds: bool = False) -> Any:
     """Puts the node of an op on its outputs, when a gradient may be needed.
 
     Args:
@@ -104,44 +121,46 @@ def differentiable(outputs, inputs, vjp, adds=False):
     return outputs
 
 
-def _freed(*_):
+def _freed(*_: object) -> NoReturn:
     raise RuntimeError(
         "The graph of this value was freed by an earlier backward pass. Compute the value again, use"
         " GradientTape(persistent=True), or backward through all results at once."
     )
 
 
-def _no_second_order(*_):
+def _no_second_order(*_: object) -> NoReturn:
     raise RuntimeError(
-        "A second derivative was asked through an op whose gradient is a fused kernel and has no gradient of its own."
-        " Compose that part from elementary ops (multiply, matmul, exp, ...), or use ops.stop_gradient around it."
+        "A second derivative was asked of a value that was computed under one tape: what it takes was not kept. Open"
+        " both tapes before the computation, or one with GradientTape(persistent=True); a part that needs no second"
+        " derivative can be put into ops.stop_gradient."
     )
 
 
-def backward_pass(targets, seeds, wanted, free: bool) -> dict:
+def backward_pass(targets, seeds, wanted, free: bool, stop: bool = False) -> dict:
     """The engine: visits nodes newest first and hands gradients to their inputs.
 
     Args:
         targets, seeds: tensors and the gradients with respect to them.
         wanted: set of (node, slot) whose gradients to keep, or None for all leaves.
         free: drop the saved values of each node once it has been visited.
+        stop: go no further than the wanted ones.
 
     Returns:
         dict (node, slot) -> gradient.
     """
-    pending: dict[Node, list] = {}
+    pending: dict[Node, list[Any]] = {}
     heap: list[Node] = []
-    result: dict = {}
+    result: dict[Edge, Any] = {}
     second_order = state.enabled
 
-    def add(node, slot, gradient):
+    def add(node: Node, slot: int, gradient: Any) -> None:
         grads = pending.get(node)
         if grads is None:
             grads = pending[node] = [None] * node.outputs
             heapq.heappush(heap, node)
         grads[slot] = gradient if grads[slot] is None else grads[slot] + gradient
 
-    def there(node, slot):
+    def there(node: Node, slot: int) -> Any:
         """The gradient that waits for a slot, when it may be added to in place."""
         found = pending[node][slot] if node in pending else None
         return found if found is not None and found.slot == OWNED else None
@@ -155,18 +174,20 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
         for slot, gradient in enumerate(grads):
             if gradient is not None and (node.vjp is None if wanted is None else (node, slot) in wanted):
                 result[node, slot] = gradient
-        if node.vjp is None:
+        if node.vjp is None or (stop and (node, 0) in wanted):
             continue
         vjp = node.vjp
-        if free:
-            node.vjp = _freed
         into = [None] * len(node.inputs)
-        if node.adds:
+        if second_order and node.again is not None:
+            input_grads = _recorded(node, grads, into)
+        elif node.adds:
             if not second_order:
                 into = [there(*edge) if edge is not None else None for edge in node.inputs]
             input_grads = vjp(*grads, into) if node.many else vjp(grads[0], into)
         else:
             input_grads = vjp(*grads) if node.many else vjp(grads[0])
+        if free:
+            node.vjp, node.again = _freed, None
         for edge, gradient, old in zip(node.inputs, input_grads, into):
             if edge is not None and gradient is not None and (old is None or gradient is not old):
                 if second_order and gradient.node is None and gradient.slot != CONSTANT:
@@ -177,7 +198,16 @@ def backward_pass(targets, seeds, wanted, free: bool) -> dict:
     return result
 
 
-def _poison(gradient, grads, node):
+def _recorded(node: Node, grads: Sequence[Any], into: list[Any]) -> Any:
+    """The gradients of a node whose `vjp` is a kernel, while they are themselves recorded."""
+    if node.again is not FIRST_ORDER:
+        return node.again(*grads)
+    assert node.vjp is not None
+    with no_grad():  # results without nodes, which the engine marks
+        return node.vjp(*grads, into) if node.adds else node.vjp(*grads)
+
+
+def _poison(gradient: Any, grads: Sequence[Any], node: Node) -> Any:
     """While a gradient is itself being differentiated: a kernel's result that depends on tracked values but has no
     node must not pass for a constant."""
     parents = [(g.node, g.slot) for g in grads if g is not None and g.node is not None]
@@ -185,7 +215,7 @@ def _poison(gradient, grads, node):
     return gradient.with_node(Node(tuple(parents), _no_second_order)) if parents else gradient
 
 
-def accumulate(target, seed) -> None:
+def accumulate(target: Any, seed: Any) -> None:
     """Adds the gradients of `target`, with respect to which `seed` is one, to `.grad` of all leaves it depends on."""
     if target.node is None:
         raise RuntimeError("backward() of a tensor that depends on no trainable variable and no watched tensor.")

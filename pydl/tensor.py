@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import threading
 import weakref
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +14,17 @@ from pydl import _core, config, watch
 from pydl.dtypes import NAMES, STORED_AS, holds_floats, is_float_dtype
 from pydl.operators import Operators
 from pydl.tape import CONSTANT, Node, accumulate
+from pydl.warning import user_frame
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RecordingError(RuntimeError):
     """A value was read or changed on the host while a program was being recorded."""
 
 
-def standardize_dtype(dtype) -> str:
+def standardize_dtype(dtype: Any) -> str:
     """The name of a dtype given as name, NumPy dtype, Python type or None (`config.floatx()`)."""
     if dtype is None:
         return config.floatx()
@@ -40,7 +45,7 @@ def standardize_dtype(dtype) -> str:
     return name
 
 
-def holds_strings(value) -> bool:
+def holds_strings(value: Any) -> bool:
     """Whether `value` is an array of strings (str or bytes, by its first element)."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     return kind in ("U", "S") or kind == "O" and value.size > 0 and isinstance(value.flat[0], (str, bytes))
@@ -61,11 +66,11 @@ class Tensor(Operators["Tensor"]):
 
     _keras_mask: Tensor
 
-    def __init__(self, data: np.ndarray, node: Node | None = None, slot: int = 0):
+    def __init__(self, data: np.ndarray, node: Node | None = None, slot: int = 0) -> None:
         self.data = data
         self.node = node
         self.slot = slot
-        self.grad = None
+        self.grad: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,7 +88,7 @@ class Tensor(Operators["Tensor"]):
     def size(self) -> int:
         return self.data.size
 
-    def backward(self, gradient=None) -> None:
+    def backward(self, gradient: Any = None) -> None:
         """Adds d(self)/d(v) to `v.grad` of every variable and watched tensor this one depends on.
 
         Args:
@@ -102,55 +107,55 @@ class Tensor(Operators["Tensor"]):
         _refuse_host_read("its value was read (.numpy(), float(), print, a comparison in `if` ...)")
         return self.data
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         _refuse_host_read("it was turned into a NumPy array")
         if dtype is not None and np.dtype(dtype) != self.data.dtype:
             return self.data.astype(dtype)
         return self.data.copy() if copy else self.data
 
-    def item(self):
+    def item(self) -> Any:
         """The one element, whatever the rank, as a Python number. Raises ValueError when there are others."""
         if self.size != 1:
             raise ValueError(f"Only a tensor of one element is a number; this one has shape {self.shape}.")
         return self.numpy().item()
 
-    def tolist(self):
+    def tolist(self) -> Any:
         return self.numpy().tolist()
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.item())
 
-    def __int__(self):
+    def __int__(self) -> int:
         return int(self.item())
 
-    def __index__(self):
+    def __index__(self) -> int:
         return self.numpy().__index__()
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self.numpy())
 
-    def __len__(self):
+    def __len__(self) -> int:
         if self.data.ndim == 0:
             raise TypeError("len() of a tensor of rank 0")
-        return self.data.shape[0]
+        return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tensor]:
         if self.data.ndim == 0:
             raise TypeError("iteration over a tensor of rank 0")
         return (self[i] for i in range(self.data.shape[0]))
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return id(self)
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: object, value: object) -> None:
         raise TypeError(
             "Tensors do not change in place. Use ops.slice_update / ops.scatter_update, or Variable.assign."
         )
 
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         return format(self.numpy().item(), spec) if self.size == 1 and spec else str(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if _core.is_recording():
             return f"<Tensor shape={self.shape}, dtype={self.dtype}, being recorded>"
         return f"<Tensor shape={self.shape}, dtype={self.dtype}, numpy={np.array_repr(self.data)}>"
@@ -168,17 +173,11 @@ def _refuse_host_read(what: str) -> None:
 
 def _user_line() -> str:
     """file:line of the innermost frame outside this package."""
-    import os
-    import sys
-
-    here = os.path.dirname(__file__)
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
-        frame = frame.f_back
+    frame, _ = user_frame()
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
 
 
-def empty(shape, dtype: str = "float32") -> Tensor:
+def empty(shape: Iterable[int], dtype: str = "float32") -> Tensor:
     """An uninitialised tensor, from the arena of the open recording or from the heap."""
     return Tensor(_core.empty(shape if isinstance(shape, tuple) else tuple(shape), dtype))
 
@@ -198,25 +197,25 @@ class paused_recording:
     """Context: what happens inside runs now, once, and is no part of an open recording or dry run (e.g. creating a
     variable)."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._program = _core.open_recording(None)
         self._dry = _core.set_dry_run(False)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         _core.open_recording(self._program)
         _core.set_dry_run(self._dry)
 
 
-def seed_of(target: Tensor, gradient=None) -> Tensor:
+def seed_of(target: Tensor, gradient: Any = None) -> Tensor:
     """The gradient a backward pass starts from: `gradient` (tensor or array of the shape of `target`), or ones."""
     if gradient is not None:
-        gradient = gradient if isinstance(gradient, Tensor) else from_numpy(np.asarray(gradient, target.dtype))
-        if gradient.shape != target.shape:
+        seed = gradient if isinstance(gradient, Tensor) else from_numpy(np.asarray(gradient, target.dtype))
+        if seed.shape != target.shape:
             raise ValueError(f"The gradient of a target has the target's shape: expected {target.shape}; "
-                             f"received {gradient.shape}.")
-        if gradient.node is None:
-            gradient.slot = CONSTANT
-        return gradient
+                             f"received {seed.shape}.")
+        if seed.node is None:
+            seed.slot = CONSTANT
+        return seed
     seed = empty(target.shape, target.dtype)
     seed.slot = CONSTANT
     seed.data.fill(1)  # a constant: recorded programs keep it alive, outside their arena
@@ -224,7 +223,7 @@ def seed_of(target: Tensor, gradient=None) -> Tensor:
 
 
 class _Names(threading.local):
-    def __init__(self):
+    def __init__(self) -> None:
         self.stack: list[str] = []
 
 
@@ -239,16 +238,16 @@ class name_scope:
         absolute: forget the scopes outside.
     """
 
-    def __init__(self, name: str, absolute: bool = False):
+    def __init__(self, name: str, absolute: bool = False) -> None:
         self.name = name
         self._absolute = absolute
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._before = _names.stack
         _names.stack = [self.name] if self._absolute else [*self._before, self.name]
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         _names.stack = self._before
 
 
@@ -259,12 +258,12 @@ def current_path() -> str:
 def _watched_setting(slot: str) -> property:
     """A property over `slot` of a variable; programs that were recorded with another value do not replay."""
 
-    def get(self):
+    def get(self: Any) -> Any:
         if watch.watching():
             watch.note(self)
         return getattr(self, slot)
 
-    def set(self, value) -> None:
+    def set(self: Any, value: Any) -> None:
         setattr(self, slot, value)
         if self._watch is not None:
             self._watch.touch()
@@ -296,8 +295,10 @@ class Variable(Tensor):
     constraint = _watched_setting("_constraint")
     overwrite_with_gradient = _watched_setting("_overwrite_with_gradient")
 
-    def __init__(self, initializer, shape=None, dtype=None, trainable=True, autocast=True, aggregation="none",
-                 synchronization="auto", name=None, layout=None, regularizer=None, constraint=None):
+    def __init__(self, initializer: Any, shape: Iterable[int] | None = None, dtype: Any = None, trainable: bool = True,
+                 autocast: bool = True, aggregation: str = "none", synchronization: str = "auto",
+                 name: str | None = None, layout: Any = None, regularizer: Any = None,
+                 constraint: Any = None) -> None:
         with paused_recording():
             array = _initial_value(initializer, shape, dtype)
         super().__init__(array)
@@ -313,14 +314,14 @@ class Variable(Tensor):
         self.initializer = initializer if callable(initializer) and not isinstance(initializer, Tensor) else None
         self.overwrite_with_gradient = False
         self.aggregation = aggregation
-        self._trainable = None
+        self._trainable: bool | None = None
         self.trainable = trainable
 
     @property
     def trainable(self) -> bool:
         if watch.watching():
             watch.note(self)
-        return self._trainable
+        return bool(self._trainable)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
@@ -336,7 +337,7 @@ class Variable(Tensor):
         self._watch = watch.Watch()
         return self._watch
 
-    def _watched_state(self, book: watch.Watch) -> tuple:
+    def _watched_state(self, book: watch.Watch) -> tuple[Any, ...]:
         return tuple(map(watch.token, (self._trainable, self._regularizer, self._constraint,
                                        self._overwrite_with_gradient)))
 
@@ -344,44 +345,45 @@ class Variable(Tensor):
     def value(self) -> Tensor:
         return self
 
-    def assign(self, value) -> Variable:
+    def assign(self, value: Any) -> Variable:
         """Copies `value` (same shape, or broadcastable) into the variable's memory."""
         _assign(self, value, "assign")
         return self
 
-    def assign_add(self, value) -> Variable:
+    def assign_add(self, value: Any) -> Variable:
         _assign(self, value, "assign_add")
         return self
 
-    def assign_sub(self, value) -> Variable:
+    def assign_sub(self, value: Any) -> Variable:
         _assign(self, value, "assign_sub")
         return self
 
     def numpy(self) -> np.ndarray:
         """A copy of the values: the variable itself changes in place."""
-        return super().numpy().copy()
+        return np.array(super().numpy())
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = super().__array__(dtype)
         return array.copy() if array is self.data else array
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         copy = Variable(self.data.copy(), dtype=self.dtype, trainable=self.trainable, name=self.name,
                         regularizer=self.regularizer, constraint=self.constraint)
         copy.path = self.path
         memo[id(self)] = copy
         return copy
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild_variable, (self.data.copy(), self.dtype, self.trainable, self.name, self.path,
                                     self.regularizer, self.constraint))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shown = "being recorded" if _core.is_recording() else f"value={np.array_repr(self.data)}"
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, {shown}>"
 
 
-def _rebuild_variable(data, dtype, trainable, name, path, regularizer, constraint):
+def _rebuild_variable(data: np.ndarray, dtype: str, trainable: bool, name: str, path: str, regularizer: Any,
+                      constraint: Any) -> Variable:
     variable = Variable(data, dtype=dtype, trainable=trainable, name=name, regularizer=regularizer,
                         constraint=constraint)
     variable.path = path
@@ -412,7 +414,7 @@ def _auto_name() -> str:
     return "variable" if _variable_count == 1 else f"variable_{_variable_count - 1}"
 
 
-def _initial_value(initializer, shape, dtype) -> np.ndarray:
+def _initial_value(initializer: Any, shape: Iterable[int] | None, dtype: Any) -> np.ndarray:
     """A fresh aligned array, never shared with the caller's."""
     if callable(initializer) and not isinstance(initializer, Tensor):
         if shape is None:
@@ -433,6 +435,6 @@ def _initial_value(initializer, shape, dtype) -> np.ndarray:
     return array
 
 
-def _assign(variable: Variable, value, how: str) -> None:
+def _assign(variable: Variable, value: Any, how: str) -> None:
     # Replaced by ops._operators, which knows the kernels.
     raise NotImplementedError("pydl.ops is not imported")

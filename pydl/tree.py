@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 __all__ = ["assert_same_structure", "flatten", "flatten_with_path", "is_nested", "lists_to_tuples", "map_structure",
            "pack_sequence_as"]
 
 
-def is_nested(structure) -> bool:
+def is_nested(structure: Any) -> bool:
     """Whether `structure` is a list, tuple or dict."""
     return isinstance(structure, (list, tuple, dict))
 
 
-def _children(structure) -> list:
+def _children(structure: Any) -> list[Any]:
     if isinstance(structure, dict):
         return [structure[key] for key in _keys(structure)]
     return list(structure)
 
 
-def _keys(structure: dict) -> list:
+def _keys(structure: dict[Any, Any]) -> list[Any]:
     try:
         return sorted(structure)
     except TypeError:
         return list(structure)
 
 
-def _like(structure, children):
+def _like(structure: Any, children: Iterable[Any]) -> Any:
     if isinstance(structure, dict):
         by_key = dict(zip(_keys(structure), children))
         return type(structure)((key, by_key[key]) for key in structure)
@@ -33,14 +36,14 @@ def _like(structure, children):
     return type(structure)(children)
 
 
-def flatten(structure) -> list:
+def flatten(structure: Any) -> list[Any]:
     """The leaves from left to right; a leaf alone gives a list of one."""
     if not is_nested(structure):
         return [structure]
     return [leaf for child in _children(structure) for leaf in flatten(child)]
 
 
-def flatten_with_path(structure) -> list:
+def flatten_with_path(structure: Any) -> list[tuple[tuple[Any, ...], Any]]:
     """(path, leaf) pairs from left to right; a path is the tuple of keys and positions that lead to the leaf."""
     if not is_nested(structure):
         return [((), structure)]
@@ -49,7 +52,7 @@ def flatten_with_path(structure) -> list:
             for path, leaf in flatten_with_path(child)]
 
 
-def lists_to_tuples(structure):
+def lists_to_tuples(structure: Any) -> Any:
     """The structure with a tuple in place of every list."""
     if not is_nested(structure):
         return structure
@@ -57,7 +60,7 @@ def lists_to_tuples(structure):
     return tuple(children) if isinstance(structure, list) else _like(structure, children)
 
 
-def map_structure(func, *structures, none_is_leaf=True):
+def map_structure(func: Callable[..., Any], *structures: Any, none_is_leaf: bool = True) -> Any:
     """Applies `func` leaf by leaf to structures of one form and returns the results in that form.
 
     With `none_is_leaf=False` a place where the first structure has None stays None.
@@ -76,7 +79,7 @@ def map_structure(func, *structures, none_is_leaf=True):
     return _like(first, [map_structure(func, *parts, none_is_leaf=none_is_leaf) for parts in levels])
 
 
-def pack_sequence_as(structure, flat_sequence):
+def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
     """The leaves `flat_sequence` in the form of `structure`."""
     leaves = iter(flat_sequence)
     packed = map_structure(lambda _: next(leaves), structure)
@@ -85,7 +88,7 @@ def pack_sequence_as(structure, flat_sequence):
     return packed
 
 
-def assert_same_structure(a, b, check_types=None) -> None:
+def assert_same_structure(a: Any, b: Any, check_types: Any = None) -> None:
     """Raises ValueError when the structures differ; `check_types` is accepted."""
     if is_nested(a) or is_nested(b):
         _check_same_level(a, b)
@@ -93,7 +96,7 @@ def assert_same_structure(a, b, check_types=None) -> None:
             assert_same_structure(x, y)
 
 
-def _check_same_level(a, b) -> None:
+def _check_same_level(a: Any, b: Any) -> None:
     same = is_nested(a) and is_nested(b) and isinstance(a, dict) == isinstance(b, dict) and len(a) == len(b)
     if not same or (isinstance(a, dict) and set(a) != set(b)):
         raise ValueError(f"The structures differ: {a!r} and {b!r}.")

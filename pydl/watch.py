@@ -19,8 +19,8 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 __all__ = ["Dependencies", "Owner", "TrackedDict", "TrackedList", "TrackedSet", "Watch", "note", "reading", "rerecord",
            "tracked", "watching"]
@@ -55,22 +55,22 @@ class _Identity:
 
     __slots__ = ("get", "number", "__weakref__")
 
-    def __init__(self, value):
+    def __init__(self, value: Any) -> None:
         self.number = id(value)
         try:
-            self.get = weakref.ref(value)
+            self.get: Callable[[], Any] = weakref.ref(value)
         except TypeError:  # keeps it, so that its id stays its own
             self.get = lambda: value
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         mine = self.get()
         return mine is not None and isinstance(other, _Identity) and mine is other.get()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return self.number
 
 
-def token(value) -> Any:
+def token(value: Any) -> Any:
     """Something hashable that is equal for two values only if no program can tell them apart.
 
     Numbers are compared with their type and bits (1, 1.0 and True differ, so do 0.0 and -0.0, NaN is itself), tuples
@@ -96,16 +96,16 @@ class Watch:
 
     __slots__ = ("names", "tokens", "stale", "numbers", "number", "dirty", "count")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.names: dict[str, None] = {}  # attributes that recordings have read
-        self.tokens: dict[str, tuple] | None = None  # of their values, in order of names; None: to be made
+        self.tokens: dict[str, tuple[Any, ...]] | None = None  # of their values, in order of names; None: to be made
         self.stale: set[str] = set()  # those whose values have changed since
-        self.numbers: dict[tuple, int] = {}  # state -> number
+        self.numbers: dict[tuple[Any, ...], int] = {}  # state -> number
         self.number = next(_numbers)  # of the present state, unless it is to be looked up again
         self.dirty = _MORE_NAMES
         self.count = 0  # changes of what is told apart by counting
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (Watch, ())
 
     def touch(self) -> None:
@@ -114,9 +114,9 @@ class Watch:
         _changed()
 
 
-def version(owner) -> int:
+def version(owner: Any) -> int:
     """The number of the owner's present state: its former one when the state returns."""
-    watch = owner._watch
+    watch: Watch = owner._watch
     dirty = watch.dirty
     if dirty:
         watch.dirty = 0  # first: a change by another thread from here on makes it dirty again
@@ -136,7 +136,7 @@ def version(owner) -> int:
 
 
 class _Notes(threading.local):
-    taken: dict | None = None  # id -> owner, of the recording that is open on this thread
+    taken: dict[int, Any] | None = None  # id -> owner, of the recording that is open on this thread
 
 
 _notes = _Notes()
@@ -147,7 +147,7 @@ _lock = threading.Lock()
 _OWN_NAMES = frozenset(("_watch", "_start_watch", "_watched_state"))
 
 
-def _noted_read(self, name):
+def _noted_read(self: Any, name: str) -> Any:
     value = object.__getattribute__(self, name)
     if _notes.taken is not None and name[:2] != "__" and name not in _OWN_NAMES:
         note(self, name)
@@ -162,7 +162,7 @@ class reading:
     def __enter__(self) -> reading:
         global _open
         self._before = _notes.taken
-        self._taken: dict = {}
+        self._taken: dict[int, Any] = {}
         _notes.taken = self._taken
         with _lock:
             _open += 1
@@ -170,7 +170,7 @@ class reading:
                 Owner.__getattribute__ = _noted_read  # type: ignore[method-assign]
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         global _open
         with _lock:
             _open -= 1
@@ -179,7 +179,7 @@ class reading:
         _notes.taken = self._before
 
     @property
-    def owners(self) -> list:
+    def owners(self) -> list[Any]:
         return list(self._taken.values())
 
 
@@ -188,7 +188,7 @@ def watching() -> bool:
     return _open > 0 and _notes.taken is not None
 
 
-def note(owner, name: str | None = None) -> None:
+def note(owner: Any, name: str | None = None) -> None:
     """Notes that the open recording, if there is one, has read `name` of `owner` (None: its one state)."""
     taken = _notes.taken
     if taken is None:
@@ -213,7 +213,7 @@ class Dependencies:
 
     __slots__ = ("owners", "numbers", "_compared_at")
 
-    def __init__(self, owners: Iterable):
+    def __init__(self, owners: Iterable[Any]) -> None:
         found: dict[int, Any] = {}
         queue = list(owners)
         while queue:  # a tracked container is read together with those inside of it
@@ -254,7 +254,7 @@ class Owner:
         object.__setattr__(self, "_watch", watch)
         return watch
 
-    def _watched_state(self, watch: Watch) -> tuple:
+    def _watched_state(self, watch: Watch) -> tuple[Any, ...]:
         held = object.__getattribute__(self, "__dict__")
         tokens = watch.tokens
         if tokens is None:
@@ -311,7 +311,7 @@ def _holds_parts(value: Any) -> bool:
 def parts_of(owner: Owner) -> dict[str, Any]:
     """The attributes of an owner; a recording that asks for them depends on which parts (layers, variables, metrics,
     containers) there are, and on the containers among them."""
-    held = object.__getattribute__(owner, "__dict__")
+    held: dict[str, Any] = object.__getattribute__(owner, "__dict__")
     if watching():
         note(owner, PARTS)
         for value in held.values():
@@ -333,19 +333,22 @@ class _Tracked:
         watch = self._watch = Watch()  # type: ignore[misc]  # a slot of the subclasses
         return watch
 
-    def _values(self) -> Iterable:
+    def _values(self) -> Iterable[Any]:
         return self  # type: ignore[return-value]
 
-    def _watched_state(self, watch: Watch) -> tuple:
+    def _watched_state(self, watch: Watch) -> tuple[Any, ...]:
         if len(self) > _SHORT:  # type: ignore[arg-type]
             return (watch.count,)
         return tuple(map(token, self._values()))
 
 
-def _mutator(name: str, base: type):
+_Container = TypeVar("_Container")
+
+
+def _mutator(name: str, base: type) -> Callable[..., Any]:
     plain = getattr(base, name)
 
-    def method(self, *args, **kwargs):
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch = getattr(self, "_watch", None)  # absent while a copy is being put together
         try:
             return plain(self, *map(tracked, args), **{k: tracked(v) for k, v in kwargs.items()})
@@ -360,10 +363,10 @@ def _mutator(name: str, base: type):
     return method
 
 
-def _noticing(*names: str):
+def _noticing(*names: str) -> Callable[[type[_Container]], type[_Container]]:
     """Class decorator: these methods of the built-in base tell the watch; containers they are given become tracked."""
 
-    def decorate(cls):
+    def decorate(cls: type[_Container]) -> type[_Container]:
         for name in names:
             setattr(cls, name, _mutator(name, cls.__mro__[2]))
         return cls
@@ -373,43 +376,43 @@ def _noticing(*names: str):
 
 @_noticing("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort", "__setitem__", "__delitem__",
            "__iadd__", "__imul__")
-class TrackedList(_Tracked, list):
+class TrackedList(_Tracked, list[Any]):
     """A list held by an owner. Items that are lists, dicts or sets become tracked ones too."""
 
     __slots__ = ("_watch", "__weakref__")
 
-    def __init__(self, items: Iterable = ()):
+    def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__(map(tracked, items))
         self._watch = None
 
 
 @_noticing("clear", "pop", "popitem", "setdefault", "update", "__setitem__", "__delitem__", "__ior__")
-class TrackedDict(_Tracked, dict):
+class TrackedDict(_Tracked, dict[Any, Any]):
     """A dict held by an owner. Values that are lists, dicts or sets become tracked ones too."""
 
     __slots__ = ("_watch", "__weakref__")
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__({key: tracked(value) for key, value in dict(*args, **kwargs).items()})
         self._watch = None
 
-    def _values(self) -> Iterable:
+    def _values(self) -> Iterable[Any]:
         return itertools.chain(self.keys(), self.values())
 
 
 @_noticing("add", "clear", "discard", "pop", "remove", "update", "difference_update", "intersection_update",
            "symmetric_difference_update", "__ior__", "__iand__", "__isub__", "__ixor__")
-class TrackedSet(_Tracked, set):
+class TrackedSet(_Tracked, set[Any]):
     """A set held by an owner."""
 
     __slots__ = ("_watch",)  # a set can be referred to weakly by itself
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
-    def __init__(self, items: Iterable = ()):
+    def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__(items)
         self._watch = None
 
-    def _watched_state(self, watch: Watch) -> tuple:
+    def _watched_state(self, watch: Watch) -> tuple[Any, ...]:
         return (frozenset(map(token, self)),) if len(self) <= _SHORT else (watch.count,)
 
 
@@ -441,11 +444,11 @@ def _containers(value: Any) -> Iterable[_Tracked]:
 class _Epoch:
     """What `rerecord` changes: every program depends on it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._watch = Watch()
         self.count = 0
 
-    def _watched_state(self, watch: Watch) -> tuple:
+    def _watched_state(self, watch: Watch) -> tuple[int]:
         return (self.count,)
 
 

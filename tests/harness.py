@@ -4,7 +4,11 @@
 * gradient: vector-Jacobian product against central differences of a random projection, in float64,
 * replay: recorded on some inputs, replayed on others, equals eager bit for bit,
 * threads: the same bits for 1 and 2 threads,
-* symbolic: inferred shapes and dtypes equal the real ones.
+* symbolic: inferred shapes and dtypes equal the real ones,
+* composed: values and gradients of a fused op are those of the ops it is composed of,
+* second: the derivative of the gradient against central differences of the gradient.
+
+`properties(row)` names the checks of a row, of which each is a test of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import numpy as np
 
 import pydl
 from pydl import layers, tree
+from pydl.ops._fused import composed_ops
 from pydl.tensor import Tensor, from_numpy
 
 # Where a process of its own finds the pydl under test: it looks first in the folder it starts in, and in the checkout
@@ -40,7 +45,7 @@ class Case:
         rtol_eps: float32 error allowed, in units of float32 eps times the magnitude of the result.
         scale: extra absolute magnitude for cancellation (e.g. the sum of absolute values of a reduction).
         tag: tells rows of one name apart.
-        symbolic, replay: switch off what a row cannot have; give the reason in a comment beside it.
+        symbolic, replay, second: switch off what a row cannot have; give the reason in a comment beside it.
         dtypes: float dtypes to run.
     """
 
@@ -55,6 +60,7 @@ class Case:
     tag: str = ""
     symbolic: bool = True
     replay: bool = True
+    second: bool = True
     dtypes: tuple = ("float32", "float64")
 
     def __str__(self):
@@ -98,22 +104,28 @@ def outputs_of(result) -> list[np.ndarray]:
     return [np.array(y.data if isinstance(y, Tensor) else y) for y in tree.flatten(result)]
 
 
-def check_case(case: Case) -> None:
-    """Asserts everything the module's docstring lists."""
-    for dtype in case.dtypes:
-        check_oracle(case, dtype)
-        if case.replay:
-            check_replay(case, dtype)
-        check_threads(case, dtype)
-    if case.symbolic:
-        check_symbolic(case)
-    if case.grad == "all" or case.grad:
-        check_gradient(case)
+def properties(case: Case | LayerCase) -> dict[str, Callable]:
+    """The checks of a row by name; those of a layer take a folder for files as second argument."""
+    if isinstance(case, LayerCase):
+        return {name: check for name, check in LAYER_PROPERTIES.items() if name != "mask" or case.mask is not None}
+    dropped = {name for name in ("symbolic", "replay", "second") if not getattr(case, name)}
+    if case.reference is None:
+        dropped.add("oracle")
+    if case.grad != "all" and not case.grad:
+        dropped |= {"gradient", "composed", "second"}
+    return {name: check for name, check in PROPERTIES.items() if name not in dropped}
+
+
+def for_dtypes(check):
+    """The check for every dtype of a row."""
+    def run_all(case):
+        for dtype in case.dtypes:
+            check(case, dtype)
+
+    return run_all
 
 
 def check_oracle(case: Case, dtype: str) -> None:
-    if case.reference is None:
-        return
     inputs = case.draw(0, dtype)
     wide = [tree.map_structure(lambda a: a.astype("float64") if a.dtype.kind == "f" else a, x) for x in inputs]
     with np.errstate(all="ignore"):
@@ -167,39 +179,114 @@ def check_symbolic(case: Case) -> None:
         assert got.dtype == want.dtype, f"{case}: inferred dtype {got.dtype}, real {want.dtype}"
 
 
-def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 2e-6) -> None:
+class Point:
+    """A row's inputs in float64, with random seeds for its outputs and random directions for what is differentiated."""
+
+    def __init__(self, case: Case, seed: int):
+        self.case = case
+        self.inputs = case.draw(seed, "float64")
+        self.leaves = tree.flatten(self.inputs)
+        floats = [i for i, x in enumerate(self.leaves) if x.dtype.kind == "f" and x.size]
+        self.checked = floats if case.grad == "all" else [floats[p] for p in case.grad]
+        rng = np.random.default_rng(seed + 1)
+        self.seeds = [rng.normal(size=y.shape) for y in self.outputs(self.tensors(self.leaves))]
+        self.directions = {i: rng.normal(size=self.leaves[i].shape) for i in self.checked}
+
+    def moved(self, by: float, only=None) -> list[np.ndarray]:
+        """The leaves, those that are differentiated (or one of them) moved along their directions."""
+        return [np.asarray(x + by * self.directions[i]) if i in self.checked and only in (None, i) else x
+                for i, x in enumerate(self.leaves)]
+
+    def tensors(self, leaves) -> list[Tensor]:
+        return [Tensor(np.array(x)) for x in leaves]
+
+    def outputs(self, tensors) -> list[Tensor]:
+        """The row's differentiable results."""
+        result = self.case.function(*tree.pack_sequence_as(self.inputs, tensors), **self.case.kwargs)
+        return [y for y in tree.flatten(result) if y.dtype == "float64"]
+
+    def projected(self, leaves) -> float:
+        return sum(float(np.sum(u * y.data)) for u, y in zip(self.seeds, self.outputs(self.tensors(leaves))))
+
+    def gradients(self, leaves) -> list[np.ndarray | None]:
+        """The gradients of `projected`, from the tape."""
+        tensors = self.tensors(leaves)
+        for i in self.checked:
+            pydl.autograd.watch(tensors[i])
+        outputs = self.outputs(tensors)
+        with pydl.no_grad():
+            found = pydl.autograd.gradients(outputs, [tensors[i] for i in self.checked], list(self.seeds))
+        return [None if g is None else np.array(g.data) for g in found]
+
+    def along(self, gradients) -> float:
+        """What gradients say of the directions."""
+        return sum(float(np.sum(g * self.directions[i])) for i, g in zip(self.checked, gradients) if g is not None)
+
+
+def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 2e-5) -> None:
     """<u, J v> by central differences against <J^T u, v> from the tape, for random u, v; cost does not grow with
     size. In float64 the differences are good to about step^2 + eps/step."""
-    inputs = case.draw(6, "float64")
-    leaves = tree.flatten(inputs)
-    floats = [i for i, x in enumerate(leaves) if x.dtype.kind == "f" and x.size]
-    checked = floats if case.grad == "all" else [floats[p] for p in case.grad]
-    rng = np.random.default_rng(7)
-    tensors = [Tensor(np.array(x)) for x in leaves]
-    for i in checked:
-        pydl.autograd.watch(tensors[i])
-    outputs = [y for y in tree.flatten(case.function(*tree.pack_sequence_as(inputs, tensors), **case.kwargs))
-               if y.dtype == "float64"]
-    seeds = [rng.normal(size=y.shape) for y in outputs]
-    with pydl.no_grad():
-        grads = pydl.autograd.gradients(outputs, [tensors[i] for i in checked], [np.asarray(u) for u in seeds])
-    for i, gradient in zip(checked, grads):
+    point = Point(case, 6)
+    for i, gradient in zip(point.checked, point.gradients(point.leaves)):
         assert gradient is not None, f"{case}: no gradient for input {i}"
-        assert gradient.shape == leaves[i].shape, f"{case}: gradient shape {gradient.shape} of input {i}"
-        direction = rng.normal(size=leaves[i].shape)
-        projected = []
-        for sign in (1, -1):
-            moved = list(leaves)
-            moved[i] = np.asarray(leaves[i] + sign * step * direction)
-            moved = [from_numpy(np.asarray(x)) for x in moved]
-            result = tree.flatten(case.function(*tree.pack_sequence_as(inputs, moved), **case.kwargs))
-            result = [y for y in result if y.dtype == "float64"]
-            projected.append(sum(float(np.sum(u * y.data)) for u, y in zip(seeds, result)))
-        numeric = (projected[0] - projected[1]) / (2 * step)
-        analytic = float(np.sum(gradient.data * direction))
-        size = max(abs(numeric), abs(analytic), float(np.sum(np.abs(gradient.data * direction))) * 1e-2, 1e-3)
-        assert abs(numeric - analytic) <= tolerance * size * 10, (
+        assert gradient.shape == point.leaves[i].shape, f"{case}: gradient shape {gradient.shape} of input {i}"
+        numeric = (point.projected(point.moved(step, i)) - point.projected(point.moved(-step, i))) / (2 * step)
+        terms = gradient * point.directions[i]
+        analytic = float(np.sum(terms))
+        size = max(abs(numeric), abs(analytic), float(np.sum(np.abs(terms))) * 1e-2, 1e-3)
+        assert abs(numeric - analytic) <= tolerance * size, (
             f"{case}: gradient of input {i}: tape {analytic!r}, central difference {numeric!r}")
+
+
+def check_composed(case: Case) -> None:
+    """Results and gradients, in float64, with kernels for the fused ops and without."""
+    point = Point(case, 13)
+
+    def everything():
+        values = [np.array(y.data) for y in point.outputs(point.tensors(point.leaves))]
+        return [*values, *point.gradients(point.leaves)]
+
+    with composed_ops():
+        composed = everything()
+    for got, want in zip(everything(), composed):
+        assert (got is None) == (want is None), f"{case}: a gradient is None in one form only"
+        if want is not None:
+            magnitude = float(np.abs(want[np.isfinite(want)]).max(initial=0))
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * max(magnitude, 1e-3),
+                                       err_msg=f"{case}: fused (received) and composed (desired) differ")
+
+
+def check_second(case: Case, step: float = 1e-6, tolerance: float = 2e-5) -> None:
+    """d/dt <gradient(x + t v), v> by central differences of the (fused) gradient against a tape over the tape."""
+    point = Point(case, 14)
+    if not point.checked or not point.seeds:
+        return
+    tensors = point.tensors(point.leaves)
+    watched = [tensors[i] for i in point.checked]
+    with pydl.GradientTape() as outer:
+        outer.watch(watched)
+        with pydl.GradientTape() as inner:
+            inner.watch(watched)
+            outputs = point.outputs(tensors)
+        first = inner.gradient(outputs, watched, [Tensor(u) for u in point.seeds])
+        total = Tensor(np.zeros(()))
+        for i, gradient in zip(point.checked, first):
+            if gradient is not None:
+                total = total + pydl.ops.sum(gradient * point.directions[i])
+    second = [] if total.node is None else outer.gradient(total, watched)
+    analytic = point.along([None if g is None else g.data for g in second])
+    numeric = (point.along(point.gradients(point.moved(step))) - point.along(point.gradients(point.moved(-step)))) / (
+        2 * step)
+    # The difference of two nearly equal sums: what rounding leaves of it, in the units of the result.
+    noise = 8 * np.finfo("float64").eps * abs(point.along(point.gradients(point.leaves))) / step
+    assert abs(numeric - analytic) <= tolerance * max(abs(numeric), abs(analytic), 1e-3) + noise, (
+        f"{case}: second derivative: tapes {analytic!r}, central difference {numeric!r}")
+
+
+PROPERTIES = {
+    "oracle": for_dtypes(check_oracle), "replay": for_dtypes(check_replay), "threads": for_dtypes(check_threads),
+    "symbolic": check_symbolic, "gradient": check_gradient, "composed": check_composed, "second": check_second,
+}
 
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
@@ -207,7 +294,7 @@ def check_gradient(case: Case, step: float = 1e-6, tolerance: float = 2e-6) -> N
 
 @dataclass(frozen=True)
 class LayerCase:
-    """One row of a layer; `check_layer` asserts everything below for it.
+    """One row of a layer; `properties` names what is asserted, each for inference and training.
 
     Args:
         name: class in `pydl.layers`.
@@ -235,6 +322,7 @@ class LayerCase:
     rtol_eps: float = 16.0
     tag: str = ""
     prepare: Callable | None = None
+    dtypes = ("float32", "float64")
 
     def __str__(self):
         return f"{self.name}-{self.tag}" if self.tag else self.name
@@ -280,21 +368,6 @@ def state_of(layer) -> list[np.ndarray]:
 def restore(layer, state) -> None:
     for v, value in zip(layer.variables, state):
         v.assign(value)
-
-
-def check_layer(case: LayerCase, folder) -> None:
-    """Asserts what the tests called below say, each for inference and training; `folder` is for files."""
-    for dtype in ("float32", "float64"):
-        check_layer_oracle(case, dtype)
-        check_layer_replay(case, dtype)
-    check_layer_threads(case)
-    check_layer_shapes(case)
-    check_layer_gradient(case)
-    check_layer_config(case)
-    check_layer_files(case, folder)
-    check_layer_trainable(case)
-    if case.mask is not None:
-        check_layer_mask(case)
 
 
 def check_layer_oracle(case, dtype: str) -> None:
@@ -493,3 +566,16 @@ def check_layer_mask(case) -> None:
     assert (got is None) == (want is None), f"{case}: mask {got}, expected {want}"
     if want is not None:
         np.testing.assert_array_equal(got.data, want, err_msg=f"{case}: mask")
+
+
+LAYER_PROPERTIES = {
+    "oracle": lambda case, folder: for_dtypes(check_layer_oracle)(case),
+    "replay": lambda case, folder: for_dtypes(check_layer_replay)(case),
+    "threads": lambda case, folder: check_layer_threads(case),
+    "shapes": lambda case, folder: check_layer_shapes(case),
+    "gradient": lambda case, folder: check_layer_gradient(case),
+    "config": lambda case, folder: check_layer_config(case),
+    "files": check_layer_files,
+    "trainable": lambda case, folder: check_layer_trainable(case),
+    "mask": lambda case, folder: check_layer_mask(case),
+}

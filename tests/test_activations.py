@@ -104,3 +104,19 @@ def test_registered_by_the_user():
     assert activations.get("mine>cube") is cube
     with pydl.registry.custom_object_scope({"cube": cube}):
         assert activations.get("cube") is cube
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "number"), [("relu", 1), ("sigmoid", 2), ("tanh", 3)])
+def test_slopes_keep_their_digits_and_kernels_agree_on_them(name, number, dtype):
+    """csrc/kernels/derivatives.h: dy f'(x) from y = f(x), also where f saturates and the slope is a difference."""
+    eps = np.finfo(dtype).eps
+    ends = np.concatenate([1 - eps * np.arange(1, 200), 1 - np.geomspace(1e-5, 0.5, 200), [0, 0.5, 1]])
+    y = (ends if name == "sigmoid" else np.concatenate([ends, -ends])).astype(dtype)
+    dy, found, dense = np.ones_like(y), np.empty_like(y), np.empty_like(y)
+    getattr(pydl._core.kernels, f"{name}_grad")(y, dy, found, y.size)
+    pydl._core.kernels.dense_dz(y, dy, dense, None, 1, y.size, number)
+    exact = np.longdouble(y)
+    exact = {"relu": exact > 0, "sigmoid": exact * (1 - exact), "tanh": (1 - exact) * (1 + exact)}[name]
+    np.testing.assert_allclose(found, exact.astype(dtype), rtol=2 * eps, atol=0)
+    np.testing.assert_array_equal(found, dense)

@@ -171,7 +171,7 @@ def test_gradients_of_a_shared_penalised_kernel_are_added_in_place():
 
     function = pydl.function(record)
     got["recorded"] = function(np.zeros(1)).numpy()
-    kernels = [kernel for _, kernel, _ in function.captures[0].program.profile()]
+    kernels = [kernel for _, kernel, *_ in function.captures[0].program.profile()]
     assert kernels.count("matmul_accumulate") == 2  # onto the penalty's gradient, then onto that
     with pydl.GradientTape(persistent=True) as tape:
         y = loss()

@@ -1,4 +1,4 @@
-"""Every row of tests/cases/ through the harness."""
+"""Every row of tests/cases/ through the harness: one test for each property of each row."""
 
 import importlib
 import pkgutil
@@ -6,21 +6,22 @@ import pkgutil
 import pytest
 
 import cases
-from harness import Case, LayerCase, check_case, check_layer
+from harness import Case, LayerCase, properties
 
 
 def rows(kind):
     for module in pkgutil.iter_modules(cases.__path__):
         for row in getattr(importlib.import_module(f"cases.{module.name}"), "CASES", ()):
             if isinstance(row, kind):
-                yield pytest.param(row, id=f"{module.name}:{row}")
+                for name in properties(row):
+                    yield pytest.param(row, name, id=f"{module.name}:{row}-{name}")
 
 
-@pytest.mark.parametrize("case", list(rows(Case)))
-def test_op(case):
-    check_case(case)
+@pytest.mark.parametrize("case, name", list(rows(Case)))
+def test_op(case, name):
+    properties(case)[name](case)
 
 
-@pytest.mark.parametrize("case", list(rows(LayerCase)))
-def test_layer(case, tmp_path):
-    check_layer(case, tmp_path)
+@pytest.mark.parametrize("case, name", list(rows(LayerCase)))
+def test_layer(case, name, tmp_path):
+    properties(case)[name](case, tmp_path)

@@ -137,7 +137,7 @@ def launched_by(function) -> set[str]:
     finally:
         _core.open_recording(before)
     program.seal()
-    return {name for _, name, _ in program.profile()}
+    return {name for _, name, *_ in program.profile()}
 
 
 def forward_and_backward(case, inputs):

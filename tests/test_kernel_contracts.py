@@ -16,8 +16,6 @@ from pydl import _core
 KERNELS = [getattr(_core.kernels, name) for name in sorted(dir(_core.kernels)) if not name.startswith("_")]
 CASES = [pytest.param(kernel, dtype, id=f"{kernel.name}-{dtype}") for kernel in KERNELS for dtype in kernel.dtypes]
 GUARD, CANARY = 64, 93
-FIXED = {"float": "float32", "double": "float64", "std::int32_t": "int32", "std::int64_t": "int64",
-         "std::uint8_t": "uint8", "half": "float16"}
 
 # Small values for sizes; what is not named here is 2. Flags are on, so that conditional buffers are demanded.
 SIZES = {"n": 3, "inner": 2, "k": 2, "m": 4, "stride_a": 12, "stride_b": 12, "taps": 2, "channels": 4, "groups": 2,
@@ -32,16 +30,12 @@ ATTENTION = {"dot_attention": [2, 4, 2, 3, 4, 5, 6], "ddot_attention": [2, 4, 2,
              "dadditive_attention": [2, 3, 4, 5, 6, 12, 4], "attending_gru": [2, 3, 4, 5, 6, 7, 1],
              "dattending_gru": [2, 3, 4, 5, 6, 7, 1], "attending_lstm": [2, 3, 4, 5, 6, 7],
              "dattending_lstm": [2, 3, 4, 5, 6, 7]}
-# Where a value is no fill-in: the index and start positions must lie inside, an ignored label is no label.
 SHORT = re.compile(r"kernel (\w+): argument '(\w+)(?:\[\d+\])?' holds .*expected at least (\d+) elements")
 
 
 def types(kernel, dtype):
-    """The dtype of each buffer parameter, by its position."""
-    inner = kernel.signature[1:-1]
-    parts = re.split(r",\s*(?![^<]*>)", inner)
-    found = [re.search(r"(?:In|Out)<([\w:]+)>", part) for part in parts]
-    return [FIXED.get(match[1], dtype) if match else None for match in found]
+    """The dtype of each buffer parameter, by its position; "" of numbers."""
+    return [dtype if type_ == "T" else type_ for _, _, type_, _ in kernel.params]
 
 
 class Call:
@@ -53,7 +47,7 @@ class Call:
         self.whole: dict[tuple[int, int], np.ndarray] = {}
         lists = {**LISTS, "sizes": ATTENTION.get(kernel.name, LISTS["sizes"])}
         self.values = []
-        for i, (name, access) in enumerate(kernel.params):
+        for i, (name, access, *_) in enumerate(kernel.params):
             if access == "sizes":
                 self.values.append(list(lists[name]))
             elif access in ("size", "scalar"):
@@ -96,7 +90,7 @@ class Call:
                 match = SHORT.match(str(error))
                 if not match:
                     raise
-                position = [name for name, _ in self.kernel.params].index(match[2])
+                position = [name for name, *_ in self.kernel.params].index(match[2])
                 item = re.search(r"\[(\d+)\]' holds", str(error))
                 self.need[position, int(item[1]) if item else 0] = int(match[3])
         raise AssertionError("the contract never came to an end")
@@ -131,7 +125,7 @@ def test_sizes_are_not_negative(kernel):
     free = re.search(r"any: ([^;]*)", kernel.contract)
     call = Call(kernel, kernel.dtypes[0])
     call.grow()
-    for i, (name, access) in enumerate(kernel.params):
+    for i, (name, access, *_) in enumerate(kernel.params):
         if access not in ("size", "sizes") or (free and name in free[1].split()):
             continue
         kept = call.values[i]

@@ -193,4 +193,5 @@ def test_directions():
     assert metrics.AUC()._direction == metrics.Recall()._direction == metrics.BinaryAccuracy()._direction == "up"
     assert metrics.MeanSquaredError()._direction == metrics.Hinge()._direction == "down"
     assert metrics.MeanMetricWrapper(losses.huber)._direction == "down"
-    assert not hasattr(metrics.MeanMetricWrapper(lambda t, p: p), "_direction")
+    assert metrics.MeanMetricWrapper(lambda t, p: p)._direction is metrics.Mean()._direction is None
+    assert metrics.TruePositives()._direction == "up" and metrics.FalseNegatives()._direction == "down"

@@ -455,8 +455,41 @@ def test_rule_states_every_number_of_the_signature():
             assert own == [name for name in cls().get_config() if name not in shared], cls.__name__
 
 
-def test_flag_of_numpy():
-    method = optimizers.Adam(amsgrad=np.bool_(True))
-    variable = Variable(np.ones(3, "float32"))
-    method.apply([from_numpy(np.ones(3, "float32"))], [variable])
-    assert method.get_config()["amsgrad"] is True and np.all(variable.numpy() < 1)
+@pytest.mark.parametrize(("method", "flag"), [(optimizers.Adam, "amsgrad"), (optimizers.AdamW, "amsgrad"),
+                                              (optimizers.RMSprop, "centered"), (optimizers.SGD, "nesterov")])
+@pytest.mark.parametrize("value", [np.bool_(True), True, 1, np.bool_(False), None])
+def test_flags(method, flag, value):
+    steps = []
+    for given in (value, bool(value)):
+        optimizer, variable = method(**{flag: given}), Variable(np.ones(3, "float32"))
+        for gradient in (1.0, 0.5):
+            optimizer.apply([from_numpy(np.full(3, gradient, "float32"))], [variable])
+        steps.append(variable.numpy())
+        assert optimizer.get_config()[flag] is bool(value)
+    np.testing.assert_array_equal(*steps)
+    assert np.all(steps[0] < 1)
+
+
+def test_every_flag_is_stated():
+    for cls in (getattr(optimizers, name) for name in optimizers.__all__):
+        if isinstance(cls, type) and cls is not optimizers.Optimizer:
+            defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+            assert [name for name in cls.rule.numbers if isinstance(defaults[name], bool)] == list(cls.rule.flags)
+
+
+def test_a_number_that_is_none():
+    with pytest.raises(ValueError, match="`momentum` must be a number. Received: momentum=None"):
+        optimizers.RMSprop(momentum=None)
+
+
+class Own(optimizers.Optimizer):
+    def __init__(self, **kwargs):
+        super().__init__(0.1, **kwargs)
+
+
+@pytest.mark.parametrize("method", [optimizers.SGD, optimizers.Adam, optimizers.AdamW,
+                                    type("Mine", (optimizers.Adam,), {}), Own])
+def test_the_warning_of_decay_points_here(method):
+    with pytest.warns(UserWarning, match="`decay` is no longer supported") as seen:
+        method(decay=0.1)
+    assert seen[0].filename == __file__

@@ -416,6 +416,42 @@ def test_predict_forms():
     assert model.predict(X[:1], verbose=0).shape == (1, 2)
 
 
+def test_a_batch_like_the_one_before_goes_the_short_way(capsys, monkeypatch):
+    model = regression()
+    a, b = X[:1], X[1:2]
+    want = model.predict(np.concatenate([a, b]), verbose=0)
+    first, calls = model.predict(a, verbose=0), []
+    monkeypatch.setattr(type(model._steps), "call", lambda *args: calls.append(1))
+    np.testing.assert_array_equal(model.predict(b, verbose=0), want[1:])
+    np.testing.assert_array_equal(first, want[:1])
+    assert calls == [] and capsys.readouterr().out == ""
+    model.predict(a)
+    model.predict(a, verbose=2)
+    bar, line = capsys.readouterr().out.splitlines()
+    assert calls == [] and "1/1 ━" in bar and "1/1 - " in line
+    model.layers[-1].kernel.assign(model.layers[-1].kernel * 2)
+    np.testing.assert_allclose(model.predict(b, verbose=0) - model.layers[-1].bias.numpy(),
+                               2 * (want[1:] - model.layers[-1].bias.numpy()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", [
+    {"callbacks": [keras.callbacks.Callback()]}, {"steps": 1, "batch_size": 1}, {"batch_size": 1}])
+def test_what_does_not_go_the_short_way(how):
+    model = regression()
+    rows = X[:2] if how == {"batch_size": 1} else X[:1]
+    want = model.predict(rows, verbose=0)
+    model.predict_on_batch(rows)
+    np.testing.assert_array_equal(model.predict(rows, verbose=0, **how), want)
+
+
+@pytest.mark.parametrize("x", [np.zeros((0, 3), "float32"), np.float32(1), np.zeros((1, 5), "float32")])
+def test_predict_refuses_wrong_arrays_also_when_warm(x):
+    model = regression()
+    model.predict(X[:1], verbose=0)
+    with pytest.raises(ValueError, match="empty|single number|shape"):
+        model.predict(x, verbose=0)
+
+
 def test_predict_does_not_share_memory_with_the_next():
     model = regression()
     first = model.predict(X, verbose=0)

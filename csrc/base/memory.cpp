@@ -15,12 +15,12 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-struct Slot {
+struct Block {
     void* data = nullptr;
     std::size_t bytes = 0;
-    ~Slot() { release(data); }
+    ~Block() { release(data); }
 };
-thread_local Slot slots[8];
+thread_local Block blocks[static_cast<std::size_t>(Slot::count)];
 
 }  // namespace
 
@@ -39,8 +39,8 @@ void* allocate(std::size_t bytes) {
 
 void release(void* block) { std::free(block); }
 
-void* scratch(int slot, std::size_t bytes) {
-    Slot& s = slots[slot];
+void* scratch_bytes(Slot slot, std::size_t bytes) {
+    Block& s = blocks[static_cast<std::size_t>(slot)];
     if (s.bytes < bytes) {
         release(s.data);
         s.data = nullptr;

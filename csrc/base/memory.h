@@ -2,6 +2,9 @@
 #pragma once
 #include <cstddef>
 
+#include "base/slots.h"
+#include "base/types.h"
+
 namespace pydl {
 
 // At least `bytes`, 64-byte aligned, contents undefined; throws std::bad_alloc. `bytes` = 0 is allowed.
@@ -9,8 +12,12 @@ namespace pydl {
 void* allocate(std::size_t bytes);
 void release(void* block);
 
-// At least `bytes`, 64-byte aligned, kept per thread and slot (0..7), grown when needed; contents are undefined.
-// A slot belongs to its user until that function returns: functions that call each other use different slots.
-void* scratch(int slot, std::size_t bytes);
+// At least `bytes`, 64-byte aligned, kept per thread and slot, grown when needed; contents are undefined.
+// A slot belongs to its user until that function returns.
+void* scratch_bytes(Slot slot, std::size_t bytes);
+template <class T>
+PYDL_INLINE T* scratch(Slot slot, dim count) {
+    return static_cast<T*>(scratch_bytes(slot, static_cast<std::size_t>(count) * sizeof(T)));
+}
 
 }  // namespace pydl

@@ -195,6 +195,17 @@ std::string access_name(const Param& p) {
            (p.kind == Kind::buffers ? "[]" : "");
 }
 
+// (name, access, element type, what it holds); the last two are "" of numbers, the type is "T" where it is the row's.
+py::tuple parameter(const Kernel& k, const std::vector<Param>& params, std::size_t n) {
+    const Param& p = params[n];
+    const bool buffer = p.kind == Kind::buffer || p.kind == Kind::buffers;
+    return py::make_tuple(p.name, access_name(p),
+                          !buffer     ? ""
+                          : p.generic ? "T"
+                                      : dtype_name(p.dtype),
+                          k.holds.text(params, n));
+}
+
 void raise_failed_check(const Kernel& kernel, const std::string& text) {
     if (kernel.error == "IndexError") throw py::index_error(text);
     throw py::value_error(text);
@@ -230,8 +241,8 @@ void bind_kernels(py::module_& m) {
                                    py::list params;
                                    for (const auto& i : k.instances)
                                        if (i) {
-                                           for (const Param& p : i->params)
-                                               params.append(py::make_tuple(p.name, access_name(p)));
+                                           for (std::size_t n = 0; n < i->params.size(); ++n)
+                                               params.append(parameter(k, i->params, n));
                                            break;
                                        }
                                    return params;

@@ -1,6 +1,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "bind/bind.h"
@@ -25,51 +26,62 @@ thread_local PyProgram* open_program = nullptr;
     raise_failed_check(*f.info->kernel, text);
 }
 
-// The steps as pydl/listing.py reads them: (label, kernel, dtype, arguments). An argument is (name, access, value) with
-// a number, a list of numbers, or buffers: (dtype, arena offset or -1, number of the outside buffer or -1, elements).
-py::list steps_of(const PyProgram& p) {
-    std::unordered_map<word, dim> outside;
-    py::list steps;
+// Buffers outside of the arena, numbered as they are met.
+using Outside = std::unordered_map<word, dim>;
+
+// The arguments of a step: (name, access, value), the value a number, a list of numbers, or of a buffer (element type,
+// offset in the arena or -1, number of the outside buffer or -1, shape), of a list of buffers a list of those.
+py::list arguments_of(const PyProgram& p, std::size_t s, Outside& outside) {
+    const StepInfo& info = p.program.infos()[s];
+    const auto& params = info.instance->params;
+    const word* block = p.program.steps()[s].words;
+    // The contract reads lists as offsets; recorded they are addresses into the step's own block.
+    std::vector<word> words(block, block + params.size());
+    for (std::size_t i = 0; i < params.size(); ++i)
+        if (params[i].kind == Kind::sizes || params[i].kind == Kind::buffers)
+            words[i] = static_cast<word>(reinterpret_cast<const word*>(block[i]) - block);
+    const Given given{words.data(), block, nullptr, nullptr};
+    const auto buffer = [&](std::size_t i, std::size_t item, word address) -> py::object {
+        if (!address) return py::none();
+        const auto offset = p.program.arena()->offset_of(reinterpret_cast<const void*>(address));
+        const dim number = offset < 0 ? outside.try_emplace(address, outside.size()).first->second : -1;
+        return py::make_tuple(dtype_name(params[i].dtype), offset, number,
+                              py::tuple(py::cast(info.kernel->holds.shape(params, given, i, item))));
+    };
+    py::list arguments;
+    for (std::size_t i = 0; i < params.size(); ++i) {
+        const Param& param = params[i];
+        py::object value;
+        if (param.kind == Kind::buffer) value = buffer(i, 0, block[i]);
+        else if (param.kind == Kind::size) value = py::int_(static_cast<dim>(block[i]));
+        else if (param.kind == Kind::scalar) value = py::float_(std::bit_cast<real>(block[i]));
+        else {
+            py::list items;
+            for (std::size_t k = 0; k < block[words[i]]; ++k) {
+                const word item = block[words[i] + 1 + k];
+                items.append(param.kind == Kind::sizes ? py::object(py::int_(static_cast<dim>(item)))
+                                                       : buffer(i, k, item));
+            }
+            value = items;
+        }
+        arguments.append(py::make_tuple(param.name, access_name(param), value));
+    }
+    return arguments;
+}
+
+// The steps as pydl/listing.py reads them: (label, kernel, the row's T or "", arguments, seconds or None).
+py::list rows_of(const PyProgram& p, const std::vector<double>& seconds) {
+    Outside outside;
+    py::list rows;
     for (std::size_t s = 0; s < p.program.steps().size(); ++s) {
         const StepInfo& info = p.program.infos()[s];
         const auto& params = info.instance->params;
-        const word* block = p.program.steps()[s].words;
-        // The contract reads lists as offsets; recorded they are addresses into the step's own block.
-        std::vector<word> words(block, block + params.size());
-        for (std::size_t i = 0; i < params.size(); ++i)
-            if (params[i].kind == Kind::sizes || params[i].kind == Kind::buffers)
-                words[i] = static_cast<word>(reinterpret_cast<const word*>(block[i]) - block);
-        const Given given{words.data(), block, nullptr, nullptr};
-        const auto buffer = [&](std::size_t i, std::size_t item, word address) -> py::object {
-            if (!address) return py::none();
-            const auto offset = p.program.arena()->offset_of(reinterpret_cast<const void*>(address));
-            const dim number = offset < 0 ? outside.try_emplace(address, outside.size()).first->second : -1;
-            return py::make_tuple(dtype_name(params[i].dtype), offset, number,
-                                  info.kernel->holds.elements(params, given, i, item));
-        };
-        std::string dtype;
-        py::list arguments;
-        for (std::size_t i = 0; i < params.size(); ++i) {
-            const Param& param = params[i];
-            py::object value;
-            if (param.generic && dtype.empty()) dtype = dtype_name(param.dtype);
-            if (param.kind == Kind::buffer) value = buffer(i, 0, block[i]);
-            else if (param.kind == Kind::size) value = py::int_(static_cast<dim>(block[i]));
-            else if (param.kind == Kind::scalar) value = py::float_(std::bit_cast<real>(block[i]));
-            else {
-                py::list items;
-                for (std::size_t k = 0; k < block[words[i]]; ++k) {
-                    const word item = block[words[i] + 1 + k];
-                    items.append(param.kind == Kind::sizes ? py::object(py::int_(static_cast<dim>(item)))
-                                                           : buffer(i, k, item));
-                }
-                value = items;
-            }
-            arguments.append(py::make_tuple(param.name, access_name(param), value));
-        }
-        steps.append(py::make_tuple(p.program.label(info.label), info.kernel->name, dtype, arguments));
+        const auto generic = std::find_if(params.begin(), params.end(), [](const Param& q) { return q.generic; });
+        rows.append(py::make_tuple(
+            p.program.label(info.label), info.kernel->name, generic == params.end() ? "" : dtype_name(generic->dtype),
+            arguments_of(p, s, outside), seconds.empty() ? py::object(py::none()) : py::float_(seconds[s])));
     }
-    return steps;
+    return rows;
 }
 
 void open(PyProgram* program) {
@@ -119,19 +131,10 @@ void bind_program(py::module_& m) {
                  if (failure) raise(p.program, failure);
              })
         .def("seal", [](PyProgram& p) { p.program.seal(); })
+        .def("steps", [](const PyProgram& p) { return rows_of(p, {}); })
         .def(
-            "profile",
-            [](const PyProgram& p, int repeats) {
-                const auto seconds = p.program.profile(repeats);
-                py::list rows;
-                for (std::size_t i = 0; i < seconds.size(); ++i) {
-                    const auto& info = p.program.infos()[i];
-                    rows.append(py::make_tuple(p.program.label(info.label), info.kernel->name, seconds[i]));
-                }
-                return rows;
-            },
+            "profile", [](const PyProgram& p, int repeats) { return rows_of(p, p.program.profile(repeats)); },
             py::arg("repeats") = 1)
-        .def("steps", &steps_of)
         .def("__len__", [](const PyProgram& p) { return p.program.steps().size(); })
         // Where the arrays begin that its steps use and that do not lie in its arena: variables, constants.
         .def("outside",

@@ -1,6 +1,7 @@
 // Family activation: y = f(x) and dx = f'(x) dy, n elements each. A gradient reads y where y suffices (then x need
 // not be kept); such a parameter is called y, one that must be the input is called x.
 #pragma once
+#include "kernels/derivatives.h"
 #include "kernels/map.h"
 #include "simd/math.h"
 
@@ -90,9 +91,9 @@ PYDL_INLINE V gelu_tanh_slope(V x) {
     }
 
 // From y.
-PYDL_ACTIVATION(relu, light, max_nan(v, vec<T>{}), select(v > 0, d, vec<T>{}))
-PYDL_ACTIVATION(tanh, heavy, tanh(v), fma(-v, v, splat(T(1))) * d)
-PYDL_ACTIVATION(sigmoid, heavy, sigmoid(v), (v * (1 - v)) * d)
+PYDL_ACTIVATION(relu, light, max_nan(v, vec<T>{}), times_relu_slope(v, d))
+PYDL_ACTIVATION(tanh, heavy, tanh(v), tanh_slope(v) * d)
+PYDL_ACTIVATION(sigmoid, heavy, sigmoid(v), sigmoid_slope(v) * d)
 PYDL_ACTIVATION(softplus, heavy, softplus(v), -expm1(-v) * d)
 PYDL_ACTIVATION(log_sigmoid, heavy, -softplus(-v), -expm1(v) * d)
 

@@ -51,7 +51,7 @@ struct Surroundings {
     dim before = 0;
 
     PYDL_INLINE Sight<T> sight(const Heads& s, dim b, dim h) const {
-        T* hidden = mask ? static_cast<T*>(scratch(slot_hidden, s.keys * sizeof(T))) : nullptr;
+        T* hidden = mask ? scratch<T>(Slot::seen_keys, s.keys) : nullptr;
         const std::uint8_t* first = mask ? mask + b * mask_stride[0] + h * mask_stride[1] : nullptr;
         return {first, mask_stride[2], s.keys, causal, before, hidden};
     }
@@ -72,7 +72,7 @@ void attend_in_heads(const Heads& s, const T* q, const T* k, const T* v, const S
     for_tasks(s.batch * s.heads * blocks, work, [&](dim task) {
         const dim t0 = task % blocks * block, head = task / blocks, h = head % s.heads, b = head / s.heads;
         const dim rows = least(block, s.queries - t0), g = h / s.per_group();
-        T* scores = p ? p + s.scores(b, h, t0) : static_cast<T*>(scratch(slot_scores, block * s.keys * sizeof(T)));
+        T* scores = p ? p + s.scores(b, h, t0) : scratch<T>(Slot::scores, block * s.keys);
         const dim reach = around.reach(s, t0 + rows);
         times_columns(rows, reach, s.width, q + s.q(b, h, t0), s.ldq(), k + s.k(b, g), s.ldk(), scores, s.keys);
         Sight<T> sight = around.sight(s, b, h);
@@ -80,7 +80,7 @@ void attend_in_heads(const Heads& s, const T* q, const T* k, const T* v, const S
             attend(scores + r * s.keys, s.keys, sight.visible(t0 + r), sight.row(t0 + r), around.bias_row(b, h, t0 + r),
                    logits);
         if (drop) {
-            T* less = static_cast<T*>(scratch(slot_more, block * s.keys * sizeof(T)));
+            T* less = scratch<T>(Slot::dropped_scores, block * s.keys);
             drop_row(less, scores, drop + s.scores(b, h, t0), rows * s.keys, kept);
             scores = less;
         }
@@ -129,8 +129,8 @@ void ddot_attention(In<T> q, In<T> k, In<T> v, OptIn<std::uint8_t> mask, OptIn<s
     const dim work = s.per_group() * s.queries * s.keys * (4 * (s.width + s.depth) + 20);
     for_tasks(s.batch * s.groups, work, [&](dim task) {
         const dim g = task % s.groups, b = task / s.groups;
-        T* d = static_cast<T*>(scratch(slot_scores, size * sizeof(T)));
-        T* more = drop || cap != 0 ? static_cast<T*>(scratch(slot_more, size * sizeof(T))) : nullptr;
+        T* d = scratch<T>(Slot::scores, size);
+        T* more = drop || cap != 0 ? scratch<T>(Slot::dropped_scores, size) : nullptr;
         bool first = true;
         for (dim h = g * s.per_group(); h < (g + 1) * s.per_group(); ++h) {
             Sight<T> sight = around.sight(s, b, h);

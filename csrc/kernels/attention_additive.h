@@ -14,7 +14,7 @@ struct Additive {
         : batch(s[0]), queries(s[1]), keys(s[2]), width(s[3]), depth(s[4]), mask_batch(s[5]), mask_query(s[6]) {}
     template <class T>
     PYDL_INLINE Sight<T> sight(const std::uint8_t* mask, dim b) const {
-        T* hidden = mask ? static_cast<T*>(scratch(slot_hidden, keys * sizeof(T))) : nullptr;
+        T* hidden = mask ? scratch<T>(Slot::seen_keys, keys) : nullptr;
         return {mask ? mask + b * mask_batch : nullptr, mask_query, keys, false, 0, hidden};
     }
 };
@@ -49,7 +49,7 @@ PYDL_INLINE bool factors(T* to, const T* from, dim n) {
 template <class T, class F>
 PYDL_INLINE void with_tanh(const T* q, const T* k, dim queries, dim keys, dim width, const F& f) {
     if (queries >= queries_for_factors) {
-        T* fq = static_cast<T*>(scratch(slot_more, (queries + keys) * width * sizeof(T)));
+        T* fq = scratch<T>(Slot::score_factors, (queries + keys) * width);
         T* fk = fq + queries * width;
         if (factors(fq, q, queries * width) && factors(fk, k, keys * width)) return f(ByFactors<T>{}, fq, fk);
     }
@@ -89,7 +89,7 @@ void additive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::ui
             attend(scores + r * s.keys, s.keys, s.keys, sight.row(t0 + r), static_cast<const T*>(nullptr),
                    Logits<T>{1, 0});
         if (drop) {
-            T* less = static_cast<T*>(scratch(slot_scores, rows * s.keys * sizeof(T)));
+            T* less = scratch<T>(Slot::dropped_scores, rows * s.keys);
             drop_row(less, scores, drop + first * s.keys, rows * s.keys, static_cast<T>(kept));
             scores = less;
         }
@@ -107,7 +107,7 @@ void dadditive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::u
     const Additive s(sizes);
     for_tasks(s.batch, s.queries * s.keys * (30 * s.width + 4 * s.depth), [&](dim b) {
         const dim first = b * s.queries, count = s.queries * s.keys;
-        T* d = static_cast<T*>(scratch(slot_scores, 2 * (count + lanes<T>)*sizeof(T)));
+        T* d = scratch<T>(Slot::scores, 2 * (count + lanes<T>));
         const T* used = p + first * s.keys;
         if (dy) {
             const T* from = dy + first * s.depth;
@@ -144,7 +144,7 @@ void dadditive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::u
                                   const vec<T> x = tanh_of(at, load_upto(key + j * s.width + i, live));
                                   const vec<T> g = splat(d[t * s.keys + j]);
                                   dfactor = fma(g, x, dfactor);
-                                  const vec<T> dx = g * factor * (1 - x * x);
+                                  const vec<T> dx = g * factor * tanh_slope(x);
                                   sum += dx;
                                   if (into) {
                                       T* to = into + j * s.width + i;

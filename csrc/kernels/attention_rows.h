@@ -5,9 +5,6 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-// Scratch beside gemm.h's 0 and 1.
-enum : int { slot_scores = 2, slot_more = 3, slot_hidden = 4 };
-
 // Booleans (n) as lanes; false past the end, where nothing is read.
 template <class T>
 PYDL_INLINE mask<T> load_bool_upto(const std::uint8_t* p, dim n) {
@@ -137,7 +134,7 @@ template <class T>
 PYDL_INLINE void uncap(T* d, const T* scores, dim n, T scale, T cap) {
     for (dim j = 0; j < n; j += lanes<T>) {
         const vec<T> t = tanh(load_upto(scores + j, n - j) * (scale / cap));
-        store_upto(d + j, load_upto(d + j, n - j) * scale * (1 - t * t), n - j);
+        store_upto(d + j, load_upto(d + j, n - j) * scale * tanh_slope(t), n - j);
     }
 }
 

@@ -8,9 +8,6 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-// Scratch beside gemm.h's 0 and 1. The first two belong to the thread that calls the kernel.
-enum : int { slot_weights = 2, slot_sums = 3, slot_view = 4, slot_runs = 5 };
-
 // ----------------------------------------------------------------------------------------- weights
 
 // The matrix (taps * channels, filters) of each group, in panels of `width` columns: row r of the panel of column j at
@@ -40,7 +37,7 @@ PYDL_INLINE Weights<T> packed(const T* w, const Slide (&s)[3], const Geometry& g
     const dim channels = g.channels / g.groups, filters = g.filters / g.groups;
     const dim depth = transposed ? filters : channels, columns = transposed ? channels : filters;
     const dim taps = s[0].taps * s[1].taps * s[2].taps, panels = ceil_div(columns, width), panel = taps * depth * width;
-    T* buffer = static_cast<T*>(scratch(slot_weights, (g.groups * panels * panel + 1) * sizeof(T)));
+    T* buffer = scratch<T>(Slot::conv_kernel, g.groups * panels * panel + 1);
     parallel_for(g.groups * panels, 131072 / (panel + 1) + 1, [=, &s, &g](dim begin, dim end) {
         for (dim i = begin; i < end; ++i) {
             const dim group = i / panels, j = i % panels * width, n = least(width, columns - j);
@@ -88,8 +85,8 @@ void slide_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim bat
 
     const dim grain = part_work / (image_work / per_image + 1) + 1;
     parallel_for(batch * per_image, grain, [=, &w, &s, &sizes, &out, &blocks](dim begin, dim end) {
-        T* buffer = static_cast<T*>(scratch(slot_view, (view_size(s, blocks, pitch) + L) * sizeof(T)));
-        dim* offsets = static_cast<dim*>(scratch(slot_runs, (2 * taps + 1) * sizeof(dim)));
+        T* buffer = scratch<T>(Slot::conv_view, view_size(s, blocks, pitch) + L);
+        dim* offsets = scratch<dim>(Slot::conv_offsets, 2 * taps + 1);
         for (dim i = begin; i < end; ++i) {
             const Block block = blocks.of(i % per_image, s);
             const View<T> view = view_of(x + i / per_image * image, s, block, channels, pitch, buffer);
@@ -147,7 +144,7 @@ PYDL_INLINE void sum_in_parts(T* dw, dim size, dim items, dim work, dim shares, 
     const dim most = least(items, sums_bytes / static_cast<dim>(size * sizeof(T)) + 1);
     const dim part = ceil_div(items, least(most, ceil_div(least(enough_tasks, work / part_work + 1), shares)));
     const dim parts = ceil_div(items, part);
-    T* sums = static_cast<T*>(scratch(slot_sums, (parts * size + 1) * sizeof(T)));
+    T* sums = scratch<T>(Slot::conv_sums, parts * size + 1);
     parallel_for(parts * shares, 1, [=](dim begin, dim end) {
         for (dim task = begin; task < end; ++task) {
             const dim p = task / shares;
@@ -179,8 +176,8 @@ void slide_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulate
     const dim share_columns = ceil_div(panels, shares) * width;
 
     const auto task = [=, &s, &g, &blocks](dim first, dim last, dim share, T* sum, bool add) {
-        T* buffer = static_cast<T*>(scratch(slot_view, (view_size(s, blocks, g.channels) + L) * sizeof(T)));
-        dim* offsets = static_cast<dim*>(scratch(slot_runs, 2 * blocks.rows * sizeof(dim)));
+        T* buffer = scratch<T>(Slot::conv_view, view_size(s, blocks, g.channels) + L);
+        dim* offsets = scratch<dim>(Slot::conv_offsets, 2 * blocks.rows);
         const dim j0 = share * share_columns, j1 = least(columns, j0 + share_columns);
         for (dim i = first; i < last; ++i, add = true) {
             const Block block = blocks.of(i % per_image, s);

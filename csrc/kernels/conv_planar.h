@@ -9,8 +9,6 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-enum : int { slot_planes = 6, slot_results = 7 };
-
 PYDL_INLINE constexpr bool few(dim filters, dim lanes) { return 2 * filters <= lanes; }
 
 // A register of pixels, `step` apart, to and from planes, for few channels. Functions of their own: inlined into a loop over pixels,
@@ -116,10 +114,10 @@ void planar_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim ba
     parallel_for(batch * per_image, grain, [=, &w, &s, &sizes, &out, &blocks](dim begin, dim end) {
         const dim width = s[2].extent(blocks.columns), plane = s[1].extent(blocks.rows) * width;
         const dim result = ceil_div(blocks.rows * width, L) * L;
-        T* planes = static_cast<T*>(scratch(slot_planes, (s[0].taps * channels * plane + L) * sizeof(T)));
-        T* results = static_cast<T*>(scratch(slot_results, (filters * result + L) * sizeof(T)));
+        T* planes = scratch<T>(Slot::planar_inputs, s[0].taps * channels * plane + L);
+        T* results = scratch<T>(Slot::planar_outputs, filters * result + L);
         const dim count = s[0].taps * s[1].taps * (across ? channels : s[2].taps);
-        dim* a = static_cast<dim*>(scratch(slot_runs, 2 * (count + 1) * sizeof(dim)));
+        dim* a = scratch<dim>(Slot::planar_offsets, 2 * (count + 1));
         dim* b = a + count;
         for (dim i = 0; i < count; ++i) {
             const dim inner = across ? channels : s[2].taps, row = i / inner, last = i % inner;
@@ -217,10 +215,10 @@ void planar_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulat
     const auto task = [=, &s, &g, &blocks](dim first, dim last, dim, T* sum, bool add) {
         const dim width = s[2].extent(blocks.columns), plane = s[1].extent(blocks.rows) * width;
         const dim result = blocks.rows * width, taps_down = s[1].taps, taps = s[2].taps;
-        T* planes = static_cast<T*>(scratch(slot_planes, (s[0].taps * channels * plane + L) * sizeof(T)));
-        T* results = static_cast<T*>(scratch(slot_results, (filters * result + L) * sizeof(T)));
+        T* planes = scratch<T>(Slot::planar_inputs, s[0].taps * channels * plane + L);
+        T* results = scratch<T>(Slot::planar_outputs, filters * result + L);
         const dim rows = even_part(taps, dim{dot_rows}), columns = even_part(filters, dim{dot_planes});
-        T* sums = static_cast<T*>(scratch(slot_view, size * L * sizeof(T)));
+        T* sums = scratch<T>(Slot::planar_dots, size * L);
         zero_run(sums, size * L);
         for (dim i = first; i < last; ++i) {
             const Block block = blocks.of(i % per_image, s);

@@ -28,7 +28,7 @@ void scatter_dx(const T* dz, const T* w, const Geometry& g, const Result<T>& out
         extent[a] = extent[a] < x.before + x.inputs ? x.before + x.inputs : extent[a];
     }
     const dim row = extent[2] * channels, plane = extent[1] * row, panels = ceil_div(run, width);
-    T* packed_w = static_cast<T*>(scratch(slot_weights, (lines * panels * filters * width + 1) * sizeof(T)));
+    T* packed_w = scratch<T>(Slot::scatter_kernel, lines * panels * filters * width + 1);
     for (dim line = 0; line < lines; ++line)
         ColumnsOfB<T>{w + line * run * filters, filters}.pack(0, run, 0, filters,
                                                               packed_w + line * panels * filters * width);
@@ -37,7 +37,7 @@ void scatter_dx(const T* dz, const T* w, const Geometry& g, const Result<T>& out
     const dim grain = part_work * g.batch / (g.work() + 1) + 1;
     parallel_for(g.batch, grain, [=, &g, &out](dim begin, dim end) {
         const auto& [deep, high, wide] = g.axis;
-        T* sums = static_cast<T*>(scratch(slot_view, (extent[0] * plane + L) * sizeof(T)));
+        T* sums = scratch<T>(Slot::scatter_sums, extent[0] * plane + L);
         for (dim image = begin; image < end; ++image) {
             zero_run(sums, extent[0] * plane);
             for (dim z = 0; z < deep.outputs; ++z)

@@ -63,7 +63,7 @@ struct Line {
 template <bool Backward>
 Line cut_line(const Axis& axis) {
     const dim size = Backward ? axis.inputs : axis.outputs, every = Backward ? axis.stride : 1;
-    auto* runs = static_cast<PositionRun*>(scratch(0, static_cast<std::size_t>(size) * sizeof(PositionRun)));
+    auto* runs = scratch<PositionRun>(Slot::tap_runs, size);
     dim count = 0;
     for (dim phase = 0; phase < least(every, size); ++phase)
         for (dim p = phase; p < size; p += every) {
@@ -265,7 +265,7 @@ void depthwise_kernel_grad(In<T> x, In<T> dy, Out<T> dw, OptOut<T> db, dim batch
     const dim enough = part_work / (2 * row * taps + 1) + 1, share = ceil_div(lines, most_parts);
     const dim some = share > enough ? share : enough;
     const dim parts = ceil_div(lines, some);
-    T* sums = static_cast<T*>(scratch(1, static_cast<std::size_t>(parts * size) * sizeof(T)));
+    T* sums = scratch<T>(Slot::partial_sums, parts * size);
     parallel_for(lines, some, [&](dim begin, dim end) {
         T* sum = sums + begin / some * size;
         for (dim i = 0; i < size; ++i) sum[i] = 0;

@@ -271,8 +271,8 @@ void gemm_part(dim i0, dim i1, dim j0, dim j1, dim k, const A& a, const B& b, co
     const dim depth = even_part(k, Block::depth), columns = even_part(j1 - j0, Block::columns);
     const dim rows = even_part(i1 - i0, Block::rows);
     T *packed_a = nullptr, *packed_b = nullptr;
-    if (a.copy) packed_a = static_cast<T*>(scratch(0, (Block::rows + L) * odd_lines<T>(depth + L) * sizeof(T)));
-    if (b.copy) packed_b = static_cast<T*>(scratch(1, ceil_div(columns, width) * width * depth * sizeof(T)));
+    if (a.copy) packed_a = scratch<T>(Slot::left_operand, (Block::rows + L) * odd_lines<T>(depth + L));
+    if (b.copy) packed_b = scratch<T>(Slot::right_operand, ceil_div(columns, width) * width * depth);
 
     for (dim j = j0; j < j1; j += columns) {
         const dim n = least(columns, j1 - j);

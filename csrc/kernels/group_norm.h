@@ -47,7 +47,7 @@ void group_norm(In<T> x, OptIn<T> gamma, OptIn<T> beta, Out<T> y, Out<T> mean, O
     const dim size = places * channels;
     const double share = static_cast<double>(groups) / static_cast<double>(most(size, dim{1}));
     parallel_for(batch, most(stream_task / most(size, dim{1}), dim{1}), [=](dim begin, dim end) {
-        auto* sums = static_cast<double*>(scratch(1, static_cast<std::size_t>(channels) * sizeof(double)));
+        auto* sums = scratch<double>(Slot::partial_sums, channels);
         for (dim n = begin; n < end; ++n) {
             const T* in = x + n * size;
             T *out = y + n * size, *centre = mean + n * channels, *scale = rstd + n * channels;
@@ -83,9 +83,9 @@ void group_norm_grad(In<T> x, OptIn<T> gamma, In<T> mean, In<T> rstd, In<T> dy, 
     const dim size = places * channels;
     const double share = static_cast<double>(groups) / static_cast<double>(most(size, dim{1}));
     // Per sample: the sums of dy, then of dy xhat, of each channel.
-    auto* all = static_cast<double*>(scratch(1, static_cast<std::size_t>(2 * batch * channels + 1) * sizeof(double)));
+    auto* all = scratch<double>(Slot::partial_sums, 2 * batch * channels + 1);
     parallel_for(batch, most(stream_task / most(size, dim{1}), dim{1}), [=](dim begin, dim end) {
-        auto* means = static_cast<T*>(scratch(2, static_cast<std::size_t>(2 * channels) * sizeof(T)));
+        auto* means = scratch<T>(Slot::channel_scales, 2 * channels);
         for (dim n = begin; n < end; ++n) {
             const T *in = x + n * size, *dout = dy + n * size, *centre = mean + n * channels;
             const T* scale = rstd + n * channels;

@@ -1,6 +1,7 @@
 // Family matmul: products of matrices, vectors and batches of them; the dense layer's epilogue and its gradient.
 #pragma once
 #include "base/parallel.h"
+#include "kernels/derivatives.h"
 #include "kernels/gemm.h"
 #include "kernels/matmul_narrow.h"
 #include "simd/math.h"
@@ -42,7 +43,7 @@ PYDL_INLINE auto result_of(S* c, dim n, const S* bias, bool accumulate, dim acti
     if constexpr (is_narrow<S>) {
         T* wide = nullptr;
         if (bias) {
-            wide = static_cast<T*>(scratch(narrow_bias, n * sizeof(T)));
+            wide = scratch<T>(Slot::widened_bias, n);
             cast_run(bias, wide, n);
         }
         return NarrowResult<S>{c, wide, accumulate, floor, finish};
@@ -170,7 +171,7 @@ void multiply(Product<S> s, const S* a, const S* b, NarrowResult<S> out) {
     using T = compute<S>;
     if (s.n == 1 && s.m > 1) {
         if (out.bias) {
-            auto* biases = static_cast<T*>(scratch(narrow_biases, s.m * sizeof(T)));
+            T* biases = scratch<T>(Slot::column_bias, s.m);
             for (dim i = 0; i < s.m; ++i) biases[i] = out.bias[0];
             out.bias = biases;
         }
@@ -180,10 +181,10 @@ void multiply(Product<S> s, const S* a, const S* b, NarrowResult<S> out) {
     if (s.k == 1) s.trans_b = false;
     const auto [m, n, k, trans_a, trans_b] = s;
     if (m == 1 && trans_b) {
-        auto* row = static_cast<T*>(scratch(narrow_row, k * sizeof(T)));
+        T* row = scratch<T>(Slot::widened_row, k);
         cast_run(a, row, k);
         return in_parts<T>(m, n, k, [=](dim, dim, dim j0, dim j1) {
-            auto* c = static_cast<T*>(scratch(narrow_strip, (j1 - j0) * sizeof(T)));
+            T* c = strip_of<T>(j1 - j0);
             if (out.accumulate) cast_run(out.c + j0, c, j1 - j0);
             const Result<T> part{c - j0, n, out.bias, out.accumulate, out.floor, nullptr};
             row_times_columns(j0, j1, k, row, b, k, part);
@@ -244,9 +245,9 @@ void matmul_accumulate(In<T> a, In<T> b, InOut<T> c, dim batch, dim m, dim n, di
 // dy act'(x), from y = act(x).
 template <class T, dim Activation>
 PYDL_INLINE vec<T> times_derivative(vec<T> y, vec<T> dy) {
-    if constexpr (Activation == act_relu) return select(y > 0, dy, vec<T>{});
-    if constexpr (Activation == act_sigmoid) return dy * (y * (1 - y));
-    if constexpr (Activation == act_tanh) return dy * (1 - y * y);
+    if constexpr (Activation == act_relu) return times_relu_slope(y, dy);
+    if constexpr (Activation == act_sigmoid) return dy * sigmoid_slope(y);
+    if constexpr (Activation == act_tanh) return dy * tanh_slope(y);
     return dy;
 }
 
@@ -315,7 +316,7 @@ void dense_dz_as(const T* y, const T* dy, T* dz, T* db, dim m, dim n) {
             else dense_dz_rows<T, Activation>(y, dy, dz, db, n, 0, m, j0, j1);
         });
     const dim rows = ceil_div(m, least(most_parts, m * n / work)), parts = ceil_div(m, rows);
-    T* sums = static_cast<T*>(scratch(0, parts * n * sizeof(T)));
+    T* sums = scratch<T>(Slot::partial_sums, parts * n);
     parallel_for(parts, 1, [=](dim begin, dim end) {
         for (dim p = begin; p < end; ++p) {
             T* sum = db ? sums + p * n : nullptr;

@@ -7,9 +7,6 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-// Slots of scratch memory; gemm_part has 0 and 1.
-enum : int { narrow_strip = 2, narrow_row = 3, narrow_bias = 4, narrow_biases = 5 };
-
 // As Result, of a product in S. `bias` and what follows are of the computed type.
 template <class S>
 struct NarrowResult {
@@ -24,12 +21,19 @@ struct NarrowResult {
 template <class T>
 constexpr dim strip_rows = 16 * Blocking<T>::rows;
 
+// Room of this thread for n elements of C as they are computed. One strip at a time: a matrix takes it for each block,
+// a row for itself.
+template <class T>
+PYDL_INLINE T* strip_of(dim n) {
+    return scratch<T>(Slot::product_strip, n);
+}
+
 // The rows i0..i1 and columns j0..j1 of c (any rows, n).
 template <class S, class A, class B>
 void narrow_part(dim i0, dim i1, dim j0, dim j1, dim n, dim k, const A& a, const B& b, const NarrowResult<S>& out) {
     using T = compute<S>;
     constexpr dim wide = Blocking<T>::columns;
-    auto* strip = static_cast<T*>(scratch(narrow_strip, strip_rows<T> * wide * static_cast<dim>(sizeof(T))));
+    T* strip = strip_of<T>(strip_rows<T> * wide);
     for (dim j = j0; j < j1; j += wide) {
         const dim columns = least(wide, j1 - j);
         for (dim i = i0; i < i1; i += strip_rows<T>) {

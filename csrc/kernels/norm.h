@@ -78,13 +78,12 @@ PYDL_INLINE void sum_rows(dim rows, dim channels, const F& f, const Take& take) 
 }
 
 // totals[q][c] = sum over rows of quantity q, in double: f(row, columns, sums) adds a row's.
-// totals (count, channels) and the partial sums lie in scratch slot 1 of the caller.
+// totals (count, channels) and the partial sums lie in Slot::partial_sums of the caller.
 template <int count, class T, class F>
 double* column_sums(dim rows, dim channels, const F& f) {
     const ColumnPartition p(rows, channels);
     const dim width = count * channels;
-    auto* partial =
-        static_cast<double*>(scratch(1, static_cast<std::size_t>(most(p.tasks, dim{1}) * width) * sizeof(double)));
+    auto* partial = scratch<double>(Slot::partial_sums, most(p.tasks, dim{1}) * width);
     if (p.tasks == 0)
         for (dim i = 0; i < width; ++i) partial[i] = 0;
     parallel_for(rows, p.task, [&](dim begin, dim end) {
@@ -113,7 +112,7 @@ PYDL_INLINE void join_moments(double n, double share, double& m, double& d, doub
     d += db + delta * delta * n * share;
 }
 
-// Mean and sum of squared deviations of each column, rows weighted by `weight` (null: all 1). Lies in scratch slot 1:
+// Mean and sum of squared deviations of each column, rows weighted by `weight` (null: all 1). Lies in Slot::partial_sums:
 // mean (channels), deviation (channels); returns the sum of the weights.
 // A block is read once, less the mean of a 32nd of its rows: at most sqrt(32) deviations beside the block's own mean,
 // so that the difference of squares loses 5 bits at worst, whatever the data. Weighted: less the block's mean.
@@ -121,8 +120,7 @@ template <class T>
 double column_moments(const T* x, const T* weight, dim rows, dim channels, double*& mean, double*& deviation) {
     const ColumnPartition p(rows, channels);
     const dim width = 3 * channels + 1;  // means, deviations, weight; room for the shifts
-    auto* partial =
-        static_cast<double*>(scratch(1, static_cast<std::size_t>(most(p.tasks, dim{1}) * width) * sizeof(double)));
+    auto* partial = scratch<double>(Slot::partial_sums, most(p.tasks, dim{1}) * width);
     mean = partial;
     deviation = partial + channels;
     for (dim i = 0; i < width; ++i) partial[i] = 0;
@@ -222,7 +220,7 @@ PYDL_INLINE void each_cell(dim rows, dim channels, const F& f) {
 template <class T>
 void normalize_columns(const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y, dim rows,
                        dim channels) {
-    auto* scale = static_cast<T*>(scratch(2, static_cast<std::size_t>(2 * channels) * sizeof(T)));
+    auto* scale = scratch<T>(Slot::channel_scales, 2 * channels);
     T* shift = scale + channels;
     for (dim c = 0; c < channels; ++c) {
         scale[c] = gamma ? rstd[c] * gamma[c] : rstd[c];
@@ -272,7 +270,7 @@ void batch_norm_grad(In<T> x, OptIn<T> weight, OptIn<T> gamma, In<T> mean, In<T>
         for (dim r = 0; r < rows; ++r) count += static_cast<double>(weight[r]);
     }
     // dx = a dy - w (b + d (x - mean)), per channel.
-    auto* a = static_cast<T*>(scratch(2, static_cast<std::size_t>(3 * channels) * sizeof(T)));
+    auto* a = scratch<T>(Slot::channel_scales, 3 * channels);
     T *b = a + channels, *d = b + channels;
     for (dim c = 0; c < channels; ++c) {
         const double r = rstd[c], sum_xhat = totals[channels + c] * r, scale = gamma ? gamma[c] * r : r;
@@ -296,7 +294,7 @@ void batch_norm_grad(In<T> x, OptIn<T> weight, OptIn<T> gamma, In<T> mean, In<T>
 template <class T>
 void batch_norm_fixed(In<T> x, In<T> mean, In<T> variance, OptIn<T> gamma, OptIn<T> beta, Out<T> y, dim rows,
                       dim channels, real epsilon) {
-    auto* rstd = static_cast<T*>(scratch(3, static_cast<std::size_t>(channels) * sizeof(T)));
+    auto* rstd = scratch<T>(Slot::channel_rstd, channels);
     for (dim c = 0; c < channels; ++c) rstd[c] = static_cast<T>(1 / __builtin_sqrt(variance[c] + epsilon));
     normalize_columns<T>(x, mean, rstd, gamma, beta, y, rows, channels);
 }
@@ -311,7 +309,7 @@ void batch_norm_fixed_grad(In<T> x, In<T> mean, In<T> variance, OptIn<T> gamma, 
             s[0] += g;
             s[1] = fma(g, columns.load(x + r * channels) - columns.load(mean), s[1]);
         });
-    auto* scale = static_cast<T*>(scratch(2, static_cast<std::size_t>(channels) * sizeof(T)));
+    auto* scale = scratch<T>(Slot::channel_scales, channels);
     for (dim c = 0; c < channels; ++c) {
         const double r = 1 / __builtin_sqrt(variance[c] + epsilon), a = gamma ? gamma[c] * r : r;
         dbeta[c] = static_cast<T>(totals[c]);
@@ -389,8 +387,7 @@ void layer_norm_grad(In<T> x, OptIn<T> gamma, In<T> mean, In<T> rstd, In<T> dy, 
     const double share = 1 / static_cast<double>(most(features, dim{1}));
     const ColumnPartition p(rows, features);
     const dim width = 2 * features, stride = dgamma || dbeta ? 2 * width : 0;  // dbeta, dgamma; room for those of T
-    auto* partial =
-        static_cast<double*>(scratch(1, static_cast<std::size_t>(most(p.tasks, dim{1}) * stride) * sizeof(double)));
+    auto* partial = scratch<double>(Slot::partial_sums, most(p.tasks, dim{1}) * stride);
     for (dim i = 0; i < stride; ++i) partial[i] = 0;
     parallel_for(rows, p.task, [&](dim begin, dim end) {
         double* mine = partial + begin / p.task * stride;

@@ -288,7 +288,7 @@ template <class T>
 void random_categorical(State state, In<T> logits, Out<std::int32_t> y, dim rows, dim classes, dim samples) {
     const u64 seed = static_cast<u64>(state[0]), counter = static_cast<u64>(state[1]);
     parallel_for(rows, most(dim{4096} / most(classes, dim{1}), dim{1}), [&](dim begin, dim end) {
-        auto* sums = static_cast<double*>(scratch(0, static_cast<std::size_t>(classes) * sizeof(double)));
+        auto* sums = scratch<double>(Slot::class_sums, classes);
         for (dim r = begin; r < end; ++r) {
             const T* row = logits + r * classes;
             double top = row[0], sum = 0;

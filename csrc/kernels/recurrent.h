@@ -79,8 +79,7 @@ template <class T>
 void simple_rnn(In<T> inputs, In<T> h0, In<T> recurrent, OptIn<std::uint8_t> mask, OptIn<T> drop, Out<T> sequence,
                 Out<T> last, dim batch, dim steps, dim units, dim backwards, dim activation) {
     const Walk w{batch, steps, units, backwards != 0, mask};
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(units, units) * sizeof(T))), units,
-                            units};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(units, units)), units, units};
     weights.fill(RowsOfB<T>{recurrent, units, true});
     const SimpleForward<T> cell{w, weights, units, activation == act_relu, inputs, sequence};
     walk_forward<T>(w, h0, drop, sequence, last, cell);
@@ -129,8 +128,7 @@ void dsimple_rnn(In<T> h0, In<T> recurrent, OptIn<std::uint8_t> mask, OptIn<T> d
                  OptIn<T> dlast, Out<T> dz, Out<T> dh0, dim batch, dim steps, dim units, dim backwards,
                  dim activation) {
     const Walk w{batch, steps, units, backwards != 0, mask};
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(units, units) * sizeof(T))), units,
-                            units};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(units, units)), units, units};
     weights.fill(ColumnsOfB<T>{recurrent, units});
     const SimpleBackward<T> cell{w, weights, units, activation == act_relu, sequence, drop, dz};
     walk_backward<T>(w, h0, drop, sequence, dsequence, dlast, nullptr, dh0, cell);

@@ -9,8 +9,6 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-enum : int { slot_attention_weights = 4, slot_attention_rows = 5, slot_scores = 6 };
-
 // What the rows of a batch look at: keys (batch, places, width), memory (batch, places, depth), scale (width), mask
 // (batch, places) or null.
 // All steps look at the same keys, so tanh(q + k) = 1 - 2 / (1 + e^2q e^2k), with e^2k made once: `factors`, as large as
@@ -42,7 +40,7 @@ struct Look {
     // f(tanh of two registers, rows of q, rows of keys): both as factors where they allow it.
     template <class F>
     PYDL_INLINE void with_tanh(dim b, const T* q, const F& f) const {
-        T* fq = static_cast<T*>(scratch(slot_scores, (width + lanes<T> + 2 * places) * sizeof(T))) + 2 * places;
+        T* fq = scratch<T>(Slot::attending_query, width + lanes<T>);
         if (exponentials(fq, q, width) && safe[b])
             f([](vec<T> x, vec<T> y) __attribute__((always_inline)) { return 1 - 2 / fma(x, y, splat(T(1))); }, fq,
               factors + b * places * width);
@@ -86,7 +84,7 @@ struct Look {
     // dc (depth), dp (places) or null -> dq (width); adds to dkeys, dmemory, dscale of the row.
     PYDL_INLINE void backward(dim b, const T* q, const T* p, const T* dc, const T* dp, T* dq, T* dkeys, T* dmemory,
                               T* dscale) const {
-        T* d = static_cast<T*>(scratch(slot_scores, (width + lanes<T> + 2 * places) * sizeof(T)));
+        T* d = scratch<T>(Slot::attending_scores, places);
         const T* rows = memory + b * places * depth;
         T mean = 0;
         for (dim j = 0; j < places; ++j) {
@@ -112,7 +110,7 @@ struct Look {
                 for (dim j = 0; j < places; ++j) {
                     if (!sees(b, j)) continue;
                     const vec<T> t = tanh_of(at, load_upto(y + j * width + i, left)), g = splat(d[j]);
-                    const vec<T> dx = g * factor * (1 - t * t);
+                    const vec<T> dx = g * factor * tanh_slope(t);
                     T* to = dkeys + j * width + i;
                     store_upto(to, load_upto(to, left) + dx, left);
                     dfactor = fma(g, t, dfactor);
@@ -145,7 +143,7 @@ struct AttendingForward {
     }
     PYDL_INLINE void step(const Step<T>& at) const {
         const dim stride = odd_lines<T>(look.depth + lanes<T>), wide = at.wide_stride;
-        T* rows = static_cast<T*>(scratch(slot_attention_rows, at.count * stride * sizeof(T)));
+        T* rows = scratch<T>(Slot::attending_contexts, at.count * stride);
         times_panels(at.count, at.a, at.stride, query, at.wide, wide);
         for (dim q = 0; q < at.count; ++q) {
             const dim b = at.begin + at.active[q], row = b * w.steps + at.s;
@@ -186,7 +184,7 @@ struct AttendingBackward {
     PYDL_INLINE void step(const Step<T>& at) const {
         cell.step(at);
         const dim stride = odd_lines<T>(look.depth + lanes<T>), wide = at.wide_stride;
-        T* rows = static_cast<T*>(scratch(slot_attention_rows, at.count * stride * sizeof(T)));
+        T* rows = scratch<T>(Slot::attending_contexts, at.count * stride);
         const auto row_of = [&](dim q)
                                 __attribute__((always_inline)) { return (at.begin + at.active[q]) * w.steps + at.s; };
         for (dim q = 0; q < at.count; ++q) copy_row(at.wide + q * wide, dz + row_of(q) * cell.columns, cell.columns);
@@ -210,7 +208,7 @@ PYDL_INLINE void attention_weights(Panels<T>& query, Panels<T>& context, const T
                                    dim units, dim width, dim depth, dim columns, bool transposed) {
     const dim size = transposed ? Panels<T>::size(width, units) : Panels<T>::size(units, width);
     const dim rest = transposed ? Panels<T>::size(columns, depth) : Panels<T>::size(depth, columns);
-    T* at = static_cast<T*>(scratch(slot_attention_weights, (size + rest) * sizeof(T)));
+    T* at = scratch<T>(Slot::attending_weights, size + rest);
     if (transposed) {
         query = {at, width, units};
         context = {at + size, columns, depth};
@@ -255,8 +253,7 @@ void attending_lstm(InOut<T> gates, In<T> h0, In<T> c0, In<T> recurrent, OptIn<s
     const dim batch = sizes[0], steps = sizes[1], units = sizes[2], columns = 4 * units;
     const dim width = sizes[4], depth = sizes[5];
     const Walk w{batch, steps, units, false, mask};
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(units, columns) * sizeof(T))), units,
-                            columns};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(units, columns)), units, columns};
     weights.fill(RowsOfB<T>{recurrent, columns, true});
     const LstmForward<T> cell{w, weights, columns, c0, gates, sequence, cells};
     Look<T>::prepare(keys, factors, safe, batch, sizes[3] * width);
@@ -300,8 +297,7 @@ void dattending_lstm(In<T> gates, In<T> h0, In<T> c0, In<T> recurrent, OptIn<std
                      Out<T> dc0, Out<T> dqueries, Out<T> dkeys, Out<T> dmemory, Out<T> dscale, Dims sizes) {
     const dim units = sizes[2], columns = 4 * units, width = sizes[4], depth = sizes[5];
     const Walk w{sizes[0], sizes[1], units, false, mask};
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(columns, units) * sizeof(T))), columns,
-                            units};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(columns, units)), columns, units};
     weights.fill(ColumnsOfB<T>{recurrent, columns});
     const LstmBackward<T> cell{w, weights, columns, c0, gates, cells, nullptr, dlast_c, dz, dc0};
     const Look<T> look{sizes[3], width, depth, keys, memory, scale, memory_mask, factors, safe};

@@ -22,7 +22,7 @@ PYDL_INLINE GruWeights<T> gru_weights(const T* recurrent, dim units, bool after,
         return p;
     };
     const dim size = transposed ? Panels<T>::size(split * units, units) : Panels<T>::size(units, split * units);
-    T* at = static_cast<T*>(scratch(slot_panels, (size + Panels<T>::size(units, units)) * sizeof(T)));
+    T* at = scratch<T>(Slot::recurrent_weights, size + Panels<T>::size(units, units));
     GruWeights<T> weights{panels(at, 0, split), {}};
     if (!after) weights.candidate = panels(at + size, 2, 1);
     return weights;
@@ -132,14 +132,14 @@ struct GruBackward {
                 const dim left = units - j;
                 const vec<T> z = load_upto(gate + j, left), reset = load_upto(gate + units + j, left);
                 const vec<T> n = load_upto(gate + 2 * units + j, left), y = load_upto(dh + j, left);
-                const vec<T> dn = y * (1 - z) * (1 - n * n);
-                const vec<T> d = y * (load_upto(before + j, left) - n) * (z * (1 - z));
+                const vec<T> dn = y * (1 - z) * tanh_slope(n);
+                const vec<T> d = y * (load_upto(before + j, left) - n) * sigmoid_slope(z);
                 store_upto(dh + j, y * z, left);
                 store_upto(out + j, d, left);
                 store_upto(compact + j, d, left);
                 store_upto(out + 2 * units + j, dn, left);
                 if (after) {
-                    const vec<T> dr = dn * load_upto(u + j, left) * (reset * (1 - reset));
+                    const vec<T> dr = dn * load_upto(u + j, left) * sigmoid_slope(reset);
                     store_upto(out + units + j, dr, left);
                     store_upto(compact + units + j, dr, left);
                     store_upto(compact + 2 * units + j, dn * reset, left);
@@ -176,7 +176,7 @@ struct GruBackward {
                 const dim left = units - j;
                 const vec<T> r = load_upto(gates + row * columns + units + j, left);
                 const vec<T> d = load_upto(at.more + q * at.stride + j, left) *
-                                 load_upto(previous + row * units + j, left) * (r * (1 - r));
+                                 load_upto(previous + row * units + j, left) * sigmoid_slope(r);
                 store_upto(dz + row * columns + units + j, d, left);
                 store_upto(at.wide + q * at.wide_stride + units + j, d, left);
             }

@@ -56,8 +56,7 @@ void lstm(InOut<T> gates, In<T> h0, In<T> c0, In<T> recurrent, OptIn<std::uint8_
           Out<T> cells, Out<T> last_h, Out<T> last_c, dim batch, dim steps, dim units, dim backwards) {
     const Walk w{batch, steps, units, backwards != 0, mask};
     const dim columns = 4 * units;
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(units, columns) * sizeof(T))), units,
-                            columns};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(units, columns)), units, columns};
     weights.fill(RowsOfB<T>{recurrent, columns, true});
     const LstmForward<T> cell{w, weights, columns, c0, gates, sequence, cells};
     walk_forward<T>(w, h0, drop, sequence, last_h, cell);
@@ -91,9 +90,9 @@ struct LstmBackward {
                 const vec<T> i = load_upto(gate + j, left), f = load_upto(gate + units + j, left);
                 const vec<T> g = load_upto(gate + 2 * units + j, left), o = load_upto(gate + 3 * units + j, left);
                 const vec<T> t = tanh(load_upto(c + j, left)), y = load_upto(dh + j, left);
-                const vec<T> d = fma(y * o, 1 - t * t, load_upto(dc + j, left));
-                const vec<T> di = d * g * (i * (1 - i)), df = d * load_upto(before + j, left) * (f * (1 - f));
-                const vec<T> dg = d * i * (1 - g * g), d_o = y * t * (o * (1 - o));
+                const vec<T> d = fma(y * o, tanh_slope(t), load_upto(dc + j, left));
+                const vec<T> di = d * g * sigmoid_slope(i), df = d * load_upto(before + j, left) * sigmoid_slope(f);
+                const vec<T> dg = d * i * tanh_slope(g), d_o = y * t * sigmoid_slope(o);
                 store_upto(dc + j, d * f, left);
                 for (T* to : {compact, out}) {
                     store_upto(to + j, di, left);
@@ -120,8 +119,7 @@ void dlstm(In<T> gates, In<T> h0, In<T> c0, In<T> recurrent, OptIn<std::uint8_t>
            dim batch, dim steps, dim units, dim backwards) {
     const Walk w{batch, steps, units, backwards != 0, mask};
     const dim columns = 4 * units;
-    const Panels<T> weights{static_cast<T*>(scratch(slot_panels, Panels<T>::size(columns, units) * sizeof(T))), columns,
-                            units};
+    const Panels<T> weights{scratch<T>(Slot::recurrent_weights, Panels<T>::size(columns, units)), columns, units};
     weights.fill(ColumnsOfB<T>{recurrent, columns});
     const LstmBackward<T> cell{w, weights, columns, c0, gates, cells, drop, dlast_c, dz, dc0};
     walk_backward<T>(w, h0, drop, sequence, dsequence, dlast_h, nullptr, dh0, cell);

@@ -6,9 +6,6 @@
 namespace pydl::PYDL_ISA {
 namespace {
 
-// Scratch beside gemm.h's 0 and 1. Weights belong to the thread that calls the kernel, rows to each thread.
-enum : int { slot_panels = 2, slot_rows = 3 };
-
 // ----------------------------------------------------------------------------------------- weights
 
 // B (k, n) in panels of Blocking::width columns, one after the other.
@@ -118,7 +115,7 @@ void walk_forward(const Walk& w, const T* h0, const T* drop, T* sequence, T* las
     parallel_for(w.batch, w.chunk<T>(units * cell.columns), [=, &w, &cell](dim begin, dim end) {
         const dim rows = end - begin;
         const dim numbers = rows * ((2 + Cell::more) * stride + wide);
-        T* h = static_cast<T*>(scratch(slot_rows, numbers * sizeof(T) + 2 * rows * sizeof(dim)));
+        T* h = static_cast<T*>(scratch_bytes(Slot::recurrent_rows, numbers * sizeof(T) + 2 * rows * sizeof(dim)));
         dim *active = reinterpret_cast<dim*>(h + numbers), *started = active + rows;
         Step<T> step{begin, 0, 0, active, nullptr, stride, h, h, h + 2 * rows * stride, wide, nullptr};
         step.more = step.wide + rows * wide;
@@ -164,7 +161,7 @@ void walk_backward(const Walk& w, const T* h0, const T* drop, const T* sequence,
     parallel_for(w.batch, w.chunk<T>(units * cell.columns), [=, &w, &cell](dim begin, dim end) {
         const dim rows = end - begin;
         const dim numbers = rows * ((2 + Cell::more) * stride + wide);
-        T* dh = static_cast<T*>(scratch(slot_rows, numbers * sizeof(T) + 2 * rows * sizeof(dim)));
+        T* dh = static_cast<T*>(scratch_bytes(Slot::recurrent_rows, numbers * sizeof(T) + 2 * rows * sizeof(dim)));
         dim *active = reinterpret_cast<dim*>(dh + numbers), *first = active + rows;
         Step<T> step{begin, 0, 0, active, first, stride, dh, dh + rows * stride, dh + 2 * rows * stride, wide, nullptr};
         step.more = step.wide + rows * wide;
@@ -222,7 +219,7 @@ void multiply_spans(const T* a, const T* b, const T* bias, T* c, const std::uint
                     dim k, bool transposed, bool clear) {
     const Result<T> out{c, n, bias, false, minus_infinity<T>, nullptr};
     if (!mask) return multiply<T>({batch * steps, n, k, false, transposed}, a, b, out);
-    T* at = static_cast<T*>(scratch(slot_panels, Panels<T>::size(k, n) * sizeof(T)));
+    T* at = scratch<T>(Slot::span_weights, Panels<T>::size(k, n));
     const Panels<T> panels{at, k, n};
     transposed ? panels.fill(ColumnsOfB<T>{b, k}) : panels.fill(RowsOfB<T>{b, n, true});
     constexpr dim width = Blocking<T>::width, L = lanes<T>;
@@ -342,11 +339,11 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
     while (2 * parts <= least(most, most_parts)) parts *= 2;
     const dim share = ceil_div(all, parts);
     parts = ceil_div(all, share);
-    T* sums = parts > 1 ? static_cast<T*>(scratch(slot_panels, (parts - 1) * size * sizeof(T))) : nullptr;
+    T* sums = parts > 1 ? scratch<T>(Slot::step_sums, (parts - 1) * size) : nullptr;
     parallel_for(parts, 1, [&](dim begin, dim end) {
         const dim columns = even_part(n, Blocking<T>::columns);
-        T* packed = static_cast<T*>(scratch(1, ceil_div(columns, width) * width * room * sizeof(T)));
-        T* column = static_cast<T*>(scratch(0, StepSlice<T, Factors>::height * room * sizeof(T)));
+        T* packed = scratch<T>(Slot::step_gradients, ceil_div(columns, width) * width * room);
+        T* column = scratch<T>(Slot::step_inputs, StepSlice<T, Factors>::height * room);
         for (dim part = begin; part < end; ++part) {
             Factor<T> mine[Factors];
             T* at = part ? sums + (part - 1) * size : nullptr;

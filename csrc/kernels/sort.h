@@ -89,15 +89,14 @@ template <class T>
 PYDL_INLINE void argsort_row(const T* x, std::int32_t* index, dim n, bool descending) {
     using K = typename key_of<T>::type;
     constexpr dim few = 48;  // below, insertion beats the 256 counters per byte
-    const auto bytes = static_cast<std::size_t>(n);
-    K* keys = static_cast<K*>(scratch(0, bytes * sizeof(K)));
+    K* keys = scratch<K>(Slot::sort_keys, n);
     for (dim i = 0; i < n; ++i) {
         keys[i] = sort_key(x[i], descending);
         index[i] = static_cast<std::int32_t>(i);
     }
     if (n <= few) return insertion_sort(keys, index, n);
-    K* spare_keys = static_cast<K*>(scratch(1, bytes * sizeof(K)));
-    auto* spare_index = static_cast<std::int32_t*>(scratch(2, bytes * sizeof(std::int32_t)));
+    K* spare_keys = scratch<K>(Slot::spare_keys, n);
+    auto* spare_index = scratch<std::int32_t>(Slot::spare_order, n);
     if (radix_sort(keys, index, spare_keys, spare_index, n)) copy_run(index, spare_index, n);
 }
 
@@ -120,7 +119,7 @@ void top_k(In<T> x, Out<T> values, Out<std::int32_t> index, dim rows, dim n, dim
             const T* row = x.ptr + r * n;
             std::int32_t* out = index.ptr + r * k;
             if (k > few) {
-                auto* order = static_cast<std::int32_t*>(scratch(3, static_cast<std::size_t>(n) * 4));
+                auto* order = scratch<std::int32_t>(Slot::whole_order, n);
                 argsort_row(row, order, n, true);
                 copy_run(out, order, k);
             } else {

@@ -303,14 +303,14 @@ void winograd_conv(const Flat3x3& s, const T* x, const T* w, bool flipped, const
     const dim most_groups = winograd_bytes / static_cast<dim>(36 * channels * group * sizeof(T)) + 1;
     const dim at_once = group * even_part(ceil_div(total, group), most_groups);
     Planes<T> data{nullptr, at_once, channels, depth};
-    data.at = static_cast<T*>(scratch(2, data.bytes()));
+    data.at = static_cast<T*>(scratch_bytes(Slot::winograd_data, data.bytes()));
     for (dim t0 = 0; t0 < total; t0 += at_once) {
         data.tiles = least(at_once, total - t0);
         images_to_points<T, 6, typename Points<T>::Data>(x, height, width, top, left, places, t0, data);
         parallel_for(panels * ceil_div(data.tiles, group), 1, [=](dim begin, dim end) {
             const dim kernel_plane = odd_lines<T>(depth * panel), m_plane = odd_lines<T>(group * panel);
-            T* kernel = static_cast<T*>(scratch(3, 36 * kernel_plane * sizeof(T)));
-            T* m = static_cast<T*>(scratch(4, 36 * m_plane * sizeof(T)));
+            T* kernel = scratch<T>(Slot::winograd_kernel, 36 * kernel_plane);
+            T* m = scratch<T>(Slot::winograd_tiles, 36 * m_plane);
             for (dim part = begin; part < end; ++part) {
                 const dim first = part / panels * group, count = least(group, data.tiles - first);
                 const dim f0 = part % panels * panel, n = least(panel, filters - f0);
@@ -347,8 +347,8 @@ void winograd_dw(const Flat3x3& s, const T* x, const T* dz, T* dw, bool accumula
     const dim block = winograd_block(channels, ceil_div(filters, panel));
     Planes<T> data{nullptr, at_once, channels, Planes<T>::even_depth(channels, block)};
     Planes<T> output{nullptr, at_once, filters, panel};
-    data.at = static_cast<T*>(scratch(2, data.bytes()));
-    output.at = static_cast<T*>(scratch(3, output.bytes()));
+    data.at = static_cast<T*>(scratch_bytes(Slot::winograd_data, data.bytes()));
+    output.at = static_cast<T*>(scratch_bytes(Slot::winograd_output, output.bytes()));
     for (dim t0 = 0; t0 < total; t0 += at_once) {
         data.tiles = output.tiles = least(at_once, total - t0);
         images_to_points<T, 6, typename Points<T>::Data>(x, height, width, top, left, places, t0, data);
@@ -356,7 +356,7 @@ void winograd_dw(const Flat3x3& s, const T* x, const T* dz, T* dw, bool accumula
         const bool add = accumulate || t0 > 0;
         parallel_for(data.slices() * output.slices(), 1, [=](dim begin, dim end) {
             const dim m_plane = odd_lines<T>(data.depth * panel);
-            T* m = static_cast<T*>(scratch(4, 36 * m_plane * sizeof(T)));
+            T* m = scratch<T>(Slot::winograd_tiles, 36 * m_plane);
             for (dim part = begin; part < end; ++part) {
                 const dim slice = part % data.slices(), c0 = slice * data.depth,
                           rows = least(data.depth, channels - c0);

@@ -9,7 +9,7 @@ namespace pydl {
 
 namespace {
 
-// Elements of a block: the copies of four operands fill 8 KB. A call of the kernel is 2 % of what 512 relus take.
+// Elements of a block: the copies of four operands of floats fill 8 KB of L1.
 constexpr dim kBlock = 512;
 constexpr dim kGrain = 32 * kBlock;
 constexpr std::size_t kMaxBytes = 8, kMaxCopies = kMaxBlockParams / 2;

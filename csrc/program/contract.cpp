@@ -163,37 +163,57 @@ Sizes list_of(const Param& p, const Given& given, std::size_t i) {
 
 }  // namespace
 
+dim Contract::value_of(const Term& t, const std::vector<Param>& params, const Given& given, std::size_t item) {
+    switch (t.kind) {
+        case Kind::number: break;
+        case Kind::value: return static_cast<dim>(given.words[t.param]);
+        case Kind::entry: return list_of(params[t.param], given, t.param)[t.number];
+        case Kind::item: return list_of(params[t.param], given, t.param)[static_cast<dim>(item)];
+        case Kind::function: {
+            Sizes arguments[4];
+            for (std::size_t i = 0; i < t.arguments.size(); ++i)
+                arguments[i] = list_of(params[t.arguments[i]], given, t.arguments[i]);
+            return t.function(arguments);
+        }
+    }
+    return t.number;
+}
+
 dim Contract::value_of(const Size& size, const std::vector<Param>& params, const Given& given, std::size_t item) {
     dim total = 0;
     for (const auto& product : size.sum) {
         dim part = 1;
-        for (const Term& t : product) {
-            dim factor = t.number;
-            switch (t.kind) {
-                case Kind::number: break;
-                case Kind::value: factor = static_cast<dim>(given.words[t.param]); break;
-                case Kind::entry: factor = list_of(params[t.param], given, t.param)[t.number]; break;
-                case Kind::item: factor = list_of(params[t.param], given, t.param)[static_cast<dim>(item)]; break;
-                case Kind::function: {
-                    Sizes arguments[4];
-                    for (std::size_t i = 0; i < t.arguments.size(); ++i)
-                        arguments[i] = list_of(params[t.arguments[i]], given, t.arguments[i]);
-                    factor = t.function(arguments);
-                }
-            }
-            part = times(part, factor);
-        }
+        for (const Term& t : product) part = times(part, value_of(t, params, given, item));
         total = plus(total, part);
     }
     return total;
 }
 
-dim Contract::elements(const std::vector<Param>& params, const Given& given, std::size_t buffer,
-                       std::size_t item) const {
+std::vector<dim> Contract::shape(const std::vector<Param>& params, const Given& given, std::size_t buffer,
+                                 std::size_t item) const {
+    static const SizeFunction product_of = find_size("product")->function;
+    std::vector<dim> factors;
+    for (const Holds& h : holds_) {
+        if (h.buffer != buffer) continue;
+        if (h.condition != always && !given.words[h.condition]) return {0};
+        if (h.size.sum.size() > 1) return {value_of(h.size, params, given, item)};
+        for (const Term& t : h.size.sum[0]) {
+            if (t.function != product_of) {
+                factors.push_back(value_of(t, params, given, item));
+                continue;
+            }
+            const Sizes list = list_of(params[t.arguments[0]], given, t.arguments[0]);
+            factors.insert(factors.end(), list.begin, list.begin + list.count);
+        }
+    }
+    return factors;
+}
+
+std::string Contract::text(const std::vector<Param>& params, std::size_t buffer) const {
     for (const Holds& h : holds_)
         if (h.buffer == buffer)
-            return h.condition != always && !given.words[h.condition] ? 0 : value_of(h.size, params, given, item);
-    return 0;
+            return h.condition == always ? h.size.text : h.size.text + " if " + params[h.condition].name;
+    return "";
 }
 
 void Contract::check(const std::vector<Param>& params, const Given& given) const {

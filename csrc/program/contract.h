@@ -30,8 +30,12 @@ public:
     // Throws SizeError, a sentence, when a size is negative or too large or an array is too short.
     void check(const std::vector<Param>& params, const Given& given) const;
 
-    // What item `item` of a buffer holds, of a call that passed the check.
-    dim elements(const std::vector<Param>& params, const Given& given, std::size_t buffer, std::size_t item) const;
+    // What item `item` of a buffer holds, of a call that passed the check: the factors of its size where that is one
+    // product (of `product(list)` the list), else the number of elements. Their product is what check() demands.
+    std::vector<dim> shape(const std::vector<Param>& params, const Given& given, std::size_t buffer,
+                           std::size_t item) const;
+    // The clause about a buffer as the row has it: "outer n inner", "sizes[] if momentum".
+    std::string text(const std::vector<Param>& params, std::size_t buffer) const;
 
 private:
     enum class Kind : unsigned char { number, value, entry, item, function };
@@ -60,6 +64,7 @@ private:
     };
     class Parser;
 
+    static dim value_of(const Term& term, const std::vector<Param>& params, const Given& given, std::size_t item);
     static dim value_of(const Size& size, const std::vector<Param>& params, const Given& given, std::size_t item);
 
     std::vector<std::size_t> sizes_, lists_;  // parameters that are not negative

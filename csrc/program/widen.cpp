@@ -23,18 +23,22 @@ Widened::Widened(const Kernel& kernel, const Instance& wide, DType narrow, Call&
     const Recorder& r = recorder();
     if (r.dry) return;
     if (r.open) arena_ = r.open->arena();
+    const auto held = [&](std::size_t i, std::size_t item) {
+        dim n = 1;
+        for (const dim factor : kernel.holds.shape(wide.params, given, i, item)) n *= factor;
+        return n;
+    };
     for (std::size_t i = 0; i < wide.params.size(); ++i) {
         const Param& p = wide.params[i];
         if (!p.generic) continue;
         if (p.kind == Kind::buffer) {
-            call.words[i] = copy_of(call.words[i], p, kernel.holds.elements(wide.params, given, i, 0), given.counts[i]);
+            call.words[i] = copy_of(call.words[i], p, held(i, 0), given.counts[i]);
             continue;
         }
         const word at = call.words[i];
         const std::size_t items = call.items[at];
         for (std::size_t k = 0; k < items; ++k)
-            call.items[at + 1 + k] = copy_of(call.items[at + 1 + k], p, kernel.holds.elements(wide.params, given, i, k),
-                                             given.item_counts[at + 1 + k]);
+            call.items[at + 1 + k] = copy_of(call.items[at + 1 + k], p, held(i, k), given.item_counts[at + 1 + k]);
     }
 }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-import warnings
 
 import numpy as np
 
 from pydl import config, ops
 from pydl.dtypes import is_float_dtype
 from pydl.utils.files import get_file
+from pydl.warning import warn
 
 __all__ = ["decode_predictions", "preprocess_input"]
 
@@ -153,8 +153,7 @@ def obtain_input_shape(input_shape, default_size, min_size, data_format, require
         raise ValueError(f"With include_top=True the weights of ImageNet need images of {default_size}x{default_size};"
                          f" received input_shape={input_shape}.")
     if channels not in (1, 3):
-        warnings.warn(f"This model usually expects 1 or 3 input channels; it was passed input_shape={input_shape}.",
-                      stacklevel=3)
+        warn(f"This model usually expects 1 or 3 input channels; it was passed input_shape={input_shape}.")
     if any(n is not None and n < min_size for n in size):
         raise ValueError(f"Input size must be at least {min_size}x{min_size}; received input_shape={input_shape}.")
     if require_flatten and None in input_shape:

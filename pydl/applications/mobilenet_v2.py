@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from pydl import config, layers
 from pydl.applications import _common, imagenet_utils
 from pydl.applications.imagenet_utils import decode_predictions
+from pydl.warning import warn
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
 
@@ -50,8 +49,8 @@ def MobileNetV2(input_shape=None, alpha=1.0, include_top=True, weights="imagenet
                                     default_size=rows if rows == columns and rows in SIZES else 224)
     rows, columns = _height_and_width(img_input.shape[1:])
     if weights == "imagenet" and (rows != columns or rows not in SIZES):
-        warnings.warn(f"No weights were published for images of {rows} x {columns}, only for squares of {SIZES}: those"
-                      " for 224 x 224 are used.", stacklevel=2)
+        warn(f"No weights were published for images of {rows} x {columns}, only for squares of {SIZES}: those"
+             " for 224 x 224 are used.")
         rows = 224
 
     x = layers.Conv2D(divisible(32 * alpha), 3, strides=2, padding="same", use_bias=False, name="Conv1")(img_input)

@@ -1,19 +1,11 @@
 """What happens besides the training itself: stopping, saving, logging, learning rates."""
 
-from pydl.callbacks.base import Callback, CallbackList, History, LambdaCallback
-from pydl.callbacks.checkpoint import BackupAndRestore, ModelCheckpoint, SwapEMAWeights
-from pydl.callbacks.monitor import (
-    EarlyStopping,
-    LearningRateScheduler,
-    MonitorCallback,
-    ReduceLROnPlateau,
-    TerminateOnNaN,
-)
-from pydl.callbacks.progress import CSVLogger, ProgbarLogger
-from pydl.callbacks.tensorboard import TensorBoard
+from pydl import exports
+from pydl.callbacks.base import *
+from pydl.callbacks.callback_list import *
+from pydl.callbacks.checkpoint import *
+from pydl.callbacks.monitor import *
+from pydl.callbacks.progress import *
+from pydl.callbacks.tensorboard import *
 
-__all__ = [
-    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback",
-    "LearningRateScheduler", "ModelCheckpoint", "MonitorCallback", "ProgbarLogger", "ReduceLROnPlateau",
-    "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
-]
+__all__ = exports.public(globals())

@@ -11,6 +11,8 @@ import numpy as np
 from pydl.callbacks.base import Callback
 from pydl.callbacks.monitor import MonitorCallback
 
+__all__ = ["BackupAndRestore", "ModelCheckpoint", "SwapEMAWeights"]
+
 
 class _EveryNBatches:
     """Counts batches across epochs; true every n-th."""

@@ -8,6 +8,9 @@ import numpy as np
 
 from pydl.callbacks.base import Callback
 from pydl.tensor import Tensor
+from pydl.warning import warn
+
+__all__ = ["EarlyStopping", "LearningRateScheduler", "MonitorCallback", "ReduceLROnPlateau", "TerminateOnNaN"]
 
 
 class MonitorCallback(Callback):
@@ -23,9 +26,7 @@ class MonitorCallback(Callback):
     def __init__(self, monitor="val_loss", mode="auto", baseline=None, min_delta=0):
         super().__init__()
         if mode not in ("auto", "min", "max"):
-            import warnings
-
-            warnings.warn(f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto mode.", stacklevel=3)
+            warn(f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto mode.")
             mode = "auto"
         self.monitor = monitor
         self.mode = mode
@@ -100,7 +101,7 @@ def _metric_direction(model, name: str) -> str | None:
     found = None
     for metric in _all_metrics(getattr(model, "metrics", None) or ()):
         own = getattr(metric, "name", None)
-        if own is not None and hasattr(metric, "_direction"):
+        if own is not None and getattr(metric, "_direction", None) is not None:
             if own == name:
                 return metric._direction
             if name.endswith(f"_{own}"):

@@ -10,6 +10,8 @@ import numpy as np
 from pydl.callbacks.base import Callback
 from pydl.progbar import Progbar
 
+__all__ = ["CSVLogger", "ProgbarLogger"]
+
 
 class ProgbarLogger(Callback):
     """The progress line of `fit`, `evaluate` and `predict`."""

@@ -15,6 +15,8 @@ from pydl.layers import Embedding
 from pydl.optimizers import Optimizer
 from pydl.tensor import Tensor
 
+__all__ = ["TensorBoard"]
+
 _IMAGES = 3  # per weight, as many as TensorFlow's `image` writes
 
 

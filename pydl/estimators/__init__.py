@@ -6,14 +6,14 @@
 """
 
 try:
-    from sklearn.utils.validation import validate_data  # noqa: F401  scikit-learn 1.6 brought it
+    from sklearn.utils.validation import validate_data as _validate_data  # scikit-learn 1.6 brought it
 except ImportError as error:
     raise ImportError("pydl.estimators builds on scikit-learn, 1.6 or newer, which is not installed: pip install"
                       " 'pydl[sklearn]'.") from error
 
-from pydl.estimators.mlp import MLPClassifier, MLPRegressor
-from pydl.estimators.neural import NeuralClassifier, NeuralRegressor
-from pydl.estimators.perceptron import Path, Perceptron, PerceptronRegressor
+from pydl import exports
+from pydl.estimators.mlp import *
+from pydl.estimators.neural import *
+from pydl.estimators.perceptron import *
 
-__all__ = ["MLPClassifier", "MLPRegressor", "NeuralClassifier", "NeuralRegressor", "Path", "Perceptron",
-           "PerceptronRegressor"]
+__all__ = exports.public(globals())

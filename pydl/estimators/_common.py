@@ -11,6 +11,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 
+def keep_arguments(estimator, scope: dict) -> None:
+    """Makes the arguments of a constructor, from its `locals()`, attributes of their names: scikit-learn reads them."""
+    for name, value in scope.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
 def check_number(estimator, name: str, low, high=math.inf, integer=False, open_low=False, optional=False) -> None:
     """Raises ValueError unless the argument `name` of the estimator is a number in [low, high] ((low, high] with
     `open_low`), or None where `optional`."""

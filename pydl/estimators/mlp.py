@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pydl.dtypes import holds_integers
 from pydl.estimators import _network
-from pydl.estimators._common import check_choice, check_number, column, learned_classes, sample_weights
+from pydl.estimators._common import check_choice, check_number, column, keep_arguments, learned_classes, sample_weights
+from pydl.warning import warn
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
 
 ARGUMENTS = """
     Args:
@@ -165,8 +167,8 @@ class _MLP(BaseEstimator):
         network.set_vector(found.x)
         self.n_iter_, self.loss_ = min(int(found.nit), self.max_iter), float(found.fun)
         if found.status != 0:
-            warnings.warn(f"{type(self).__name__}: lbfgs did not converge within max_iter={self.max_iter} and"
-                          f" max_fun={self.max_fun}: {found.message}", ConvergenceWarning, stacklevel=5)
+            warn(f"{type(self).__name__}: lbfgs did not converge within max_iter={self.max_iter} and"
+                 f" max_fun={self.max_fun}: {found.message}", ConvergenceWarning)
 
     def _run_epochs(self, network, data, y, random, first, incremental) -> None:
         if not incremental or network.optimizer is None:
@@ -183,8 +185,8 @@ class _MLP(BaseEstimator):
             data, held_back = self._held_back(data, y, random)
         rows, best = data.rows, network.vector()
         if self.batch_size != "auto" and self.batch_size > rows:
-            warnings.warn(f"{type(self).__name__}: batch_size={self.batch_size} is larger than the {rows} rows; it is"
-                          " clipped to them.", stacklevel=4)
+            warn(f"{type(self).__name__}: batch_size={self.batch_size} is larger than the {rows} rows; it is"
+                 " clipped to them.")
         batch = min(200 if self.batch_size == "auto" else self.batch_size, rows)
         runner = None if incremental else network.runner(data)
         order = np.arange(rows)
@@ -223,10 +225,10 @@ class _MLP(BaseEstimator):
                     self._no_improvement_count = 0
             else:
                 if not incremental:
-                    warnings.warn(f"{type(self).__name__}: the optimization has not converged after"
-                                  f" max_iter={self.max_iter} epochs.", ConvergenceWarning, stacklevel=5)
+                    warn(f"{type(self).__name__}: the optimization has not converged after"
+                         f" max_iter={self.max_iter} epochs.", ConvergenceWarning)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warn("Training interrupted by user.")
         if held_back is not None:
             network.set_vector(best)
 
@@ -286,29 +288,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
                  random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True,
                  early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
                  n_iter_no_change=10, max_fun=15000):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
+        keep_arguments(self, locals())
 
     def fit(self, X, y, sample_weight=None):
         """Learns from rows X (samples, features), dense or sparse, and labels y (samples,) or indicators (samples,
@@ -386,30 +366,7 @@ class MLPRegressor(RegressorMixin, _MLP):
                  max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
                  epsilon=1e-8, n_iter_no_change=10, max_fun=15000):
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
+        keep_arguments(self, locals())
 
     def fit(self, X, y, sample_weight=None):
         """Learns from rows X (samples, features), dense or sparse, and targets y (samples,) or (samples, targets)."""

@@ -14,9 +14,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pydl import layers, losses, random
 from pydl.data.adapters import ArrayData
-from pydl.estimators._common import check_number, column, learned_classes, sample_weights, with_class_weights
+from pydl.estimators._common import (
+    check_number,
+    column,
+    keep_arguments,
+    learned_classes,
+    sample_weights,
+    with_class_weights,
+)
 from pydl.models import Model, Sequential
 from pydl.utils import set_random_seed
+
+__all__ = ["NeuralClassifier", "NeuralRegressor"]
 
 
 @contextlib.contextmanager
@@ -137,21 +146,7 @@ class NeuralClassifier(ClassifierMixin, _Neural):
     def __init__(self, model=None, *, model_arguments=None, optimizer="adam", loss=None, metrics=None,
                  from_logits=False, batch_size=32, epochs=10, callbacks=None, validation_split=0.0, shuffle=True,
                  verbose=0, class_weight=None, warm_start=False, random_state=None):
-        self.model = model
-        self.model_arguments = model_arguments
-        self.optimizer = optimizer
-        self.loss = loss
-        self.metrics = metrics
-        self.from_logits = from_logits
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.callbacks = callbacks
-        self.validation_split = validation_split
-        self.shuffle = shuffle
-        self.verbose = verbose
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def fit(self, X, y, sample_weight=None, **arguments):
         """Trains on X (samples, ...) and labels y (samples,).
@@ -258,19 +253,7 @@ class NeuralRegressor(RegressorMixin, _Neural):
     def __init__(self, model=None, *, model_arguments=None, optimizer="adam", loss=None, metrics=None, batch_size=32,
                  epochs=10, callbacks=None, validation_split=0.0, shuffle=True, verbose=0, warm_start=False,
                  random_state=None):
-        self.model = model
-        self.model_arguments = model_arguments
-        self.optimizer = optimizer
-        self.loss = loss
-        self.metrics = metrics
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.callbacks = callbacks
-        self.validation_split = validation_split
-        self.shuffle = shuffle
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def fit(self, X, y, sample_weight=None, **arguments):
         """Trains on X (samples, ...) and y (samples,) or (samples, targets); see `NeuralClassifier.fit`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +18,14 @@ from pydl.estimators._common import (
     check_choice,
     check_number,
     column,
+    keep_arguments,
     learned_classes,
     sample_weights,
     with_class_weights,
 )
+from pydl.warning import warn
+
+__all__ = ["Path", "Perceptron", "PerceptronRegressor"]
 
 LOSSES = {"perceptron": _perceptron.TRICK, "hinge": _perceptron.HINGE, "log": _perceptron.LOG,
           "softmax": _perceptron.SOFTMAX, "squared": _perceptron.SIGNED}
@@ -136,8 +139,8 @@ class _Unit(BaseEstimator):
             raise ValueError(f"{type(self).__name__}: the line grew without bound in pass {len(curve)}. Lower"
                              f" eta0={self.eta0} (or use 'auto'), or scale the features (StandardScaler).")
         if passes > 1 and self.max_steps is None and tol is not None and not (converged or stopped):
-            warnings.warn(f"{type(self).__name__}: the loss still falls after max_iter={passes} passes.",
-                          ConvergenceWarning, stacklevel=4)
+            warn(f"{type(self).__name__}: the loss still falls after max_iter={passes} passes.",
+                 ConvergenceWarning)
         self.n_iter_, self.eta0_ = len(curve), rate
         self.t_ = walker.steps + (0 if first else self.t_)
         self.loss_curve_ = curve if first else self.loss_curve_ + curve
@@ -221,22 +224,7 @@ class Perceptron(ClassifierMixin, _Unit):
     def __init__(self, loss="perceptron", *, solver="stochastic", eta0=0.1, max_iter=1000, max_steps=None, tol=1e-3,
                  n_iter_no_change=5, batch_size=32, shuffle=True, fit_intercept=True, init="zeros", class_weight=None,
                  record_path=False, warm_start=False, verbose=0, random_state=None):
-        self.loss = loss
-        self.solver = solver
-        self.eta0 = eta0
-        self.max_iter = max_iter
-        self.max_steps = max_steps
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.fit_intercept = fit_intercept
-        self.init = init
-        self.class_weight = class_weight
-        self.record_path = record_path
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None, callback=None):
         """Learns the line.
@@ -362,20 +350,7 @@ class PerceptronRegressor(RegressorMixin, _Unit):
     def __init__(self, *, solver="stochastic", eta0="auto", max_iter=1000, max_steps=None, tol=1e-3, n_iter_no_change=5,
                  batch_size=32, shuffle=True, fit_intercept=True, init="zeros", record_path=False, warm_start=False,
                  verbose=0, random_state=None):
-        self.solver = solver
-        self.eta0 = eta0
-        self.max_iter = max_iter
-        self.max_steps = max_steps
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.fit_intercept = fit_intercept
-        self.init = init
-        self.record_path = record_path
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None, callback=None):
         """Learns the line; see `Perceptron.fit`.

@@ -9,6 +9,8 @@ from pydl.inspection.drawing import _near_square, _new_figure, _saved
 from pydl.inspection.watching import checked, find_layer, layers_by_path, replaced
 from pydl.layers import Attention, GroupQueryAttention, MultiHeadAttention
 
+__all__ = ["attention_heatmap", "attention_weights"]
+
 _HEADS = (MultiHeadAttention, GroupQueryAttention)
 
 

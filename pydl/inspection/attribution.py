@@ -20,6 +20,8 @@ from pydl.inspection.watching import (
 from pydl.layers import Softmax
 from pydl.tensor import Tensor, from_numpy
 
+__all__ = ["grad_cam", "saliency"]
+
 # What turns scores into probabilities. Its gradient vanishes where the model is sure, the scores' does not.
 _SQUASHING = (activations.softmax, activations.sigmoid, ops.softmax, ops.sigmoid)
 

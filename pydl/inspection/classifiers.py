@@ -14,6 +14,9 @@ from pydl.autograd import no_grad
 from pydl.inspection.drawing import _new_figure, _saved
 from pydl.losses import Loss
 
+__all__ = ["animate_line", "decision_regions", "descent_curves", "line_ends", "loss_surface", "plot_decision_regions",
+           "plot_descent_curves", "plot_loss_surface"]
+
 COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#f58518", "#b279a2", "#72b7b2", "#eeca3b", "#9d755d")
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from pydl.dtypes import holds_floats
 
+__all__ = ["confusion_matrix"]
+
 
 def confusion_matrix(y_true, y_pred, num_classes: int | None = None, normalize: str | None = None,
                      sample_weight=None) -> np.ndarray:

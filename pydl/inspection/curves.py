@@ -10,6 +10,9 @@ from pydl.inspection.training import QUANTITIES, monitored
 from pydl.inspection.units import named_weights
 from pydl.models import Model
 
+__all__ = ["plot_backprop_memory", "plot_confusion_matrix", "plot_dead_units", "plot_monitor",
+           "plot_weight_histograms"]
+
 _LOGARITHMIC = ("gradient_norm", "weight_change", "update_ratio", "activation_std")
 
 

@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+__all__ = ["plot_feature_maps", "plot_filters", "plot_grad_cam", "plot_history", "plot_predictions", "plot_saliency"]
+
 
 def plot_feature_maps(maps, sample: int = 0, limit: int = 8, path=None, figure=None):
     """One row per layer with its first `limit` channels, bright where they are high.

@@ -17,6 +17,8 @@ from pydl.inspection.watching import (
 )
 from pydl.layers import Layer
 
+__all__ = ["feature_maps", "filters"]
+
 
 def feature_maps(model, x, layers=None) -> dict[str, np.ndarray]:
     """The outputs of layers for a batch.

@@ -13,6 +13,8 @@ from pydl.inspection.watching import checked, replaced
 from pydl.tape import Node
 from pydl.tensor import Tensor, from_numpy
 
+__all__ = ["backprop_memory"]
+
 
 def backprop_memory(model, x, y=None, sample_weight=None) -> dict[str, int]:
     """Bytes that a training step keeps for its backward pass, by layer.

@@ -10,6 +10,8 @@ from pydl.inspection.watching import checked, find_layer, layers_by_path, replac
 from pydl.layers import GRU, LSTM
 from pydl.models import Model
 
+__all__ = ["gates"]
+
 
 def gates(model, x, layer=None) -> dict[str, np.ndarray]:
     """The gate values of an LSTM or GRU layer, step by step.

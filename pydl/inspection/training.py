@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from pydl.inspection.rehearsal import as_batch, last_batch, parts, rehearse
 from pydl.inspection.watching import checked
 from pydl.layers import Embedding
 from pydl.tensor import Tensor
+from pydl.warning import warn
+
+__all__ = ["TrainingMonitor", "gradient_problems", "monitored", "training_statistics"]
 
 QUANTITIES = ("gradient_norm", "weight_change", "update_ratio", "activation_mean", "activation_std",
               "activation_zeros")
@@ -237,7 +239,7 @@ class TrainingMonitor(Callback):
         for name, (kind, sentence) in gradient_problems(self.statistics, self.vanishing, self.exploding).items():
             if (name, kind) not in self.problems:
                 self.problems[name, kind] = epoch
-                warnings.warn(f"{sentence} (epoch {epoch + 1})", stacklevel=2)
+                warn(f"{sentence} (epoch {epoch + 1})")
 
 
 def monitored(history) -> dict[str, dict[str, np.ndarray]]:

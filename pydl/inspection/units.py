@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from pydl import activations, ops, tree
@@ -15,6 +13,9 @@ from pydl.layers import ReLU
 from pydl.models import Model
 from pydl.symbolic import OpCall
 from pydl.tensor import Tensor
+from pydl.warning import warn
+
+__all__ = ["dead_units", "weight_histograms"]
 
 _RELUS = (activations.relu, activations.relu6, ops.relu, ops.relu6)
 
@@ -65,10 +66,10 @@ def dead_units(model, x, batch_size: int = 32, warn_above: float = 0.5) -> dict[
     dead = {name: ~array for name, array in fired.items()}
     for name, array in dead.items():
         if array.mean() > warn_above:
-            warnings.warn(f'{array.mean():.0%} of the units of layer "{name}" are dead: their ReLU gave 0 for every'
-                          " sample, and no gradient reaches them. Usual remedies: a smaller learning rate, LeakyReLU or"
-                          " ELU instead of ReLU, He initialisation, no large negative bias, BatchNormalization before"
-                          " the activation.", stacklevel=2)
+            warn(f'{array.mean():.0%} of the units of layer "{name}" are dead: their ReLU gave 0 for every'
+                 " sample, and no gradient reaches them. Usual remedies: a smaller learning rate, LeakyReLU or"
+                 " ELU instead of ReLU, He initialisation, no large negative bias, BatchNormalization before"
+                 " the activation.")
     return dead
 
 

@@ -1,25 +1,19 @@
 """Layers under Keras's names. Every module of this package lists its public layers in `__all__`."""
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Any
+
+from pydl.exports import gather as _gather
+from pydl.registry import deserialize_keras_object as _deserialize
+from pydl.registry import serialize_keras_object as _serialize
 
 if TYPE_CHECKING:  # the names are gathered at run time, where a type checker does not see them
 
     def __getattr__(name: str) -> Any: ...
 
 
-from pydl.registry import deserialize_keras_object as _deserialize
-from pydl.registry import serialize_keras_object as _serialize
-
-__all__ = ["deserialize", "serialize"]
-for _module in pkgutil.iter_modules(__path__):
-    if not _module.name.startswith("_"):
-        _loaded = importlib.import_module(f"{__name__}.{_module.name}")
-        for _name in getattr(_loaded, "__all__", ()):
-            globals()[_name] = getattr(_loaded, _name)
-            __all__.append(_name)
-del importlib, pkgutil
+_names = _gather(__name__, __path__)
+globals().update(_names)
+__all__ = [*_names, "deserialize", "serialize"]
 
 
 def serialize(layer) -> dict:

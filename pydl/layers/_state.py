@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pydl import constraints, initializers, regularizers, tree, watch
+from pydl import activations, constraints, initializers, regularizers, tree, watch
 from pydl.dtype_policies import DTypePolicy
 from pydl.dtypes import is_float_dtype
+from pydl.metrics import Metric
+from pydl.random import SeedGenerator
 from pydl.symbolic import SymbolicNode
 from pydl.tensor import Tensor, Variable, name_scope, standardize_dtype
 from pydl.watch import Owner, parts_of
@@ -117,6 +119,11 @@ class LayerState(Owner):
             kept[1][what] = make()
         return kept[1][what][:]
 
+    def _arguments(self, *names: str) -> dict[str, Any]:
+        """The attributes of these names as `get_config` gives them: functions and objects in their plain form."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: activations.serialize(value) if callable(value) else value for name, value in values.items()}
+
     def _own_layers(self) -> list[Any]:
         """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""
         return self._while_unchanged("layers", self._find_own_layers)
@@ -163,15 +170,11 @@ class LayerState(Owner):
 
     def _all_metrics(self) -> list:
         """Those in attributes of this layer and of the layers in it."""
-        from pydl.metrics import Metric
-
         return self._while_unchanged("metrics", lambda: _unique([
             value for layer in self._flatten_layers() for value in parts_of(layer).values()
             if isinstance(value, Metric)]))
 
     def _own_seed_variables(self) -> list[Variable]:
-        from pydl.random import SeedGenerator
-
         return [value.state for value in parts_of(self).values() if isinstance(value, SeedGenerator)]
 
     @property

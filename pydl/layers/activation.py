@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydl import constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer
+from pydl import activations, constraints, initializers, ops, regularizers
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
@@ -42,9 +43,8 @@ class PReLU(Layer):
         return ops.prelu(inputs, self.alpha)
 
     def get_config(self):
-        return {**super().get_config(), "alpha_initializer": initializers.serialize(self.alpha_initializer),
-                "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
-                "alpha_constraint": constraints.serialize(self.alpha_constraint), "shared_axes": self.shared_axes}
+        return {**super().get_config(), **self._arguments("alpha_initializer", "alpha_regularizer", "alpha_constraint",
+                                                          "shared_axes")}
 
 
 @builtin("keras.layers")
@@ -71,14 +71,11 @@ class ReLU(Layer):
         self.threshold = threshold
 
     def call(self, inputs):
-        from pydl import activations
-
         return activations.relu(inputs, negative_slope=self.negative_slope, max_value=self.max_value,
                                 threshold=self.threshold)
 
     def get_config(self):
-        return {**super().get_config(), "max_value": self.max_value, "negative_slope": self.negative_slope,
-                "threshold": self.threshold}
+        return {**super().get_config(), **self._arguments("max_value", "negative_slope", "threshold")}
 
 
 @builtin("keras.layers")

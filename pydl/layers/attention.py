@@ -83,8 +83,7 @@ class Attention(Layer):
         return None if mask is None else mask[0]
 
     def get_config(self):
-        return {**super().get_config(), "use_scale": self.use_scale, "score_mode": self.score_mode,
-                "dropout": self.dropout, "seed": self.seed}
+        return {**super().get_config(), **self._arguments("use_scale", "score_mode", "dropout", "seed")}
 
 
 def _with_causal(mask, query, key, causal):

@@ -97,8 +97,7 @@ class _RandomAffine(_RandomImageLayer):
                                 self.data_format)
 
     def get_config(self):
-        return {**super().get_config(), "fill_mode": self.fill_mode, "fill_value": self.fill_value,
-                "interpolation": self.interpolation}
+        return {**super().get_config(), **self._arguments("fill_mode", "fill_value", "interpolation")}
 
 
 @builtin("keras.layers")

@@ -1,129 +1,23 @@
-"""Layer: `build` and `call`, masks, the training flag, configuration; and InputSpec."""
+"""Layer: `build` and `call`, masks, the training flag, configuration."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-import threading
 
 import numpy as np
 
-from pydl import _core, ops, regularizers, tree
+from pydl import ops, regularizers, tree
 from pydl.dtype_policies import serialize as serialize_policy
 from pydl.dtypes import holds_floats
+from pydl.layers._build import as_shape, build_from_call, build_with_shapes, marks_built
+from pydl.layers._call import CallSpec, Frame, Path, any_mask, call_signature, holds_tensors, masks_of
 from pydl.layers._state import LayerState
+from pydl.layers.input_spec import check_inputs
 from pydl.registry import auto_name, to_snake_case
-from pydl.symbolic import KerasTensor, SymbolicNode, infer, is_symbolic
-from pydl.tensor import Tensor, Variable, from_numpy, holds_strings, name_scope, standardize_dtype
+from pydl.symbolic import SymbolicNode, infer, is_symbolic, of_shapes
+from pydl.tensor import Tensor, Variable, from_numpy, holds_strings, standardize_dtype
 
-__all__ = ["InputSpec", "Layer"]
-
-
-class InputSpec:
-    """What a layer demands of an input: dtype, rank, fixed dimensions.
-
-    Args:
-        dtype: expected dtype name.
-        shape: expected shape, None for free dimensions.
-        ndim, max_ndim, min_ndim: expected rank, or its bounds.
-        axes: dict axis -> size.
-        allow_last_axis_squeeze: accept a missing or extra last axis of size 1.
-        name: key in a dict input.
-        optional: whether None may be passed.
-    """
-
-    def __init__(self, dtype=None, shape=None, ndim=None, max_ndim=None, min_ndim=None, axes=None,
-                 allow_last_axis_squeeze=False, name=None, optional=False):
-        self.dtype = None if dtype is None else standardize_dtype(dtype)
-        self.shape = None if shape is None else tuple(shape)
-        self.ndim = len(self.shape) if self.shape is not None else ndim
-        self.max_ndim = max_ndim
-        self.min_ndim = min_ndim
-        self.axes = {int(k): v for k, v in (axes or {}).items()}
-        self.allow_last_axis_squeeze = allow_last_axis_squeeze
-        self.name = name
-        self.optional = optional
-
-    def __repr__(self):
-        parts = [f"{k}={v}" for k, v in vars(self).items() if v not in (None, {}, False)]
-        return f"InputSpec({', '.join(parts)})"
-
-    def get_config(self) -> dict:
-        return {k: getattr(self, k) for k in ("dtype", "shape", "ndim", "max_ndim", "min_ndim", "axes")}
-
-    @classmethod
-    def from_config(cls, config) -> InputSpec:
-        return cls(**config)
-
-    def problem(self, shape) -> str | None:
-        """What is wrong with an input of `shape`, as the end of a sentence; None when it fits."""
-        rank = len(shape)
-        if self.ndim is not None and rank != self.ndim:
-            return f"expected ndim={self.ndim}, found ndim={rank}"
-        if self.max_ndim is not None and rank > self.max_ndim:
-            return f"expected max_ndim={self.max_ndim}, found ndim={rank}"
-        if self.min_ndim is not None and rank < self.min_ndim:
-            return f"expected min_ndim={self.min_ndim}, found ndim={rank}"
-        for axis, size in self.axes.items():
-            if size is not None and shape[axis] is not None and shape[axis] != size:
-                return f"expected axis {axis} of input shape to have value {size}, but received {shape[axis]}"
-        if self.shape is not None:
-            for want, got in zip(self.shape, shape):
-                if want is not None and got is not None and want != got:
-                    return f"expected shape={self.shape}, found shape={tuple(shape)}"
-        return None
-
-
-class CallContext(threading.local):
-    """What nested layer calls share: the training flag and the losses added on the way."""
-
-    def __init__(self):
-        self.depth = 0
-        self.training = None
-
-
-_context = CallContext()
-
-
-@functools.lru_cache(maxsize=1024)
-def _signature(function):
-    return inspect.signature(function)
-
-
-def _call_parameters(layer) -> dict:
-    """Names of `call`'s parameters -> default, for the class (cached)."""
-    return {name: p.default for name, p in _signature(type(layer).call).parameters.items()
-            if name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-
-
-def _shape_of(x):
-    if x is None:
-        return None
-    return tree.map_structure(lambda t: tuple(t.shape) if hasattr(t, "shape") else None, x)
-
-
-def _marks_built(build):
-    """`build` of a class, after which a layer is built also when it was called directly."""
-
-    @functools.wraps(build)
-    def marked(self, *args, **kwargs):
-        outermost = getattr(type(self).build, "__wrapped__", None) is build  # not by way of super()
-        if not outermost or self._path is not None:
-            build(self, *args, **kwargs)
-        else:
-            with _Path(self.name) as path:
-                object.__setattr__(self, "_path", path.full)
-                build(self, *args, **kwargs)
-        if outermost:
-            if self._build_shapes is None and (args or kwargs):
-                object.__setattr__(self, "_build_shapes", kwargs or {"input_shape": args[0]})
-            object.__setattr__(self, "built", True)
-
-    return marked
-
-
-def _is_tensor(x) -> bool:
-    return isinstance(x, (Tensor, KerasTensor, np.ndarray))
+__all__ = ["Layer"]
 
 
 class Layer(LayerState):
@@ -147,7 +41,7 @@ class Layer(LayerState):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "build" in vars(cls) and not cls._builds_itself:
-            cls.build = _marks_built(cls.build)
+            cls.build = marks_built(cls.build)
 
     def __init__(self, *, activity_regularizer=None, trainable=True, dtype=None, autocast=True, name=None, **kwargs):
         input_dim = kwargs.pop("input_dim", None)
@@ -183,43 +77,28 @@ class Layer(LayerState):
                                " statement in the `__init__()` method.")
         if is_symbolic(*args, **kwargs):
             return self._symbolic_call(args, kwargs)
-        args = tuple(self._convert(a) for a in args)
-        kwargs = {k: self._convert(v) if k not in ("training", "mask") else v for k, v in kwargs.items()}
-        self._check_input(args, kwargs)
-        with _Path(self._path or self.name, absolute=self._path is not None) as path:
+        spec = CallSpec(self, args, kwargs)
+        spec.convert()
+        self._check_input(spec)
+        with Frame(spec) as frame:
             if not self.built:
-                self._check_given(args, kwargs)
-                self._build_or_name(path.full, args, kwargs)
-            label = _core.set_label(self._path or path.full)
-            context = _context
-            outer_training = context.training
-            try:
-                if context.depth == 0:
-                    self._clear_losses()
-                context.depth += 1
-                self._fill_in_arguments(args, kwargs)
-                context.training = kwargs.get("training", context.training)
-                if "training" in kwargs and "training" not in _call_parameters(self) and not _takes_any(self):
-                    kwargs.pop("training")
-                outputs = self.call(*args, **kwargs)
-                self._set_mask(args, kwargs, outputs)
-                if self.activity_regularizer is not None:
-                    for y in tree.flatten(outputs):
-                        self.add_loss(self.activity_regularizer(y) / y.shape[0])
-            except (TypeError, ValueError) as error:
-                _name_the_layer(error, self, args)
-                raise
-            finally:
-                context.depth -= 1
-                context.training = outer_training
-                _core.set_label(label)
+                spec.require_tensors()
+                build_from_call(spec, frame.full)
+            spec.resolve_training()
+            spec.resolve_masks()
+            outputs = self.call(*spec.args, **spec.kwargs)
+            self._mask_outputs(spec, outputs)
+            if self.activity_regularizer is not None:
+                for y in tree.flatten(outputs):
+                    self.add_loss(self.activity_regularizer(y) / y.shape[0])
         return outputs
 
     def _symbolic_call(self, args, kwargs):
-        self._check_input(args, kwargs)
+        spec = CallSpec(self, args, kwargs)
+        self._check_input(spec)
         if not self.built and not self._builds_itself:  # with None for unknown axes, which a dry run does not have
-            with _Path(self._path or self.name, absolute=self._path is not None) as path:
-                self._build_or_name(path.full, args, kwargs)
+            with Frame(spec) as frame:
+                build_from_call(spec, frame.full)
         outputs = infer(self._infer_call, args, kwargs)
         node = SymbolicNode(self, args, kwargs, outputs)
         self._inbound_nodes.append(node)
@@ -237,99 +116,29 @@ class Layer(LayerState):
             return value
         if isinstance(value, np.ndarray):
             return value if holds_strings(value) else self._convert(from_numpy(value))
-        if isinstance(value, (list, tuple, dict)) and any(_is_tensor(x) for x in tree.flatten(value)):
+        if isinstance(value, (list, tuple, dict)) and holds_tensors(value):
             return tree.map_structure(self._convert, value)
         if isinstance(value, list) and value and not any(callable(x) or isinstance(x, str)
                                                          for x in tree.flatten(value)):
             return self._convert(from_numpy(np.asarray(value)))  # a nested list of numbers
         return value
 
-    def _check_input(self, args, kwargs) -> None:
-        if self.input_spec is None or not (args or kwargs):
+    def _check_input(self, spec: CallSpec) -> None:
+        """Raises for arguments that do not fit, before anything is built."""
+        if self.input_spec is not None and (spec.args or spec.kwargs):
+            check_inputs(self.input_spec, spec.first, self.name)
+
+    def _mask_outputs(self, spec: CallSpec, outputs) -> None:
+        computes = type(self).compute_mask is not Layer.compute_mask
+        if not (computes or self.supports_masking) or not (spec.args or spec.kwargs):
             return
-        specs = tree.flatten(self.input_spec)
-        inputs = tree.flatten(args[0] if args else next(iter(kwargs.values())))
-        if len(specs) != len(inputs):
-            raise ValueError(f'Layer "{self.name}" expects {len(specs)} input(s), but it received {len(inputs)} input'
-                             f" tensors.")
-        for i, (spec, x) in enumerate(zip(specs, inputs)):
-            problem = spec.problem(x.shape) if spec is not None and hasattr(x, "shape") else None
-            if problem:
-                which = "" if len(specs) == 1 else f" {i}"
-                raise ValueError(f'Input{which} of layer "{self.name}" is incompatible with the layer: {problem}.'
-                                 f" Full shape received: {tuple(x.shape)}")
-
-    def _check_given(self, args, kwargs) -> None:
-        """A layer that is yet to be built needs an array to take shapes from."""
-        if "inputs" in _call_parameters(self) and not any(_is_tensor(x) for x in tree.flatten([args, kwargs])):
-            if not args and not kwargs:
-                raise TypeError(f"Layer '{self.name}' was called without inputs.")
-            received = args[0] if args else next(iter(kwargs.values()))
-            raise ValueError(f"Layer '{self.name}' expected an array or tensor; received {received!r} (of type"
-                             f" {type(received).__name__}).")
-
-    def _build_or_name(self, path: str, args, kwargs) -> None:
-        try:
-            self._maybe_build(path, args, kwargs)
-        except (TypeError, ValueError) as error:
-            _name_the_layer(error, self, args)
-            raise
-
-    def _maybe_build(self, path: str, args, kwargs) -> None:
-        object.__setattr__(self, "_path", path)
-        names = list(_call_parameters(self))
-        given = dict(zip(names, args))
-        given.update({k: v for k, v in kwargs.items() if any(_is_tensor(x) for x in tree.flatten(v))})
-        shapes = {f"{k}_shape": _shape_of(v) for k, v in given.items()
-                  if any(_is_tensor(x) for x in tree.flatten(v))}
-        parameters = [n for n, p in _signature(type(self).build).parameters.items()
-                      if n != "self" and p.kind != p.VAR_KEYWORD]
-        if len(parameters) > 1 or (parameters and parameters[0] in shapes and parameters[0] != "input_shape"):
-            chosen = {n: shapes[n] for n in parameters if n in shapes}
-            object.__setattr__(self, "_build_shapes", chosen)
-            self.build(**chosen)
-        else:
-            shape = next(iter(shapes.values()), None)
-            object.__setattr__(self, "_build_shapes", {"input_shape": shape})
-            self.build(shape)
-        object.__setattr__(self, "built", True)
-
-    def _fill_in_arguments(self, args, kwargs) -> None:
-        """Adds `training` and `mask` where `call` takes them and the caller did not give them."""
-        parameters = _call_parameters(self)
-        names = list(parameters)
-        if "training" in parameters and names.index("training") >= len(args) and kwargs.get("training") is None:
-            inherited = _context.training
-            default = parameters["training"]
-            kwargs["training"] = bool(inherited if inherited is not None else default or False)
-        if "mask" in parameters and names.index("mask") >= len(args) and kwargs.get("mask") is None and args:
-            masks = tree.map_structure(lambda t: getattr(t, "_keras_mask", None), args[0])
-            if any(m is not None for m in tree.flatten(masks)):
-                kwargs["mask"] = masks
-        for name in names[1:]:
-            if name.endswith("_mask") and name not in kwargs and names.index(name) >= len(args):
-                source = name[: -len("_mask")]
-                value = kwargs.get(source) if source in kwargs else (
-                    args[names.index(source)] if source in names and names.index(source) < len(args) else None)
-                mask = getattr(value, "_keras_mask", None)
-                if mask is not None:
-                    kwargs[name] = mask
-
-    def _set_mask(self, args, kwargs, outputs) -> None:
-        if not self.supports_masking and type(self).compute_mask is Layer.compute_mask:
+        previous = masks_of(spec.first)
+        if not computes and not any_mask(previous):
             return
-        if not args:
-            return
-        previous = tree.map_structure(lambda t: getattr(t, "_keras_mask", None), args[0])
-        flat = tree.flatten(previous)
-        if type(self).compute_mask is Layer.compute_mask and all(m is None for m in flat):
-            return
-        masks = self.compute_mask(args[0], previous)
-        outputs = tree.flatten(outputs)
-        masks = tree.flatten(masks) if masks is not None else []
-        for y, m in zip(outputs, masks):
-            if m is not None and isinstance(y, Tensor) and not isinstance(y, Variable):
-                y._keras_mask = m
+        masks = self.compute_mask(spec.first, previous)
+        for y, mask in zip(tree.flatten(outputs), tree.flatten(masks) if masks is not None else ()):
+            if mask is not None and isinstance(y, Tensor) and not isinstance(y, Variable):
+                y._keras_mask = mask
 
     def compute_mask(self, inputs, previous_mask):
         """The mask of the output; by default the input's goes through."""
@@ -337,22 +146,10 @@ class Layer(LayerState):
 
     def compute_output_shape(self, *args, **kwargs):
         """Shape of the output for inputs of the given shape(s), None for unknown dimensions."""
-        def symbolic(shape):
-            return KerasTensor(shape, self._dtype)
-
-        def is_shape(s):
-            return isinstance(s, (tuple, list)) and all(d is None or isinstance(d, (int, np.integer)) for d in s)
-
-        def convert(s):
-            if is_shape(s):
-                return symbolic(s)
-            return {k: convert(v) for k, v in s.items()} if isinstance(s, dict) else [convert(x) for x in s]
-
-        kwargs = {k.removesuffix("_shape"): convert(v) for k, v in kwargs.items()}
-        if "input" in kwargs:
-            args, kwargs = (*args, ), {k: v for k, v in kwargs.items() if k != "input"} | {
-                next(iter(_call_parameters(self))): kwargs["input"]}
-        outputs = infer(self._infer_call, tuple(convert(a) for a in args), kwargs)
+        inputs = {name.removesuffix("_shape"): of_shapes(shapes, self._dtype) for name, shapes in kwargs.items()}
+        if "input" in inputs:
+            inputs[next(iter(call_signature(self).places))] = inputs.pop("input")
+        outputs = infer(self._infer_call, tuple(of_shapes(shapes, self._dtype) for shapes in args), inputs)
         return tree.map_structure(lambda t: t.shape, outputs)
 
     def compute_output_spec(self, *args, **kwargs):
@@ -390,7 +187,7 @@ class Layer(LayerState):
         if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:
             # A class that writes no get_config: its arguments, if they are plain values.
             args, kwargs = self._init_arguments
-            parameters = [n for n, p in _signature(type(self).__init__).parameters.items()
+            parameters = [n for n, p in inspect.signature(type(self).__init__).parameters.items()
                           if n != "self" and p.kind == p.POSITIONAL_OR_KEYWORD]
             given = {**dict(zip(parameters, args)), **kwargs}
             if not all(_is_plain(v) for v in given.values()):
@@ -421,31 +218,13 @@ class Layer(LayerState):
         """Builds from `get_build_config`."""
         if not config or self.built:
             return
-        shapes = {k: _as_shape(v) for k, v in config.get("shapes_dict", config).items()}
-        with _Path(self.name) as path:
-            object.__setattr__(self, "_path", path.full)
-            object.__setattr__(self, "_build_shapes", shapes)
-            if set(shapes) == {"input_shape"}:
-                if shapes["input_shape"] is None:
-                    return
-                self.build(shapes["input_shape"])
-            else:
-                self.build(**shapes)
-        object.__setattr__(self, "built", True)
+        shapes = {k: as_shape(v) for k, v in config.get("shapes_dict", config).items()}
+        if shapes != {"input_shape": None}:
+            with Path(self) as path:
+                build_with_shapes(self, path.full, shapes)
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-class _Path(name_scope):
-    """Name scope that also knows the whole path."""
-
-    def __enter__(self):
-        from pydl.tensor import current_path
-
-        super().__enter__()
-        self.full = current_path()
-        return self
 
 
 def axis_of(axis: int, rank: int) -> int:
@@ -455,38 +234,11 @@ def axis_of(axis: int, rank: int) -> int:
     return axis % rank
 
 
-def _name_the_layer(error, layer, args) -> None:
-    """Puts the layer and its input shapes into the message of an error from `build` or `call`; the innermost layer
-    does it."""
-    if getattr(error, "_names_layer", False) or len(error.args) != 1 or not isinstance(error.args[0], str):
-        return
-    error._names_layer = True
-    message = error.args[0]
-    if not any(f"{quote}{layer.name}{quote}" in message for quote in "\"'"):
-        shapes = ", ".join(str(_shape_of(a)) for a in args if any(_is_tensor(x) for x in tree.flatten(a)))
-        error.args = (f'{type(layer).__name__} "{layer.name}": {message} Received input shape {shapes or "()"}.',)
-
-
-def _takes_any(layer) -> bool:
-    return any(p.kind == p.VAR_KEYWORD for p in _signature(type(layer).call).parameters.values())
-
-
 def _keep_mask(source, target):
     mask = getattr(source, "_keras_mask", None)
     if mask is not None:
         target._keras_mask = mask
     return target
-
-
-def _as_shape(value):
-    """JSON turns tuples into lists: back."""
-    if isinstance(value, dict):
-        return {k: _as_shape(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        if all(d is None or isinstance(d, int) for d in value):
-            return tuple(value)
-        return [_as_shape(v) for v in value]
-    return value
 
 
 def _is_plain(value) -> bool:

@@ -108,8 +108,7 @@ class CategoryEncoding(Layer):
         return encode(ops.cast(inputs, "int32"), self.output_mode, self.num_tokens, self._dtype, count_weights)
 
     def get_config(self):
-        return {**super().get_config(), "num_tokens": self.num_tokens, "output_mode": self.output_mode,
-                "sparse": False}
+        return {**super().get_config(), **self._arguments("num_tokens", "output_mode"), "sparse": False}
 
 
 @builtin("keras.layers")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydl import config, ops
 from pydl.layers._recurrence import unrolled
-from pydl.layers.base import InputSpec
+from pydl.layers.input_spec import InputSpec
 from pydl.layers.recurrent import RNN, _Recurrent, _sorted_out
 from pydl.layers.rnn_cells import LSTMCell
 from pydl.ops._window import is_channels_first, per_axis, window
@@ -105,8 +105,8 @@ class _ConvLSTMCell(LSTMCell):
     def get_config(self):
         own = super().get_config()
         del own["units"]
-        return {**own, **{name: getattr(self, name) for name in (
-            "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate")}}
+        return {**own, **self._arguments("filters", "kernel_size", "strides", "padding", "data_format",
+                                         "dilation_rate")}
 
 
 class _Cell1D(_ConvLSTMCell):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydl import activations, constraints, initializers, ops, regularizers
 from pydl.layers._spatial import Spatial
-from pydl.layers.base import InputSpec
 from pydl.layers.core import FUSED
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = [
@@ -58,10 +58,10 @@ class _Convolution(Spatial):
             raise ValueError(f"{type(self).__name__}: strides above 1 do not go with a dilation_rate above 1; received"
                              f" strides={self.strides} and dilation_rate={self.dilation_rate}.")
 
-    def _check_input(self, args, kwargs) -> None:
-        super()._check_input(args, kwargs)
-        for x in args[:1]:
-            self._channels(x.shape)
+    def _check_input(self, spec) -> None:
+        super()._check_input(spec)
+        if hasattr(spec.first, "shape"):
+            self._channels(spec.first.shape)
 
     def _channels(self, input_shape) -> tuple[int, int]:
         """The axis of channels, and their number."""
@@ -84,15 +84,9 @@ class _Convolution(Spatial):
         return y if fused or self.activation is activations.linear else self.activation(y)
 
     def get_config(self):
-        config = {**super().get_config(), "kernel_size": self.kernel_size, "strides": self.strides,
-                  "padding": self.padding, "dilation_rate": self.dilation_rate,
-                  "activation": activations.serialize(self.activation), "use_bias": self.use_bias,
-                  **{name: getattr(self, name) for name in self._fields}}
-        for kind in self._kinds:
-            for room in (initializers, regularizers, constraints):
-                name = f"{kind}_{room.__name__.rpartition('.')[2][:-1]}"
-                config[name] = room.serialize(getattr(self, name))
-        return config
+        return {**super().get_config(), **self._arguments(
+            "kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias", *self._fields,
+            *(f"{kind}_{what}" for kind in self._kinds for what in ("initializer", "regularizer", "constraint")))}
 
 
 class _Conv(_Convolution):

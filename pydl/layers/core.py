@@ -6,7 +6,8 @@ import inspect
 
 from pydl import activations, constraints, initializers, ops, regularizers
 from pydl.dtypes import INTEGERS
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import auto_name, builtin, deserialize_keras_object
 from pydl.symbolic import KerasTensor, SymbolicNode, symbolic_dtype
 
@@ -125,15 +126,9 @@ class Dense(Layer):
         return y if fused or self.activation is activations.linear else self.activation(y)
 
     def get_config(self):
-        return {
-            **super().get_config(), "units": self.units, "activation": activations.serialize(self.activation),
-            "use_bias": self.use_bias, "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
-        }
+        return {**super().get_config(), **self._arguments("units", "activation", "use_bias", "kernel_initializer",
+                                                          "bias_initializer", "kernel_regularizer", "bias_regularizer",
+                                                          "kernel_constraint", "bias_constraint")}
 
 
 @builtin("keras.layers")
@@ -200,12 +195,9 @@ class Embedding(Layer):
         return ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def get_config(self):
-        return {
-            **super().get_config(), "input_dim": self.input_dim, "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
-            "embeddings_constraint": constraints.serialize(self.embeddings_constraint), "mask_zero": self.mask_zero,
-        }
+        return {**super().get_config(), **self._arguments("input_dim", "output_dim", "embeddings_initializer",
+                                                          "embeddings_regularizer", "embeddings_constraint",
+                                                          "mask_zero")}
 
 
 @builtin("keras.layers")

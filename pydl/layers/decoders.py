@@ -8,7 +8,7 @@ from pydl.layers.base import Layer
 from pydl.layers.recurrent import RNN
 from pydl.layers.rnn_cells import GRUCell, LSTMCell
 from pydl.ops import _decoder
-from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
+from pydl.registry import builtin, deserialize_keras_object
 
 __all__ = ["BahdanauDecoder", "LuongDecoder"]
 
@@ -132,9 +132,8 @@ class AttentiveDecoder(Layer):
         raise NotImplementedError
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "cell": serialize_keras_object(self.cell),
-                "return_state": self.return_state, "return_attention_scores": self.return_attention_scores,
-                "kernel_initializer": initializers.serialize(self.kernel_initializer)}
+        return {**super().get_config(), **self._arguments("units", "cell", "return_state", "return_attention_scores",
+                                                          "kernel_initializer")}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

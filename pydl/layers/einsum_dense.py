@@ -6,8 +6,9 @@ import copy
 import math
 
 from pydl import activations, constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
 from pydl.layers.core import FUSED
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["EinsumDense"]
@@ -131,13 +132,6 @@ class EinsumDense(Layer):
         return y if fused or self.activation is activations.linear else self.activation(y)
 
     def get_config(self):
-        return {
-            **super().get_config(), "output_shape": self.partial_output_shape, "equation": self.equation,
-            "activation": activations.serialize(self.activation), "bias_axes": self.bias_axes,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
-        }
+        return {**super().get_config(), **self._arguments(
+            "equation", "activation", "bias_axes", "kernel_initializer", "bias_initializer", "kernel_regularizer",
+            "bias_regularizer", "kernel_constraint", "bias_constraint"), "output_shape": self.partial_output_shape}

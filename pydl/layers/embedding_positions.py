@@ -102,8 +102,7 @@ class PositionEmbedding(Layer):
         return ops.broadcast_to(rows, inputs.shape)
 
     def get_config(self):
-        return {**super().get_config(), "sequence_length": self.sequence_length,
-                "initializer": initializers.serialize(self.initializer)}
+        return {**super().get_config(), **self._arguments("sequence_length", "initializer")}
 
 
 @builtin("keras.layers")
@@ -150,8 +149,7 @@ class ReversibleEmbedding(Embedding):
         return mask if is_float_dtype(inputs.dtype) else super().compute_mask(inputs, mask)
 
     def get_config(self):
-        return {**super().get_config(), "tie_weights": self.tie_weights, "reverse_dtype": self.reverse_dtype,
-                "logit_soft_cap": self.logit_soft_cap}
+        return {**super().get_config(), **self._arguments("tie_weights", "reverse_dtype", "logit_soft_cap")}
 
 
 @builtin("keras_hub.layers")
@@ -197,7 +195,5 @@ class TokenAndPositionEmbedding(Layer):
         return self.token_embedding.compute_mask(inputs, mask) if self.mask_zero else None
 
     def get_config(self):
-        return {**super().get_config(), "vocabulary_size": self.vocabulary_size,
-                "sequence_length": self.sequence_length, "embedding_dim": self.embedding_dim,
-                "tie_weights": self.tie_weights, "mask_zero": self.mask_zero,
-                "embeddings_initializer": initializers.serialize(self.embeddings_initializer)}
+        return {**super().get_config(), **self._arguments("vocabulary_size", "sequence_length", "embedding_dim",
+                                                          "tie_weights", "mask_zero", "embeddings_initializer")}

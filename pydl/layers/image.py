@@ -76,10 +76,9 @@ class Resizing(ImageLayer):
                       self.data_format)
 
     def get_config(self):
-        return {**super().get_config(), "height": self.height, "width": self.width,
-                "interpolation": self.interpolation, "crop_to_aspect_ratio": self.crop_to_aspect_ratio,
-                "pad_to_aspect_ratio": self.pad_to_aspect_ratio, "fill_mode": self.fill_mode,
-                "fill_value": self.fill_value, "antialias": self.antialias}
+        return {**super().get_config(), **self._arguments("height", "width", "interpolation", "crop_to_aspect_ratio",
+                                                          "pad_to_aspect_ratio", "fill_mode", "fill_value",
+                                                          "antialias")}
 
 
 @builtin("keras.layers")

@@ -8,7 +8,8 @@ import numpy as np
 
 from pydl import activations, constraints, initializers, losses, ops, regularizers
 from pydl.layers._spatial import Spatial
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["RBF", "SparseTableConv2D", "SubSampling2D"]
@@ -56,10 +57,8 @@ class SubSampling2D(Spatial):
         return self.activation(total * coefficient + bias)
 
     def get_config(self):
-        return {**super().get_config(), "pool_size": self.pool_size,
-                "activation": activations.serialize(self.activation),
-                "coefficient_initializer": initializers.serialize(self.coefficient_initializer),
-                "bias_initializer": initializers.serialize(self.bias_initializer)}
+        return {**super().get_config(), **self._arguments("pool_size", "activation", "coefficient_initializer",
+                                                          "bias_initializer")}
 
 
 @builtin("pydl.layers")
@@ -132,12 +131,9 @@ class SparseTableConv2D(Spatial):
         return self.activation(y + bias)
 
     def get_config(self):
-        return {**super().get_config(), "table": self.table, "kernel_size": self.kernel_size,
-                "activation": activations.serialize(self.activation),
-                "kernel_initializer": initializers.serialize(self.kernel_initializer),
-                "bias_initializer": initializers.serialize(self.bias_initializer),
-                "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-                "kernel_constraint": constraints.serialize(self.kernel_constraint)}
+        return {**super().get_config(), **self._arguments("table", "kernel_size", "activation", "kernel_initializer",
+                                                          "bias_initializer", "kernel_regularizer",
+                                                          "kernel_constraint")}
 
 
 @builtin("pydl.layers")

@@ -176,5 +176,4 @@ class IntegerLookup(IndexLookup):
             raise self._unknown(x.numpy()[missing].tolist())
 
     def get_config(self):
-        return {**super().get_config(), "vocabulary_dtype": "int64", "oov_method": self.oov_method,
-                "salt": self.salt}
+        return {**super().get_config(), **self._arguments("oov_method", "salt"), "vocabulary_dtype": "int64"}

@@ -268,5 +268,4 @@ class GroupQueryAttention(_Heads):
                         self.head_dim, self.head_dim, (query_shape[-1],))
 
     def get_config(self):
-        return {**super().get_config(), "head_dim": self.head_dim, "num_query_heads": self.num_query_heads,
-                "num_key_value_heads": self.num_key_value_heads}
+        return {**super().get_config(), **self._arguments("head_dim", "num_query_heads", "num_key_value_heads")}

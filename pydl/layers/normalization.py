@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pydl import constraints, initializers, ops, regularizers
-from pydl.layers.base import InputSpec, Layer, axis_of
+from pydl.layers.base import Layer, axis_of
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization"]
@@ -38,15 +39,9 @@ class _Scaled(Layer):
             self.beta = self._weight("beta", shape)
 
     def get_config(self):
-        return {
-            **super().get_config(), "center": self.center, "scale": self.scale,
-            "beta_initializer": initializers.serialize(self.beta_initializer),
-            "gamma_initializer": initializers.serialize(self.gamma_initializer),
-            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
-            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
-            "beta_constraint": constraints.serialize(self.beta_constraint),
-            "gamma_constraint": constraints.serialize(self.gamma_constraint),
-        }
+        return {**super().get_config(), **self._arguments("center", "scale", "beta_initializer", "gamma_initializer",
+                                                          "beta_regularizer", "gamma_regularizer", "beta_constraint",
+                                                          "gamma_constraint")}
 
 
 @builtin("keras.layers")
@@ -104,10 +99,8 @@ class BatchNormalization(_Scaled):
                                        offset=self.beta, scale=self.gamma, epsilon=self.epsilon)
 
     def get_config(self):
-        return {**super().get_config(), "axis": self.axis, "momentum": self.momentum, "epsilon": self.epsilon,
-                "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
-                "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
-                "synchronized": self.synchronized}
+        return {**super().get_config(), **self._arguments("axis", "momentum", "epsilon", "moving_mean_initializer",
+                                                          "moving_variance_initializer", "synchronized")}
 
 
 @builtin("keras.layers")

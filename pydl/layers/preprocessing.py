@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from pydl import ops
-from pydl.layers.base import InputSpec, Layer, axis_of
+from pydl.layers.base import Layer, axis_of
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 from pydl.tensor import Tensor
 

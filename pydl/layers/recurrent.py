@@ -6,7 +6,8 @@ import inspect
 
 from pydl import ops, regularizers, tree
 from pydl.layers._recurrence import beside, check_cell, initial_state_of, one_draw, step, unrolled
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.tensor import Variable
@@ -138,8 +139,8 @@ class RNN(Layer):
         return first if self.return_sequences else None
 
     def _flags(self) -> dict:
-        return {name: getattr(self, name) for name in ("return_sequences", "return_state", "go_backwards", "stateful",
-                                                       "unroll", "zero_output_for_mask")}
+        return self._arguments("return_sequences", "return_state", "go_backwards", "stateful", "unroll",
+                               "zero_output_for_mask")
 
     def get_config(self):
         return {**super().get_config(), **self._flags(), "cell": serialize_keras_object(self.cell)}

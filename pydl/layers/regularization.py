@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pydl import config, ops, random, regularizers
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.ops._window import is_channels_first
 from pydl.registry import builtin
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from pydl import config, ops
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
 __all__ = ["Flatten", "Permute", "RepeatVector", "Reshape"]

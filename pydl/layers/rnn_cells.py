@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydl import activations, constraints, initializers, ops, random, regularizers
 from pydl.layers._recurrence import check_cell, initial_state_of, listed, output_size_of, step
-from pydl.layers.base import InputSpec, Layer
+from pydl.layers.base import Layer
+from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 
 __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
@@ -129,19 +130,10 @@ class GatedCell(Layer):
         return None
 
     def get_config(self):
-        return {
-            **super().get_config(), "units": self.units, "activation": activations.serialize(self.activation),
-            "use_bias": self.use_bias, "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "recurrent_initializer": initializers.serialize(self.recurrent_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "recurrent_regularizer": regularizers.serialize(self.recurrent_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "recurrent_constraint": constraints.serialize(self.recurrent_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint), "dropout": self.dropout,
-            "recurrent_dropout": self.recurrent_dropout, "seed": self.seed,
-        }
+        return {**super().get_config(), **self._arguments(
+            "units", "activation", "use_bias", "kernel_initializer", "recurrent_initializer", "bias_initializer",
+            "kernel_regularizer", "recurrent_regularizer", "bias_regularizer", "kernel_constraint",
+            "recurrent_constraint", "bias_constraint", "dropout", "recurrent_dropout", "seed")}
 
     def fused_inputs(self, sequences, states, mask, go_backwards, training):
         """The arguments that the ops over whole sequences share."""

@@ -14,7 +14,7 @@ from pydl.dtypes import COMPUTED_IN, holds_text, is_float_dtype
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, TF_IDF, check_dense, check_mode
 from pydl.layers._vocabulary import batches_of, strings_of
 from pydl.layers.lookup import StringLookup
-from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
+from pydl.registry import builtin, deserialize_keras_object
 from pydl.tensor import from_numpy
 
 __all__ = ["TextVectorization"]
@@ -254,12 +254,8 @@ class TextVectorization(StringLookup):
         config = super().get_config()
         for name in ("num_oov_indices", "mask_token", "oov_token", "invert", "salt", "oov_method"):
             del config[name]
-
-        def plain(value):
-            return serialize_keras_object(value) if callable(value) else value
-
-        return {**config, "standardize": plain(self.standardize), "split": plain(self.split),
-                "ngrams": self.ngrams, "output_sequence_length": self.output_sequence_length, "ragged": False}
+        return {**config, **self._arguments("standardize", "split", "ngrams", "output_sequence_length"),
+                "ragged": False}
 
     @classmethod
     def from_config(cls, config):

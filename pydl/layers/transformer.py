@@ -77,13 +77,9 @@ class _Block(Layer):
         return self._feedforward_output_dense(self._feedforward_intermediate_dense(x))
 
     def get_config(self):
-        return {
-            **super().get_config(), "intermediate_dim": self.intermediate_dim, "num_heads": self.num_heads,
-            "dropout": self.dropout, "activation": activations.serialize(self.activation),
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer), "normalize_first": self.normalize_first,
-        }
+        return {**super().get_config(), **self._arguments("intermediate_dim", "num_heads", "dropout", "activation",
+                                                          "layer_norm_epsilon", "kernel_initializer",
+                                                          "bias_initializer", "normalize_first")}
 
 
 _ARGUMENTS = """

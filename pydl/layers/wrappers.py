@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pydl import ops, tree
-from pydl.layers.base import Layer, _call_parameters
+from pydl.layers._call import call_signature
+from pydl.layers.base import Layer
 from pydl.layers.core import Lambda, Wrapper
 from pydl.layers.normalization import BatchNormalization
 from pydl.layers.recurrent import RNN
@@ -121,9 +122,8 @@ class Bidirectional(Layer):
         self.reset_state()
 
     def get_config(self):
-        return {**super().get_config(), "merge_mode": self.merge_mode,
-                "layer": serialize_keras_object(self.forward_layer),
-                "backward_layer": serialize_keras_object(self.backward_layer)}
+        return {**super().get_config(), **self._arguments("merge_mode", "backward_layer"), "layer":
+                                                          serialize_keras_object(self.forward_layer)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -166,7 +166,7 @@ class TimeDistributed(Wrapper):
         if mask is not None and tuple(mask.shape[:2]) != tuple(inputs.shape[:2]):
             raise ValueError(f"expected a mask of shape {tuple(inputs.shape[:2])} or with more axes; received"
                              f" {tuple(mask.shape)}.")
-        if mask is not None and "mask" not in _call_parameters(self.layer):
+        if mask is not None and "mask" not in call_signature(self.layer).places:
             mask = None
 
         def apply(x, m):

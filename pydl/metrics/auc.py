@@ -7,6 +7,8 @@ import numpy as np
 from pydl import config, ops
 from pydl.metrics.confusion import _COUNTS, ConfusionMetric, _evenly_spaced
 
+__all__ = ["AUC"]
+
 _CURVES = ("ROC", "PR", "PRGAIN")
 _SUMMATIONS = ("interpolation", "majoring", "minoring")
 
@@ -27,9 +29,10 @@ class AUC(ConfusionMetric):
         from_logits: whether predictions are logits instead of probabilities.
     """
 
+    _direction = "up"
+
     def __init__(self, num_thresholds=200, curve="ROC", summation_method="interpolation", name=None, dtype=None,
                  thresholds=None, multi_label=False, num_labels=None, label_weights=None, from_logits=False):
-        self._direction = "up"
         self.curve = _choose("curve", str(curve).upper(), _CURVES, curve)
         self.summation_method = _choose("summation method", str(summation_method).lower(), _SUMMATIONS,
                                         summation_method)

@@ -7,6 +7,8 @@ from pydl.dtypes import COMPUTED_IN
 from pydl.tensor import Variable, name_scope, standardize_dtype
 from pydl.watch import Owner
 
+__all__ = ["Metric"]
+
 
 def _state_dtype(dtype) -> str:
     """Counts and sums are kept in what `floatx` is computed in: a float16 count ends at 2048."""
@@ -24,6 +26,8 @@ class Metric(Owner):
             float16.
         name: name of the instance and of its entry in the logs; made from the class name by default.
     """
+
+    _direction: str | None = None  # "up" where more is better, "down" where less is, None where that is not known
 
     def __init__(self, dtype=None, name=None):
         self.name = name or registry.auto_name(registry.to_snake_case(type(self).__name__))

@@ -9,6 +9,9 @@ from pydl.metrics.base import Metric
 from pydl.ops import _criteria as criteria
 from pydl.ops._metric import confusion_counts
 
+__all__ = ["FalseNegatives", "FalsePositives", "Precision", "PrecisionAtRecall", "Recall", "RecallAtPrecision",
+           "SensitivityAtSpecificity", "SpecificityAtSensitivity", "TrueNegatives", "TruePositives"]
+
 NEG_INF = -1e10  # what `top_k` makes of the scores that are not among the k largest
 _COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
 
@@ -122,12 +125,16 @@ class _ConditionCount(ConfusionMetric):
 class TruePositives(_ConditionCount):
     """Number (or weight) of positives predicted as such: y_true and y_pred > threshold."""
 
+    _direction = "up"
+
     def __init__(self, thresholds=None, name=None, dtype=None):
         super().__init__("true_positives", thresholds, name, dtype)
 
 
 class FalsePositives(_ConditionCount):
     """Number (or weight) of negatives predicted as positive."""
+
+    _direction = "down"
 
     def __init__(self, thresholds=None, name=None, dtype=None):
         super().__init__("false_positives", thresholds, name, dtype)
@@ -136,12 +143,16 @@ class FalsePositives(_ConditionCount):
 class TrueNegatives(_ConditionCount):
     """Number (or weight) of negatives predicted as such."""
 
+    _direction = "up"
+
     def __init__(self, thresholds=None, name=None, dtype=None):
         super().__init__("true_negatives", thresholds, name, dtype)
 
 
 class FalseNegatives(_ConditionCount):
     """Number (or weight) of positives predicted as negative."""
+
+    _direction = "down"
 
     def __init__(self, thresholds=None, name=None, dtype=None):
         super().__init__("false_negatives", thresholds, name, dtype)
@@ -150,11 +161,12 @@ class FalseNegatives(_ConditionCount):
 class _Share(ConfusionMetric):
     """true_positives / (true_positives + another count)."""
 
+    _direction = "up"
+
     _other = ""
 
     def __init__(self, thresholds=None, top_k=None, class_id=None, name=None, dtype=None):
         self.init_thresholds = thresholds
-        self._direction = "up"
         super().__init__(("true_positives", self._other),
                          _standardize_thresholds(thresholds, 0.5 if top_k is None else NEG_INF), top_k, class_id,
                          name, dtype)
@@ -189,6 +201,8 @@ class Recall(_Share):
 class _BestAt(ConfusionMetric):
     """The best value of one rate among the thresholds at which another is at least as wanted."""
 
+    _direction = "up"
+
     def __init__(self, argument: str, value: float, num_thresholds, class_id, name, dtype):
         if value < 0 or value > 1:
             raise ValueError(f"Argument `{argument}` must be in the range [0, 1]. Received: {argument}={value}")
@@ -196,7 +210,6 @@ class _BestAt(ConfusionMetric):
             raise ValueError("Argument `num_thresholds` must be an integer > 0. "
                              f"Received: num_thresholds={num_thresholds}")
         self._argument = argument
-        self._direction = "up"
         self.value = value
         self.num_thresholds = num_thresholds
         thresholds = [0.5] if num_thresholds == 1 else [i / (num_thresholds - 1) for i in range(num_thresholds)]

@@ -6,6 +6,8 @@ from pydl import config, ops
 from pydl.metrics.base import Metric
 from pydl.metrics.regression import check_matrices
 
+__all__ = ["F1Score", "FBetaScore"]
+
 
 class FBetaScore(Metric):
     """(1 + beta^2) precision recall / (beta^2 precision + recall), of (batch, classes) labels and scores.
@@ -17,9 +19,10 @@ class FBetaScore(Metric):
         threshold: scores above it (0 < threshold <= 1) are positive; by default the largest score of a row is.
     """
 
+    _direction = "up"
+
     def __init__(self, average=None, beta=1.0, threshold=None, name="fbeta_score", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self._direction = "up"
         if average not in (None, "micro", "macro", "weighted"):
             raise ValueError("Invalid `average` argument value. Expected one of: (None, 'micro', 'macro', "
                              f"'weighted'). Received: average={average}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydl import config, ops
 from pydl.metrics.base import Metric
 
+__all__ = ["BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"]
+
 
 class IoU(Metric):
     """Mean over `target_class_ids` of TP / (TP + FP + FN); classes that never occur are left out.
@@ -18,10 +20,11 @@ class IoU(Metric):
         axis: of the classes where they are not sparse.
     """
 
+    _direction = "up"
+
     def __init__(self, num_classes, target_class_ids, name=None, dtype=None, ignore_class=None, sparse_y_true=True,
                  sparse_y_pred=True, axis=-1):
         super().__init__(name=name, dtype="int32" if dtype in (None, "int") else dtype)
-        self._direction = "up"
         if max(target_class_ids) >= num_classes:
             raise ValueError(f"Target class id {max(target_class_ids)} is out of range, which is [0, {num_classes}).")
         self.num_classes = num_classes

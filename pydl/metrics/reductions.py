@@ -7,6 +7,17 @@ from pydl.metrics.base import Metric
 from pydl.ops import _criteria as criteria
 from pydl.ops._metric import accumulate_mean
 
+__all__ = ["Mean", "MeanMetricWrapper", "Sum"]
+
+# What `MeanMetricWrapper` may average, by the name in its config.
+FUNCTIONS = {**criteria.FUNCTIONS, "cosine_similarity": criteria.cosine_similarity}
+
+
+def averaged(fn):
+    """Decorator: enters a function of targets and predictions, one value per sample, in `FUNCTIONS`."""
+    FUNCTIONS[fn.__name__] = fn
+    return fn
+
 
 def _weigh(values, sample_weight, dtype: str):
     """Values and their weights, or values and None.
@@ -94,8 +105,6 @@ class MeanMetricWrapper(Mean):
     @classmethod
     def from_config(cls, config: dict):
         if isinstance(config.get("fn"), (dict, str)):
-            from pydl.metrics import FUNCTIONS
-
             config = {**config, "fn": lookup.find(config["fn"], FUNCTIONS, "metric")}
         return cls(**config)
 
@@ -103,9 +112,7 @@ class MeanMetricWrapper(Mean):
 class NamedMean(MeanMetricWrapper):
     """A mean whose function belongs to the class: `fn` stays out of the config."""
 
-    def __init__(self, fn, name, dtype, direction: str, **kwargs):
-        super().__init__(fn, name, dtype, **kwargs)
-        self._direction = direction
+    _direction = "down"  # of most: distances and losses
 
     def get_config(self) -> dict:
         return {"name": self.name, "dtype": self.dtype, **registry.serialize_keras_object(self._fn_kwargs)}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl.metrics.base import Metric
-from pydl.metrics.reductions import Mean, NamedMean
+from pydl.metrics.reductions import Mean, NamedMean, averaged
 from pydl.ops import _criteria as criteria
 from pydl.symbolic import op
+
+__all__ = ["ConcordanceCorrelation", "CosineSimilarity", "LogCoshError", "MeanAbsoluteError",
+           "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError", "PearsonCorrelation",
+           "R2Score", "RootMeanSquaredError", "concordance_correlation", "pearson_correlation"]
 
 _TINY = 1e-30  # constant targets and predictions correlate with 0, not NaN
 
@@ -15,50 +19,53 @@ class MeanSquaredError(NamedMean):
     """mean((y_true - y_pred)^2)."""
 
     def __init__(self, name="mean_squared_error", dtype=None):
-        super().__init__(criteria.mean_squared_error, name, dtype, "down")
+        super().__init__(criteria.mean_squared_error, name, dtype)
 
 
 class MeanAbsoluteError(NamedMean):
     """mean(|y_true - y_pred|)."""
 
     def __init__(self, name="mean_absolute_error", dtype=None):
-        super().__init__(criteria.mean_absolute_error, name, dtype, "down")
+        super().__init__(criteria.mean_absolute_error, name, dtype)
 
 
 class MeanAbsolutePercentageError(NamedMean):
     """100 mean(|(y_true - y_pred) / y_true|)."""
 
     def __init__(self, name="mean_absolute_percentage_error", dtype=None):
-        super().__init__(criteria.mean_absolute_percentage_error, name, dtype, "down")
+        super().__init__(criteria.mean_absolute_percentage_error, name, dtype)
 
 
 class MeanSquaredLogarithmicError(NamedMean):
     """mean((log(1 + y_true) - log(1 + y_pred))^2)."""
 
     def __init__(self, name="mean_squared_logarithmic_error", dtype=None):
-        super().__init__(criteria.mean_squared_logarithmic_error, name, dtype, "down")
+        super().__init__(criteria.mean_squared_logarithmic_error, name, dtype)
 
 
 class LogCoshError(NamedMean):
     """mean(log(cosh(y_pred - y_true)))."""
 
     def __init__(self, name="logcosh", dtype=None):
-        super().__init__(criteria.log_cosh, name, dtype, "down")
+        super().__init__(criteria.log_cosh, name, dtype)
 
 
 class CosineSimilarity(NamedMean):
     """Mean cosine of the angle between targets and predictions along `axis`."""
 
+    _direction = "up"
+
     def __init__(self, name="cosine_similarity", dtype=None, axis=-1):
-        super().__init__(criteria.cosine_similarity, name, dtype, "up", axis=axis)
+        super().__init__(criteria.cosine_similarity, name, dtype, axis=axis)
 
 
 class RootMeanSquaredError(Mean):
     """sqrt(mean((y_true - y_pred)^2)) over everything seen."""
 
+    _direction = "down"
+
     def __init__(self, name="root_mean_squared_error", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self._direction = "down"
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         mask = criteria.get_mask(y_pred)
@@ -90,9 +97,10 @@ class R2Score(Metric):
             enough samples.
     """
 
+    _direction = "up"
+
     def __init__(self, class_aggregation="uniform_average", num_regressors=0, name="r2_score", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self._direction = "up"
         choices = (None, "uniform_average", "variance_weighted_average")
         if class_aggregation not in choices:
             raise ValueError(f"Invalid value for argument `class_aggregation`. Expected one of {choices}. "
@@ -161,6 +169,7 @@ def _centred(y_true, y_pred, axis):
     return y_true - mean_true, y_pred - mean_pred, mean_true - mean_pred
 
 
+@averaged
 @op
 def pearson_correlation(y_true, y_pred, axis=-1):
     """cov(y_true, y_pred) / (std(y_true) std(y_pred)) along `axis`."""
@@ -169,6 +178,7 @@ def pearson_correlation(y_true, y_pred, axis=-1):
     return ops.sum(a * b, axis=axis) / ops.maximum(spread, _TINY)
 
 
+@averaged
 @op
 def concordance_correlation(y_true, y_pred, axis=-1):
     """2 cov(y_true, y_pred) / (var(y_true) + var(y_pred) + (difference of means)^2) along `axis` (Lin, 1989)."""
@@ -180,14 +190,18 @@ def concordance_correlation(y_true, y_pred, axis=-1):
 class PearsonCorrelation(NamedMean):
     """Mean Pearson correlation of targets and predictions along `axis`."""
 
+    _direction = "up"
+
     def __init__(self, name="pearson_correlation", dtype=None, axis=-1):
-        super().__init__(pearson_correlation, name, dtype, "up", axis=axis)
+        super().__init__(pearson_correlation, name, dtype, axis=axis)
         self.axis = axis
 
 
 class ConcordanceCorrelation(NamedMean):
     """Mean concordance correlation: as Pearson's, and lowered by a shift or a scale between the two."""
 
+    _direction = "up"
+
     def __init__(self, name="concordance_correlation", dtype=None, axis=-1):
-        super().__init__(concordance_correlation, name, dtype, "up", axis=axis)
+        super().__init__(concordance_correlation, name, dtype, axis=axis)
         self.axis = axis

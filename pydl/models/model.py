@@ -6,17 +6,17 @@ import json
 
 import numpy as np
 
-from pydl import ops, tree
+from pydl import ops, saving, tree
 from pydl.layers.base import Layer
-from pydl.layers.core import InputLayer
 from pydl.models.graph import Graph
 from pydl.models.graph_config import graph_config, model_from_graph_config
+from pydl.models.summary import summary
 from pydl.models.trainer import Trainer
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
-from pydl.symbolic import KerasTensor
+from pydl.symbolic import KerasTensor, infer, of_shapes
 from pydl.tensor import Tensor, from_numpy, holds_strings
 
-__all__ = ["Functional", "Model", "clone_model", "model_from_json"]
+__all__ = ["Functional", "Model", "model_from_json"]
 
 
 def _is_functional(args, kwargs) -> bool:
@@ -35,6 +35,7 @@ class Model(Trainer, Layer):
     """
 
     _builds_itself = True
+    _shows_connections = True  # in its summary, when it is a graph
 
     def __new__(cls, *args, **kwargs):
         if cls is Model and _is_functional(args, kwargs):
@@ -229,25 +230,12 @@ class Model(Trainer, Layer):
             self.built = True
             return
 
-        def symbolic(shape):
-            return KerasTensor(shape, self._dtype)
-
-        def is_shape(s):
-            return isinstance(s, (list, tuple)) and all(d is None or isinstance(d, int) for d in s)
-
-        def convert(s):
-            if is_shape(s):
-                return symbolic(s)
-            return {k: convert(v) for k, v in s.items()} if isinstance(s, dict) else [convert(v) for v in s]
-
         if not getattr(self, "_building", False):
             object.__setattr__(self, "_building", True)
             try:
                 if type(self).call is not Model.call:
-                    from pydl.symbolic import infer
-
                     self.built = True  # __call__ must not come back here
-                    infer(self._infer_call, (convert(input_shape),), {})
+                    infer(self._infer_call, (of_shapes(input_shape, self._dtype),), {})
             finally:
                 object.__setattr__(self, "_building", False)
         self.built = True
@@ -263,27 +251,19 @@ class Model(Trainer, Layer):
     def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
                 layer_range=None) -> None:
         """Prints layers, output shapes, parameter counts."""
-        from pydl.models.summary import summary
-
         summary(self, line_length=line_length, positions=positions, print_fn=print_fn, expand_nested=expand_nested,
                 show_trainable=show_trainable, layer_range=layer_range)
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Writes architecture, weights, optimizer state to a `.keras` file (atomically)."""
-        from pydl import saving
-
         saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None) -> None:
         """Writes the weights to a `.weights.h5` or `.safetensors` file (atomically)."""
-        from pydl import saving
-
         saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """Reads weights from a `.weights.h5`, `.keras`, `.safetensors`, or `.h5` file of Keras 1 and 2."""
-        from pydl import saving
-
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def to_json(self, **kwargs) -> str:
@@ -310,44 +290,6 @@ class Functional(Model):
 
     def build_from_config(self, config) -> None:
         pass
-
-
-def clone_model(model, input_tensors=None, clone_function=None, call_function=None, recursive=False):
-    """A model of the same architecture with new weights.
-
-    Args:
-        model: Functional or Sequential.
-        clone_function: `layer -> layer` used for each layer instead of a copy from its config.
-    """
-    from pydl.models.sequential import Sequential
-
-    clone = clone_function or (lambda layer: type(layer).from_config(layer.get_config()))
-    if isinstance(model, Sequential):
-        copy = Sequential([clone(layer) for layer in model.layers], name=model.name)
-        if model.built and not copy.built and model.input_shape is not None:
-            copy.build(model.input_shape)
-        return copy
-    if model._graph is None:
-        raise ValueError("Expected `model` argument to be a Functional or Sequential model; received a subclassed"
-                         f" model: {model!r}")
-    return _clone_graph(model, clone)
-
-
-def _clone_graph(model, clone):
-    graph = model._graph
-    twins: dict[int, object] = {}
-    inputs = []
-    for t in graph.input_tensors:
-        layer = InputLayer(batch_shape=t.shape, dtype=t.dtype, name=t.node.operation.name)
-        inputs.append(layer.output)
-
-    def call(operation, args, kwargs):
-        if id(operation) not in twins:
-            twins[id(operation)] = clone(operation) if isinstance(operation, Layer) else operation
-        return twins[id(operation)](*args, **kwargs)
-
-    outputs = graph.run(inputs, call)
-    return Functional(inputs=tree.pack_sequence_as(graph.inputs, inputs), outputs=outputs, name=model.name)
 
 
 def model_from_json(json_string: str, custom_objects=None):

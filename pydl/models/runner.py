@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy import copyto
 
 from pydl import _core, tree
 from pydl.data.adapters import ArrayData
 from pydl.ops.indexing import gather_rows_into
-from pydl.program import Pool, RecordedFunction
+from pydl.program import Gate, Pool, RecordedFunction
 from pydl.signature import rebuild, signature
 from pydl.tensor import Tensor
 
@@ -97,8 +98,9 @@ class Replay:
     """
 
     def __init__(self, function: RecordedFunction, pool: Pool):
-        self._gate, self._free = function.gate, pool.free
-        self._give, self._holds = pool.give, pool.dependencies.hold
+        self._gate = function.gate or Gate()
+        self._inside, self._free = self._gate.inside, pool.free
+        self._pool, self._holds = pool, pool.dependencies.hold
         first = pool.free[-1].inputs[0].data
         self._shape, self._dtype = first.shape, first.dtype
 
@@ -116,23 +118,29 @@ class Replay:
         """A fresh array with the output for `x`; None when it is no such array, or the program is stale or taken."""
         if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype or not self._holds():
             return None
-        gate = self._gate
-        if gate is not None:
-            gate.enter()
+        inside = self._inside
+        inside.append(None)  # `Gate.enter` without a call
+        if self._gate.closed_by is not None:
+            inside.pop()
+            self._gate.enter()
         try:
             capture = self._free.pop()
         except IndexError:
             return None
         else:
             try:
-                np.copyto(capture.inputs[0].data, x)
-                capture.program.run()
-                return capture.outputs.data.copy()
+                buffer, run, output = capture.one_array
+                copyto(buffer, x)
+                run()
+                return output.copy()
             finally:
-                self._give(capture)
+                self._free.append(capture)  # `Pool.give` and `Gate.leave` without a call
+                if self._pool.waiting:
+                    self._pool.wake()
         finally:
-            if gate is not None:
-                gate.leave()
+            inside.pop()
+            if self._gate.closed_by is not None:
+                self._gate.wake()
 
 
 def as_floats(logs) -> dict:

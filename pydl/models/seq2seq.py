@@ -9,7 +9,8 @@ import numpy as np
 from pydl import activations, ops, random, tree
 from pydl.autograd import no_grad
 from pydl.dtypes import holds_integers
-from pydl.layers.base import Layer, _call_parameters
+from pydl.layers._call import call_signature
+from pydl.layers.base import Layer
 from pydl.layers.core import Dense, Embedding
 from pydl.models._generation import Writer, check_options
 from pydl.models._stepping import stepping
@@ -170,7 +171,7 @@ class Seq2Seq(Model):
         """token (batch,) at a position -> vectors (batch, features)."""
         x = token
         for layer in _listed(self.target_embedding):
-            if "start_index" in _call_parameters(layer):
+            if "start_index" in call_signature(layer).places:
                 x = ops.squeeze(layer(ops.expand_dims(x, 1), start_index=position), 1)
             else:
                 x = layer.step(x, position) if hasattr(layer, "step") else layer(x)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydl import tree
 from pydl.dtypes import is_float_dtype
-from pydl.layers.base import Layer, _Path
-from pydl.layers.core import Input, InputLayer
+from pydl.layers.base import Layer
+from pydl.layers.core import Input, InputLayer, Lambda
 from pydl.models.graph import Graph
 from pydl.models.model import Model
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.symbolic import KerasTensor
-from pydl.tensor import holds_strings
+from pydl.tensor import holds_strings, name_scope
 
 __all__ = ["Sequential"]
 
@@ -23,6 +23,8 @@ class Sequential(Model):
         layers: list of layers; the first may be an `Input`. Without one, the model is built at its first call.
         name: of the model.
     """
+
+    _shows_connections = False  # each layer feeds the next
 
     def __new__(cls, *args, **kwargs):
         return Layer.__new__(cls, *args, **kwargs)
@@ -44,8 +46,6 @@ class Sequential(Model):
             layer = layer.node.operation
         if not isinstance(layer, Layer):
             if callable(layer) and hasattr(layer, "__name__"):
-                from pydl.layers.core import Lambda
-
                 layer = Lambda(layer)
             else:
                 raise ValueError("Only instances of `keras.Layer` can be added to a Sequential model. Received:"
@@ -106,7 +106,7 @@ class Sequential(Model):
 
     def _stacked(self, x):
         """The symbolic output of all layers on the symbolic input `x`."""
-        with _Path(self.name):
+        with name_scope(self.name):
             for layer in self.layers:
                 x = layer(x)
         return x

@@ -86,7 +86,8 @@ class Steps:
         self.writing = Gate()  # closed while a training step runs: predictions of other threads see whole updates
         self._functions: dict[str, Any] = {}
         self._runners: dict[str, ArrayRunner] = {}
-        self._replay: Replay | None = None
+        # Predictions for an array like the one before, the short way; gives None where that does not apply.
+        self.replay: Replay | Callable[[Any], None] = _no_replay
         self.last_batch: tuple | None = None  # (data, rows or None) that `fit` trained on last
 
     def function(self, kind: str):
@@ -140,15 +141,15 @@ class Steps:
             self._runners[kind] = runner = ArrayRunner(function, data)
         return runner
 
-    def predict_again(self, x):
-        """The predictions for an array like the one before, the short way; None where that does not apply."""
-        return None if self._replay is None else self._replay(x)
-
     def remember(self, x) -> None:
         """Makes the short way for arrays like `x`, which `call("predict")` has just seen."""
         function = self.function("predict")
         if isinstance(function, RecordedFunction):
-            self._replay = Replay.of(function, (x, None, None))
+            self.replay = Replay.of(function, (x, None, None)) or _no_replay
+
+
+def _no_replay(x) -> None:
+    return None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import math
 
 from pydl import tree
 from pydl.layers.core import InputLayer
+from pydl.models.trainer import Trainer
 
 
 def count(variables) -> int:
@@ -43,10 +44,7 @@ def summary(model, line_length=None, positions=None, print_fn=None, expand_neste
         show_trainable: add a column that tells whether a layer is trained.
         layer_range: pair of layer names; only the layers from the first to the second are shown.
     """
-    from pydl.models.model import Model
-    from pydl.models.sequential import Sequential
-
-    graph = model._graph if not isinstance(model, Sequential) else None
+    graph = model._graph if model._shows_connections else None
     header = ["Layer (type)", "Output Shape", "Param #"]
     if graph is not None:
         header.append("Connected to")
@@ -65,7 +63,7 @@ def summary(model, line_length=None, positions=None, print_fn=None, expand_neste
         if show_trainable:
             row.append(("Y" if layer.trainable else "N") if weights else "-")
         rows.append(row)
-        if expand_nested and isinstance(layer, Model):
+        if expand_nested and isinstance(layer, Trainer):
             for inner in layer.layers:
                 add(inner, depth + 1, None)
 

@@ -13,6 +13,7 @@ from pydl.callbacks import CallbackList, History
 from pydl.data.adapters import (
     ArrayData,
     BatchData,
+    batch_dtype,
     class_weights_to_samples,
     make_data,
     split_validation,
@@ -22,6 +23,8 @@ from pydl.data.adapters import (
 from pydl.models.recipe import Recipe
 from pydl.models.runner import as_floats
 from pydl.models.steps import Steps, restoring
+from pydl.progbar import Progbar
+from pydl.warning import warn
 
 __all__ = ["Trainer"]
 
@@ -286,9 +289,18 @@ class Trainer(Recipe):
             verbose: 0, 1 (default) or 2.
             steps: number of batches, for endless iterables.
         """
-        data = make_data(x, steps=steps)
         batch_size = _batch_size(batch_size)
         verbose = _verbosity(verbose)
+        one_batch = (type(x) is np.ndarray and callbacks is None and steps is None and 0 < x.ndim and
+                     0 < len(x) <= batch_size and x.dtype == batch_dtype(x, "x"))
+        if one_batch:
+            bar = Progbar(1, verbose=verbose) if verbose else None
+            y = self._steps.replay(x)
+            if y is not None:
+                if bar is not None:
+                    bar.update(1)
+                return y
+        data = make_data(x, steps=steps)
         steps = _count_steps(data, batch_size, steps)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, steps=steps,
@@ -321,6 +333,8 @@ class Trainer(Recipe):
             if end is not None:
                 end(done - 1, logs)
         callbacks.on_predict_end()
+        if one_batch and data.x is x and not self._has_host_part(x):
+            self._steps.remember(x)
         if rows is not None:
             return result
         if not parts:
@@ -349,7 +363,7 @@ class Trainer(Recipe):
 
     def predict_on_batch(self, x):
         """Outputs for one batch, as NumPy array(s)."""
-        y = self._steps.predict_again(x)
+        y = self._steps.replay(x)
         if y is not None:
             return y
         x = to_arrays(x, "x")
@@ -360,10 +374,8 @@ class Trainer(Recipe):
 
 
 def _warn_of_few(done: int, steps: int) -> None:
-    import warnings
-
-    warnings.warn(f"Your input ran out of data after {done} of {steps} steps; the epoch ends here. Make sure that your"
-                  " dataset or generator can generate at least `steps_per_epoch * epochs` batches.", stacklevel=4)
+    warn(f"Your input ran out of data after {done} of {steps} steps; the epoch ends here. Make sure that your"
+         " dataset or generator can generate at least `steps_per_epoch * epochs` batches.")
 
 
 def _as_list(logs: dict, names: list[str]):

@@ -6,7 +6,7 @@ from math import prod
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.tape import differentiable
+from pydl.tape import CONSTANT, differentiable
 from pydl.tensor import Tensor, Variable, empty
 
 
@@ -27,6 +27,7 @@ def view(x: Tensor, shape) -> Tensor:
     else:
         y = Tensor(x.data.reshape(shape))
     if x.node is None:
+        y.slot = CONSTANT if x.slot == CONSTANT else 0
         return y
     before = x.shape
     return differentiable(y, (x,), lambda dy: (view(dy, before),))

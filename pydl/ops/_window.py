@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from pydl import config
@@ -27,12 +28,13 @@ class Window:
     dilation: tuple[int, ...]
     before: tuple[int, ...]
 
-    def flat(self) -> list[int]:
+    @functools.lru_cache(maxsize=1024)  # noqa: B019  of values, which hold nothing
+    def flat(self) -> tuple[int, ...]:
         """The six tuples for a kernel, each filled up to three axes: (w) is (1, 1, w), (h, w) is (1, h, w)."""
         fill = 3 - len(self.inputs)
         neutral = zip((1, 1, 1, 1, 1, 0), (self.inputs, self.outputs, self.sizes, self.strides, self.dilation,
                                            self.before))
-        return [n for one, values in neutral for n in (one,) * fill + values]
+        return tuple(n for one, values in neutral for n in (one,) * fill + values)
 
 
 def per_axis(value, rank: int, what: str, op: str) -> tuple[int, ...]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from pydl import ops
 from pydl._core import kernels
 from pydl.ops._common import as_float, result_dtype
+from pydl.ops._fused import fused
 from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, pad_total, per_axis, window
-from pydl.ops.linalg import FUSED_ACTIVATIONS
+from pydl.ops.linalg import FUSED_ACTIVATIONS, activated, before_activation
 from pydl.symbolic import op
-from pydl.tape import OWNED, differentiable, state
+from pydl.tape import OWNED, differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["conv", "conv_transpose"]
@@ -81,53 +80,74 @@ def _geometry(batch: int, groups: int, channels: int, filters: int, w: Window) -
     return [batch, groups, channels, filters, *w.flat()]
 
 
-def _conv(x, kernel, bias, w: Window, groups: int, activation) -> Tensor:
-    """y = activation(x * kernel + bias), with its gradient."""
-    filters = kernel.shape[-1]
-    code = FUSED_ACTIVATIONS[activation]
+def _conv_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, groups: int, activation) -> Tensor:
+    filters, code = kernel.shape[-1], FUSED_ACTIVATIONS[activation]
     geometry = _geometry(x.shape[0], groups, x.shape[-1], filters, w)
     y = empty((x.shape[0], *w.outputs, filters), x.dtype)
     kernels.conv(x.data, kernel.data, None if bias is None else bias.data, y.data, geometry, code)
+    value = y.data
 
     def vjp(dy, into):
-        if state.enabled:
-            return _second_order(x, kernel, bias, w, groups, activation, dy, transposed=False)
-        dz, dbias = _before_activation(y.data, dy, bias, code)
-        dx = _conv_dx(dz, kernel, None, w, groups, x.shape, None) if x.node is not None else None
-        dkernel = _conv_dw(x, dz, kernel.shape, geometry, into[1]) if kernel.node is not None else None
+        dz, dbias = before_activation(value, dy, bias, code)
+        dx = _input_grad(dz, kernel, w, groups, x.shape[-1]) if x.node is not None else None
+        dkernel = _kernel_grad(x, dz, w, groups, kernel.shape, into[1]) if kernel.node is not None else None
         return (dx, dkernel) if bias is None else (dx, dkernel, dbias)
 
     return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp, adds=True)
 
 
-def _before_activation(y, dy: Tensor, bias, code: int) -> tuple[Tensor, Tensor | None]:
-    """Gradients of the sums in front of the activation, and of the bias. y: the activation's values."""
-    channels = dy.shape[-1]
-    dz = empty(dy.shape, dy.dtype) if code else dy
-    dbias = empty((channels,), dy.dtype) if bias is not None and bias.node is not None else None
-    if code or dbias is not None:
-        kernels.dense_dz(y if code else None, dy.data, dz.data if code else None,
-                         None if dbias is None else dbias.data, math.prod(dy.shape[:-1]), channels, code)
-    return dz, dbias
+@fused(_conv_kernel, keeps_inputs=True)
+def _conv(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, groups: int, activation) -> Tensor:
+    return activated(_sums(x, kernel, w, groups), bias, activation)
 
 
-def _conv_dx(dz: Tensor, kernel: Tensor, bias, w: Window, groups: int, shape, activation) -> Tensor:
-    """The gradient of a convolution for its input (`shape`); a transposed convolution with bias and activation."""
-    dx = empty(shape, dz.dtype)
-    kernels.conv_dx(dz.data, kernel.data, None if bias is None else bias.data, dx.data,
-                    _geometry(shape[0], groups, shape[-1], kernel.shape[-1], w), FUSED_ACTIVATIONS[activation])
-    return dx
+# ------------------------------------------------------------------------------------------ products
+#
+# The sum over all places of x[place + tap] kernel[tap] dy[place] is linear in each of the three. The convolution, its
+# gradient for the input and that for the kernel are its derivatives for dy, x and kernel, and the gradients of each
+# are the other two.
 
 
-def _conv_dw(x: Tensor, dz: Tensor, shape, geometry, into) -> Tensor:
-    """The gradient of a convolution for its kernel (`shape`), added to `into` when that is a tensor."""
+def _sums(x: Tensor, kernel: Tensor, w: Window, groups: int) -> Tensor:
+    """The convolution without bias and activation."""
+    y = empty((x.shape[0], *w.outputs, kernel.shape[-1]), x.dtype)
+    kernels.conv(x.data, kernel.data, None, y.data, _geometry(x.shape[0], groups, x.shape[-1], kernel.shape[-1], w), 0)
+
+    def vjp(dy):
+        return (_input_grad(dy, kernel, w, groups, x.shape[-1]) if x.node is not None else None,
+                _kernel_grad(x, dy, w, groups, kernel.shape) if kernel.node is not None else None)
+
+    return differentiable(y, (x, kernel), vjp)
+
+
+def _input_grad(dy: Tensor, kernel: Tensor, w: Window, groups: int, channels: int) -> Tensor:
+    """The gradient of `_sums` for an input of `channels`."""
+    dx = empty((dy.shape[0], *w.inputs, channels), dy.dtype)
+    kernels.conv_dx(dy.data, kernel.data, None, dx.data,
+                    _geometry(dy.shape[0], groups, channels, kernel.shape[-1], w), 0)
+
+    def vjp(ddx):
+        return (_sums(ddx, kernel, w, groups) if dy.node is not None else None,
+                _kernel_grad(ddx, dy, w, groups, kernel.shape) if kernel.node is not None else None)
+
+    return differentiable(dx, (dy, kernel), vjp)
+
+
+def _kernel_grad(x: Tensor, dy: Tensor, w: Window, groups: int, shape, into: Tensor | None = None) -> Tensor:
+    """The gradient of `_sums` for a kernel of `shape`, added to `into` when that is a tensor."""
+    geometry = _geometry(x.shape[0], groups, x.shape[-1], shape[-1], w)
     if into is not None:
-        kernels.conv_dw_accumulate(x.data, dz.data, into.data, geometry)
+        kernels.conv_dw_accumulate(x.data, dy.data, into.data, geometry)
         return into
-    dw = empty(shape, x.dtype)
-    dw.slot = OWNED
-    kernels.conv_dw(x.data, dz.data, dw.data, geometry)
-    return dw
+    dkernel = empty(shape, x.dtype)
+    dkernel.slot = OWNED
+    kernels.conv_dw(x.data, dy.data, dkernel.data, geometry)
+
+    def vjp(ddkernel):
+        return (_input_grad(dy, ddkernel, w, groups, x.shape[-1]) if x.node is not None else None,
+                _sums(x, ddkernel, w, groups) if dy.node is not None else None)
+
+    return differentiable(dkernel, (x, dy), vjp)
 
 
 # ---------------------------------------------------------------------------------------- transposed
@@ -194,65 +214,22 @@ def conv_transpose(inputs, kernel, strides=1, padding="valid", output_padding=No
     return channels_first(y) if first else y
 
 
-def _conv_transpose(x, kernel, bias, w: Window, activation) -> Tensor:
-    """y = activation(transposed convolution + bias), with its gradient."""
-    shape = (x.shape[0], *w.inputs, kernel.shape[-2])
-    y = _conv_dx(x, kernel, bias, w, 1, shape, activation)
-    code = FUSED_ACTIVATIONS[activation]
+def _transposed_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
+    filters, code = kernel.shape[-2], FUSED_ACTIVATIONS[activation]
+    y = empty((x.shape[0], *w.inputs, filters), x.dtype)
+    kernels.conv_dx(x.data, kernel.data, None if bias is None else bias.data, y.data,
+                    _geometry(x.shape[0], 1, filters, kernel.shape[-1], w), code)
+    value = y.data
 
     def vjp(dy, into):
-        if state.enabled:
-            return _second_order(x, kernel, bias, w, 1, activation, dy, transposed=True)
-        dz, dbias = _before_activation(y.data, dy, bias, code)
-        geometry = _geometry(shape[0], 1, shape[-1], kernel.shape[-1], w)
-        dx = dkernel = None
-        if x.node is not None:
-            dx = empty(x.shape, x.dtype)
-            kernels.conv(dz.data, kernel.data, None, dx.data, geometry, 0)
-        if kernel.node is not None:
-            dkernel = _conv_dw(dz, x, kernel.shape, geometry, into[1])
+        dz, dbias = before_activation(value, dy, bias, code)
+        dx = _sums(dz, kernel, w, 1) if x.node is not None else None
+        dkernel = _kernel_grad(dz, x, w, 1, kernel.shape, into[1]) if kernel.node is not None else None
         return (dx, dkernel) if bias is None else (dx, dkernel, dbias)
 
     return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp, adds=True)
 
 
-# --------------------------------------------------------------------------------------- second order
-
-
-def _conv_dkernel(x: Tensor, dz: Tensor, w: Window, groups: int, shape) -> Tensor:
-    """The gradient of a convolution for its kernel as an op: linear in x and in dz, with the gradients of both."""
-    dw = _conv_dw(x, dz, shape, _geometry(x.shape[0], groups, x.shape[-1], shape[-1], w), None)
-    dw.slot = 0
-
-    def vjp(ddw):
-        dx = _conv_transpose(dz, ddw, None, w, None) if groups == 1 else _conv_dx(dz, ddw, None, w, groups, x.shape,
-                                                                               None)
-        return (dx if x.node is not None else None,
-                _conv(x, ddw, None, w, groups, None) if dz.node is not None else None)
-
-    return differentiable(dw, (x, dz), vjp)
-
-
-def _second_order(x, kernel, bias, w: Window, groups: int, activation, dy, transposed: bool):
-    """The gradients of both convolutions from ops that have gradients themselves; groups have none for the input."""
-    dz = dy
-    if activation not in (None, "linear"):
-        linear = _conv_transpose(x, kernel, bias, w, None) if transposed else _conv(x, kernel, bias, w, groups, None)
-        value = getattr(ops, activation)(linear)
-        if activation == "relu":
-            slope = ops.cast(ops.greater(value, 0), dy.dtype)
-        else:
-            slope = ops.multiply(value, ops.subtract(1.0, value)) if activation == "sigmoid" else (
-                ops.subtract(1.0, ops.square(value)))
-        dz = ops.multiply(dy, slope)
-    dx = dkernel = None
-    if x.node is not None:
-        dx = _conv(dz, kernel, None, w, 1, None) if transposed else (
-            _conv_transpose(dz, kernel, None, w, None) if groups == 1 else
-            _conv_dx(dz, kernel, None, w, groups, x.shape, None))
-    if kernel.node is not None:
-        pair = (dz, x) if transposed else (x, dz)
-        dkernel = _conv_dkernel(*pair, w, groups, kernel.shape)
-    if bias is None:
-        return dx, dkernel
-    return dx, dkernel, ops.sum(dz, tuple(range(dz.ndim - 1))) if bias.node is not None else None
+@fused(_transposed_kernel, keeps_inputs=True)
+def _conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
+    return activated(_input_grad(x, kernel, w, 1, kernel.shape[-2]), bias, activation)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.ops._fused import fused
 from pydl.ops._window import Window, channels_first, window
 from pydl.ops.convolution import _check_bias, _operands
-from pydl.ops.linalg import FUSED_ACTIVATIONS
+from pydl.ops.linalg import FUSED_ACTIVATIONS, activated
 from pydl.symbolic import op
-from pydl.tape import differentiable, no_grad, state
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["depthwise_conv", "separable_conv"]
@@ -46,66 +47,76 @@ def depthwise_conv(inputs, kernel, strides=1, padding="valid", data_format=None,
     if multiplier != 1:
         x = ops.repeat(x, multiplier, axis=-1)
     kernel = ops.reshape(kernel, (*w.sizes, channels * multiplier))
-    if state.tapes > 1 and FUSED_ACTIVATIONS[activation]:  # the fused activation has no second derivative
-        y = getattr(ops, activation)(_depthwise(x, kernel, bias, w))
-    else:
-        y = _depthwise(x, kernel, bias, w, activation)
+    y = _depthwise(x, kernel, bias, w, activation)
     return channels_first(y) if first else y
 
 
-def _depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation=None) -> Tensor:
-    """activation(x * kernel + bias) for x (batch, spatial..., channels) and kernel (window..., channels)."""
+def _depthwise_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
     code, batch, channels = FUSED_ACTIVATIONS[activation], x.shape[0], x.shape[-1]
     y = empty((batch, *w.outputs, channels), x.dtype)
     kernels.depthwise(x.data, kernel.data, None if bias is None else bias.data, y.data, batch, channels, w.flat(), code)
-    value = y.data if code else None
-
-    def gradients(dz):
-        dx = _input_grad(dz, kernel, w) if x.node is not None else None
-        with_bias = bias is not None and bias.node is not None
-        dkernel = dbias = None
-        if kernel.node is not None or with_bias:
-            dkernel, *dbias = _kernel_grad(x, dz, w, with_bias)
-        return (dx, dkernel) if bias is None else (dx, dkernel, dbias[0] if with_bias else None)
+    value = y.data
 
     def vjp(dy):
-        if not code:
-            return gradients(dy)
-        dz = empty(dy.shape, dy.dtype)
-        getattr(kernels, f"{activation}_grad")(value, dy.data, dz.data, dy.size)
-        with no_grad():
-            return gradients(dz)
+        dz = dy
+        if code:
+            dz = empty(dy.shape, dy.dtype)
+            getattr(kernels, f"{activation}_grad")(value, dy.data, dz.data, dy.size)
+        dx = _input_grad(dz, kernel, w) if x.node is not None else None
+        dbias = empty((channels,), dy.dtype) if bias is not None and bias.node is not None else None
+        dkernel = _kernel_grad(x, dz, w, dbias) if kernel.node is not None or dbias is not None else None
+        return (dx, dkernel) if bias is None else (dx, dkernel, dbias)
 
     return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp)
 
 
-def _input_grad(dz: Tensor, kernel: Tensor, w: Window) -> Tensor:
-    """The gradient of `_depthwise` for x; linear in dz and in the kernel, with the gradients of both."""
-    batch, channels = dz.shape[0], dz.shape[-1]
-    dx = empty((batch, *w.inputs, channels), dz.dtype)
-    kernels.depthwise_input_grad(dz.data, kernel.data, dx.data, batch, channels, w.flat())
+@fused(_depthwise_kernel, keeps_inputs=True)
+def _depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
+    """activation(x * kernel + bias) for x (batch, spatial..., channels) and kernel (window..., channels)."""
+    return activated(_sums(x, kernel, w), bias, activation)
+
+
+# Linear in each of x, kernel and dy, as the products of `convolution`: the gradients of each are the other two.
+
+
+def _sums(x: Tensor, kernel: Tensor, w: Window) -> Tensor:
+    """The convolution without bias and activation."""
+    batch, channels = x.shape[0], x.shape[-1]
+    y = empty((batch, *w.outputs, channels), x.dtype)
+    kernels.depthwise(x.data, kernel.data, None, y.data, batch, channels, w.flat(), 0)
+
+    def vjp(dy):
+        return (_input_grad(dy, kernel, w) if x.node is not None else None,
+                _kernel_grad(x, dy, w) if kernel.node is not None else None)
+
+    return differentiable(y, (x, kernel), vjp)
+
+
+def _input_grad(dy: Tensor, kernel: Tensor, w: Window) -> Tensor:
+    """The gradient of `_sums` for x."""
+    batch, channels = dy.shape[0], dy.shape[-1]
+    dx = empty((batch, *w.inputs, channels), dy.dtype)
+    kernels.depthwise_input_grad(dy.data, kernel.data, dx.data, batch, channels, w.flat())
 
     def vjp(ddx):
-        return (_depthwise(ddx, kernel, None, w) if dz.node is not None else None,
-                _kernel_grad(ddx, dz, w, False)[0] if kernel.node is not None else None)
+        return (_sums(ddx, kernel, w) if dy.node is not None else None,
+                _kernel_grad(ddx, dy, w) if kernel.node is not None else None)
 
-    return differentiable(dx, (dz, kernel), vjp)
+    return differentiable(dx, (dy, kernel), vjp)
 
 
-def _kernel_grad(x: Tensor, dz: Tensor, w: Window, with_bias: bool) -> list[Tensor]:
-    """The gradients of `_depthwise` for the kernel and, when wanted, the bias; with gradients for x and dz."""
-    batch, channels = dz.shape[0], dz.shape[-1]
-    found = [empty((*w.sizes, channels), dz.dtype)] + [empty((channels,), dz.dtype)] * with_bias
-    kernels.depthwise_kernel_grad(x.data, dz.data, found[0].data, found[1].data if with_bias else None, batch,
-                                  channels, w.flat())
+def _kernel_grad(x: Tensor, dy: Tensor, w: Window, dbias: Tensor | None = None) -> Tensor:
+    """The gradient of `_sums` for the kernel; the same pass can write that of the bias into `dbias`."""
+    batch, channels = dy.shape[0], dy.shape[-1]
+    dkernel = empty((*w.sizes, channels), dy.dtype)
+    kernels.depthwise_kernel_grad(x.data, dy.data, dkernel.data, None if dbias is None else dbias.data, batch, channels,
+                                  w.flat())
 
-    def vjp(ddkernel, ddbias=None):
-        if ddkernel is None:
-            ddkernel = ops.zeros(found[0].shape, dz.dtype)
-        return (_input_grad(dz, ddkernel, w) if x.node is not None else None,
-                _depthwise(x, ddkernel, ddbias, w) if dz.node is not None else None)
+    def vjp(ddkernel):
+        return (_input_grad(dy, ddkernel, w) if x.node is not None else None,
+                _sums(x, ddkernel, w) if dy.node is not None else None)
 
-    return differentiable(found, (x, dz), vjp)
+    return differentiable(dkernel, (x, dy), vjp)
 
 
 @op

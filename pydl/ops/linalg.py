@@ -8,9 +8,10 @@ from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_float_dtype
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis, result_dtype
+from pydl.ops._fused import fused
 from pydl.ops.reduction import norm  # noqa: F401  keras.ops.linalg has it
 from pydl.symbolic import op
-from pydl.tape import OWNED, differentiable, state
+from pydl.tape import OWNED, differentiable
 from pydl.tensor import Tensor, empty
 
 __all__ = ["cross", "dense", "dot", "einsum", "inner", "matmul", "outer", "tensordot", "vdot"]
@@ -123,26 +124,38 @@ def dense(x, kernel, bias=None, activation=None):
         bias = None if bias is None else ops.cast(bias, dtype)
     if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
         raise ValueError(f"dense: expected x (..., k) and kernel (k, n); received {x.shape} and {kernel.shape}.")
-    k, n = kernel.shape
-    if bias is not None and bias.shape != (n,):
-        raise ValueError(f"dense: expected bias of shape ({n},); received {bias.shape}.")
-    m = math.prod(x.shape[:-1])
+    if bias is not None and bias.shape != kernel.shape[1:]:
+        raise ValueError(f"dense: expected bias of shape {kernel.shape[1:]}; received {bias.shape}.")
+    return _dense(x, kernel, bias, activation)
+
+
+def activated(z: Tensor, bias: Tensor | None, activation) -> Tensor:
+    """activation(z + bias): what the kernels of `dense` and of the convolutions do to their sums."""
+    z = z if bias is None else ops.add(z, bias)
+    return getattr(ops, activation)(z) if FUSED_ACTIVATIONS[activation] else z
+
+
+def before_activation(value, dy: Tensor, bias: Tensor | None, code: int) -> tuple[Tensor, Tensor | None]:
+    """The gradients of the sums in front of a fused activation, and of the bias. value: the activation's result."""
+    channels = dy.shape[-1]
+    dz = empty(dy.shape, dy.dtype) if code else dy
+    dbias = empty((channels,), dy.dtype) if bias is not None and bias.node is not None else None
+    if code or dbias is not None:
+        kernels.dense_dz(value if code else None, dy.data, dz.data if code else None,
+                         None if dbias is None else dbias.data, math.prod(dy.shape[:-1]), channels, code)
+    return dz, dbias
+
+
+def _dense_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, activation) -> Tensor:
+    (k, n), m, dtype = kernel.shape, math.prod(x.shape[:-1]), x.dtype
     code = FUSED_ACTIVATIONS[activation]
     y = empty((*x.shape[:-1], n), dtype)
     kernels.matmul(x.data, kernel.data, None if bias is None else bias.data, y.data, 1, m, n, k, 0, 0, 0, 0, code)
     value = y.data
 
     def vjp(dy, into):
-        if state.enabled:
-            return _dense_vjp_composed(x, kernel, bias, activation, dy)
-        dx = dkernel = dbias = None
-        dz = dy
-        want_bias = bias is not None and bias.node is not None
-        if code or want_bias:
-            dz = empty(dy.shape, dtype) if code else dy
-            dbias = empty((n,), dtype) if want_bias else None
-            kernels.dense_dz(value if code else None, dy.data, dz.data if code else None,
-                             dbias.data if want_bias else None, m, n, code)
+        dx = dkernel = None
+        dz, dbias = before_activation(value, dy, bias, code)
         if x.node is not None:
             dx = empty(x.shape, dtype)
             kernels.matmul(dz.data, kernel.data, None, dx.data, 1, m, k, n, 0, 1, 0, 0, 0)
@@ -158,26 +171,9 @@ def dense(x, kernel, bias=None, activation=None):
     return differentiable(y, (x, kernel) if bias is None else (x, kernel, bias), vjp, adds=True)
 
 
-def _dense_vjp_composed(x, kernel, bias, activation, dy):
-    """The gradient of `dense` from ops that have gradients themselves: second derivatives pass through here."""
-    k, n = kernel.shape
-    flat = ops.reshape(x, (-1, k)) if x.size else ops.reshape(x, (math.prod(x.shape[:-1]), k))
-    dz = ops.reshape(dy, (flat.shape[0], n))
-    if activation not in (None, "linear"):
-        z = _product(flat, kernel)
-        z = z if bias is None else ops.add(z, bias)
-        if activation == "relu":
-            dz = ops.multiply(dz, ops.cast(ops.greater(z, 0), dz.dtype))
-        elif activation == "sigmoid":
-            s = ops.sigmoid(z)
-            dz = ops.multiply(dz, ops.multiply(s, ops.subtract(1.0, s)))
-        else:
-            dz = ops.multiply(dz, ops.subtract(1.0, ops.square(ops.tanh(z))))
-    dx = ops.reshape(_product(dz, kernel, False, True), x.shape) if x.node is not None else None
-    dkernel = _product(flat, dz, True, False) if kernel.node is not None else None
-    if bias is None:
-        return dx, dkernel
-    return dx, dkernel, ops.sum(dz, 0) if bias.node is not None else None
+@fused(_dense_kernel, keeps_inputs=True)
+def _dense(x: Tensor, kernel: Tensor, bias: Tensor | None, activation) -> Tensor:
+    return activated(matmul(x, kernel), bias, activation)
 
 
 # ------------------------------------------------------------------------------- other contractions

@@ -7,8 +7,9 @@ import math
 from pydl import config, ops
 from pydl._core import kernels
 from pydl.ops._common import as_float, normalize_axes, normalize_axis
+from pydl.ops._fused import fused
 from pydl.symbolic import op
-from pydl.tape import differentiable
+from pydl.tape import differentiable, no_grad
 from pydl.tensor import Tensor, empty
 
 __all__ = ["batch_normalization", "batch_normalization_training", "group_normalization", "layer_normalization",
@@ -45,6 +46,21 @@ def _given(*pairs):
     return tuple(x for x, _ in pairs if x is not None), tuple(g for x, g in pairs if x is not None)
 
 
+def _columns(x: Tensor) -> tuple[int, int]:
+    """x as a matrix of its last axis."""
+    channels = x.shape[-1]
+    return x.size // max(channels, 1), channels
+
+
+def _standardized(centred: Tensor, variance: Tensor, epsilon: float) -> Tensor:
+    return ops.multiply(centred, ops.rsqrt(ops.add(variance, epsilon)))
+
+
+def _scaled(x: Tensor, gamma: Tensor | None, beta: Tensor | None) -> Tensor:
+    x = x if gamma is None else ops.multiply(x, gamma)
+    return x if beta is None else ops.add(x, beta)
+
+
 @op
 def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, the statistics given.
@@ -63,23 +79,27 @@ def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilo
     shape = (x.shape[axis],)
     mean, variance, gamma, beta = (_like(x, v, shape, "batch_normalization", what) for v, what in (
         (mean, "mean"), (variance, "variance"), (scale, "scale"), (offset, "offset")))
-    sizes = (x.size // max(shape[0], 1), shape[0])
+    return _with_last(x, (axis,), lambda x: _fixed(x, mean, variance, gamma, beta, epsilon))
 
-    def last(x):
-        y = empty(x.shape, x.dtype)
-        kernels.batch_norm_fixed(x.data, mean.data, variance.data, _data(gamma), _data(beta), y.data, *sizes, epsilon)
-        inputs, _ = _given((x, 0), (mean, 0), (variance, 0), (gamma, 0), (beta, 0))
 
-        def vjp(dy):
-            dx = empty(x.shape, x.dtype)
-            dmean, dvariance, dgamma, dbeta = (empty(shape, x.dtype) for _ in range(4))
-            kernels.batch_norm_fixed_grad(x.data, mean.data, variance.data, _data(gamma), dy.data, dx.data, dmean.data,
-                                          dvariance.data, dgamma.data, dbeta.data, *sizes, epsilon)
-            return _given((x, dx), (mean, dmean), (variance, dvariance), (gamma, dgamma), (beta, dbeta))[1]
+def _fixed_kernel(x: Tensor, mean: Tensor, variance: Tensor, gamma, beta, epsilon: float) -> Tensor:
+    y, sizes = empty(x.shape, x.dtype), _columns(x)
+    kernels.batch_norm_fixed(x.data, mean.data, variance.data, _data(gamma), _data(beta), y.data, *sizes, epsilon)
+    inputs, _ = _given((x, 0), (mean, 0), (variance, 0), (gamma, 0), (beta, 0))
 
-        return differentiable(y, inputs, vjp)
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        dmean, dvariance, dgamma, dbeta = (empty(mean.shape, x.dtype) for _ in range(4))
+        kernels.batch_norm_fixed_grad(x.data, mean.data, variance.data, _data(gamma), dy.data, dx.data, dmean.data,
+                                      dvariance.data, dgamma.data, dbeta.data, *sizes, epsilon)
+        return _given((x, dx), (mean, dmean), (variance, dvariance), (gamma, dgamma), (beta, dbeta))[1]
 
-    return _with_last(x, (axis,), last)
+    return differentiable(y, inputs, vjp)
+
+
+@fused(_fixed_kernel)
+def _fixed(x: Tensor, mean: Tensor, variance: Tensor, gamma, beta, epsilon: float) -> Tensor:
+    return _scaled(_standardized(ops.subtract(x, mean), variance, epsilon), gamma, beta)
 
 
 @op
@@ -110,7 +130,6 @@ def batch_normalization_training(x, moving_mean, moving_variance, axis=-1, offse
         if value.shape != shape:
             raise ValueError(f"batch_normalization: expected moving statistics of shape {shape} for an input of shape "
                              f"{x.shape}; received shape {value.shape}.")
-    sizes = (x.size // max(shape[0], 1), shape[0])
     weight = None
     if mask is not None:
         places = x.shape[:axis] + x.shape[axis + 1:]
@@ -119,21 +138,52 @@ def batch_normalization_training(x, moving_mean, moving_variance, axis=-1, offse
         weight = Tensor(ops.broadcast_to(weight, places).data)  # no gradient flows to a mask
 
     def last(x):
-        y = empty(x.shape, x.dtype)
-        mean, rstd = empty(shape, x.dtype), empty(shape, x.dtype)
-        kernels.batch_norm(x.data, _data(weight), _data(gamma), _data(beta), moving_mean.data, moving_variance.data,
-                           y.data, mean.data, rstd.data, *sizes, momentum, epsilon)
-        inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
-
-        def vjp(dy):
-            dx, dgamma, dbeta = empty(x.shape, x.dtype), empty(shape, x.dtype), empty(shape, x.dtype)
-            kernels.batch_norm_grad(x.data, _data(weight), _data(gamma), mean.data, rstd.data, dy.data, dx.data,
-                                    dgamma.data, dbeta.data, *sizes)
-            return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
-
-        return differentiable(y, inputs, vjp)
+        y, statistics = _by_batch(x, weight, gamma, beta, moving_mean, moving_variance, momentum, epsilon)
+        if statistics is not None:
+            _move(moving_mean, moving_variance, *statistics, momentum)
+        return y
 
     return _with_last(x, (axis,), last)
+
+
+def _by_batch_kernel(x: Tensor, weight, gamma, beta, moving_mean, moving_variance, momentum: float, epsilon: float):
+    y, sizes = empty(x.shape, x.dtype), _columns(x)
+    mean, rstd = empty(x.shape[-1:], x.dtype), empty(x.shape[-1:], x.dtype)
+    kernels.batch_norm(x.data, _data(weight), _data(gamma), _data(beta), moving_mean.data, moving_variance.data,
+                       y.data, mean.data, rstd.data, *sizes, momentum, epsilon)
+    inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
+
+    def vjp(dy):
+        dx, dgamma, dbeta = empty(x.shape, x.dtype), empty(mean.shape, x.dtype), empty(mean.shape, x.dtype)
+        kernels.batch_norm_grad(x.data, _data(weight), _data(gamma), mean.data, rstd.data, dy.data, dx.data,
+                                dgamma.data, dbeta.data, *sizes)
+        return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
+
+    return differentiable(y, inputs, vjp), None
+
+
+@fused(_by_batch_kernel)
+def _by_batch(x: Tensor, weight, gamma, beta, moving_mean, moving_variance, momentum: float, epsilon: float):
+    """x normalised by its own statistics, and these: mean, variance, and how many rows count.
+
+    It is run again for gradients, so it leaves the moving statistics alone, which the kernel moves.
+    """
+    rows = ops.reshape(x, _columns(x))
+    weight = ops.ones((rows.shape[0], 1), x.dtype) if weight is None else ops.reshape(weight, (-1, 1))
+    count = ops.sum(weight)
+    share = ops.divide(weight, ops.where(ops.greater(count, 0), count, 1))
+    mean = ops.sum(ops.multiply(rows, share), 0)
+    variance = ops.sum(ops.multiply(ops.square(ops.subtract(rows, mean)), share), 0)
+    y = _scaled(_standardized(ops.subtract(rows, mean), variance, epsilon), gamma, beta)
+    return ops.reshape(y, x.shape), (mean, variance, count)
+
+
+def _move(moving_mean, moving_variance, mean: Tensor, variance: Tensor, count: Tensor, momentum: float) -> None:
+    """moving = moving * momentum + batch * (1 - momentum), if anything counts."""
+    with no_grad():
+        for moving, batch in ((moving_mean, mean), (moving_variance, variance)):
+            moved = ops.add(ops.multiply(moving, momentum), ops.multiply(batch, 1 - momentum))
+            moving.assign(ops.where(ops.greater(count, 0), moved, moving))
 
 
 def _normalize_rows(name, x, gamma, beta, axis, epsilon, centred):
@@ -141,28 +191,38 @@ def _normalize_rows(name, x, gamma, beta, axis, epsilon, centred):
     axes = normalize_axes(axis, x.ndim)
     shape = tuple(x.shape[a] for a in axes)
     gamma, beta = _like(x, gamma, shape, name, "gamma"), _like(x, beta, shape, name, "beta")
-    features = math.prod(shape)
-    rows = math.prod(n for a, n in enumerate(x.shape) if a not in axes)
     epsilon = config.epsilon() if epsilon is None else epsilon
 
-    def last(x):
-        y = empty(x.shape, x.dtype)
-        mean, rstd = empty((rows,), x.dtype), empty((rows,), x.dtype)
-        kernels.layer_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, rows, features, centred,
-                           epsilon)
-        inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
+    return _with_last(x, axes, lambda x: _by_row(x, gamma, beta, len(axes), epsilon, centred))
 
-        def vjp(dy):
-            dx = empty(x.shape, x.dtype)
-            dgamma = None if gamma is None else empty(shape, x.dtype)
-            dbeta = None if beta is None else empty(shape, x.dtype)
-            kernels.layer_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
-                                    _data(dbeta), rows, features, centred)
-            return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
 
-        return differentiable(y, inputs, vjp)
+def _by_row_kernel(x: Tensor, gamma, beta, axes: int, epsilon: float, centred: int) -> Tensor:
+    shape = x.shape[x.ndim - axes:]
+    rows, features = math.prod(x.shape[:x.ndim - axes]), math.prod(shape)
+    y = empty(x.shape, x.dtype)
+    mean, rstd = empty((rows,), x.dtype), empty((rows,), x.dtype)
+    kernels.layer_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, rows, features, centred,
+                       epsilon)
+    inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
-    return _with_last(x, axes, last)
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        dgamma = None if gamma is None else empty(shape, x.dtype)
+        dbeta = None if beta is None else empty(shape, x.dtype)
+        kernels.layer_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
+                                _data(dbeta), rows, features, centred)
+        return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
+
+    return differentiable(y, inputs, vjp)
+
+
+@fused(_by_row_kernel)
+def _by_row(x: Tensor, gamma, beta, axes: int, epsilon: float, centred: int) -> Tensor:
+    """Over the last `axes` of x."""
+    over = tuple(range(x.ndim - axes, x.ndim))
+    if centred:
+        x = ops.subtract(x, ops.mean(x, over, keepdims=True))
+    return _scaled(_standardized(x, ops.mean(ops.square(x), over, keepdims=True), epsilon), gamma, beta)
 
 
 @op
@@ -203,24 +263,34 @@ def group_normalization(x, groups, gamma=None, beta=None, axis=-1, epsilon=1e-3)
 
     gamma, beta = (_like(x, v, (channels,), "group_normalization", what)
                    for v, what in ((gamma, "gamma"), (beta, "beta")))
-    sizes = (x.shape[0], x.size // max(x.shape[0] * channels, 1), channels, groups)
+    return _with_last(x, (axis,), lambda x: _by_group(x, gamma, beta, groups, epsilon))
 
-    def last(x):
-        y = empty(x.shape, x.dtype)
-        mean, rstd = empty((x.shape[0], channels), x.dtype), empty((x.shape[0], channels), x.dtype)
-        kernels.group_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, *sizes, epsilon)
-        inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
-        def vjp(dy):
-            dx = empty(x.shape, x.dtype)
-            dgamma, dbeta = (None if v is None else empty((channels,), x.dtype) for v in (gamma, beta))
-            kernels.group_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
-                                    _data(dbeta), *sizes)
-            return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
+def _by_group_kernel(x: Tensor, gamma, beta, groups: int, epsilon: float) -> Tensor:
+    batch, channels = x.shape[0], x.shape[-1]
+    sizes = (batch, x.size // max(batch * channels, 1), channels, groups)
+    y = empty(x.shape, x.dtype)
+    mean, rstd = empty((batch, channels), x.dtype), empty((batch, channels), x.dtype)
+    kernels.group_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, *sizes, epsilon)
+    inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
-        return differentiable(y, inputs, vjp)
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        dgamma, dbeta = (None if v is None else empty((channels,), x.dtype) for v in (gamma, beta))
+        kernels.group_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
+                                _data(dbeta), *sizes)
+        return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
 
-    return _with_last(x, (axis,), last)
+    return differentiable(y, inputs, vjp)
+
+
+@fused(_by_group_kernel)
+def _by_group(x: Tensor, gamma, beta, groups: int, epsilon: float) -> Tensor:
+    over, batch, channels = (1, 3), x.shape[0], x.shape[-1]
+    y = ops.reshape(x, (batch, x.size // max(batch * channels, 1), groups, channels // groups))
+    y = ops.subtract(y, ops.mean(y, over, keepdims=True))
+    y = _standardized(y, ops.mean(ops.square(y), over, keepdims=True), epsilon)
+    return _scaled(ops.reshape(y, x.shape), gamma, beta)
 
 
 @op

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
+import numpy as np
+
+from pydl import ops
 from pydl._core import kernels
 from pydl.ops._common import as_float
+from pydl.ops._fused import fused
 from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, per_axis, window
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -12,31 +19,61 @@ from pydl.tensor import Tensor, empty
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]
 
 
-def _max(x: Tensor, w: Window) -> Tensor:
+def _max_kernel(x: Tensor, w: Window) -> Tensor:
     y = empty((x.shape[0], *w.outputs, x.shape[-1]), x.dtype)
     geometry = x.shape[0], x.shape[-1], w.flat()
     kernels.max_pool(x.data, y.data, *geometry)
+    result = y.data
 
     def vjp(dy):
         dx = empty(x.shape, x.dtype)
-        kernels.max_pool_grad(x.data, y.data, dy.data, dx.data, *geometry)
+        kernels.max_pool_grad(x.data, result, dy.data, dx.data, *geometry)
         return (dx,)
 
     return differentiable(y, (x,), vjp)
+
+
+@fused(_max_kernel)
+def _max(x: Tensor, w: Window) -> Tensor:
+    """The values at the places of the maxima, which do not depend on x as far as a gradient goes."""
+    batch, channels = x.shape[0], x.shape[-1]
+    flat, places = ops.reshape(x, (batch, math.prod(w.inputs), channels)), _places(w)
+    windows, taps = places.shape
+    first = ops.argmax(ops.take(ops.stop_gradient(flat), places, axis=1), axis=2)  # (batch, windows, channels)
+    at = ops.take(places.reshape(-1), ops.add(first, np.arange(windows, dtype="int32")[:, None] * taps))
+    return ops.reshape(ops.take_along_axis(flat, at, axis=1), (batch, *w.outputs, channels))
+
+
+@functools.lru_cache(maxsize=64)
+def _places(w: Window) -> np.ndarray:
+    """(windows, taps): the places of the flattened spatial axes that each window looks at, in rising order.
+
+    What a window would see outside of the input, and an adaptive one past its end, is its first or last place again.
+    """
+    places = np.zeros((1, 1), "int32")
+    for n, outputs, size, stride, before in zip(w.inputs, w.outputs, w.sizes, w.strides, w.before):
+        at = np.arange(outputs)
+        if stride:
+            start, stop = np.maximum(at * stride - before, 0), np.minimum(at * stride - before + size, n)
+        else:
+            start, stop = at * n // outputs, -(-(at + 1) * n // outputs)
+        along = np.minimum(start[:, None] + np.arange((stop - start).max(initial=0)), stop[:, None] - 1)
+        grid = places[:, None, :, None] * n + along[None, :, None, :]
+        places = grid.reshape(len(places) * outputs, -1).astype("int32")
+    return places
 
 
 def _average(x: Tensor, w: Window) -> Tensor:
-    shape, dtype = x.shape, x.dtype
-    y = empty((shape[0], *w.outputs, shape[-1]), dtype)
-    geometry = shape[0], shape[-1], w.flat()
-    kernels.average_pool(x.data, y.data, *geometry)
+    y = empty((x.shape[0], *w.outputs, x.shape[-1]), x.dtype)
+    kernels.average_pool(x.data, y.data, x.shape[0], x.shape[-1], w.flat())
+    return differentiable(y, (x,), lambda dy: (_shared(dy, w),))
 
-    def vjp(dy):
-        dx = empty(shape, dtype)
-        kernels.average_pool_grad(dy.data, dx.data, *geometry)
-        return (dx,)
 
-    return differentiable(y, (x,), vjp)
+def _shared(dy: Tensor, w: Window) -> Tensor:
+    """dy shared out among the places of its window: the transpose of `_average`."""
+    dx = empty((dy.shape[0], *w.inputs, dy.shape[-1]), dy.dtype)
+    kernels.average_pool_grad(dy.data, dx.data, dy.shape[0], dy.shape[-1], w.flat())
+    return differentiable(dx, (dy,), lambda ddx: (_average(ddx, w),))
 
 
 def _pool(op_name: str, kind, x, data_format, geometry) -> Tensor:

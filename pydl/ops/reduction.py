@@ -15,6 +15,7 @@ from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis
+from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
@@ -65,16 +66,16 @@ def _refuse_empty(name: str, x: Tensor, axis) -> None:
 
 
 def _total(x: Tensor, sizes, shape, mean: bool = False) -> Tensor:
-    y = empty(shape, x.dtype)
+    y, before = empty(shape, x.dtype), x.shape
     (kernels.reduce_mean if mean else kernels.reduce_sum)(x.data, y.data, *sizes)
-    return differentiable(y, (x,), lambda dy: (_spread(dy, sizes, x.shape, mean),))
+    return differentiable(y, (x,), lambda dy: (_spread(dy, sizes, before, mean),))
 
 
 def _spread(dy: Tensor, sizes, shape, mean: bool = False) -> Tensor:
     """dy (outer, inner) in each of n places, divided by n for the mean: the transpose of `_total`."""
-    dx = empty(shape, dy.dtype)
+    dx, before = empty(shape, dy.dtype), dy.shape
     kernels.reduce_sum_grad(dy.data, dx.data, 1.0 / sizes[1] if mean and sizes[1] else 1.0, *sizes)
-    return differentiable(dx, (dy,), lambda ddx: (_total(ddx, sizes, dy.shape, mean),))
+    return differentiable(dx, (dy,), lambda ddx: (_total(ddx, sizes, before, mean),))
 
 
 def _mean_of(x, sizes, shape):
@@ -152,7 +153,7 @@ def average(x, axis=None, weights=None):
 # -------------------------------------------------------------------------- product, extrema, truth
 
 
-def _product(x: Tensor, sizes, shape) -> Tensor:
+def _product_kernel(x: Tensor, sizes, shape) -> Tensor:
     y = empty(shape, x.dtype)
     kernels.reduce_prod(x.data, y.data, *sizes)
 
@@ -162,6 +163,19 @@ def _product(x: Tensor, sizes, shape) -> Tensor:
         return (dx,)
 
     return differentiable(y, (x,), vjp)
+
+
+@fused(_product_kernel)
+def _product(x: Tensor, sizes, shape) -> Tensor:
+    """Products of pairs, of pairs of pairs, ...: nothing is divided, zeros have all their derivatives."""
+    n = sizes[1]
+    x = ops.reshape(x, sizes) if n else ops.ones((sizes[0], 1, sizes[2]), x.dtype)
+    while n > 1:
+        half = n // 2
+        pairs = ops.multiply(x[:, :half], x[:, half:2 * half])
+        x = ops.concatenate([pairs, x[:, 2 * half:]], axis=1) if n % 2 else pairs
+        n -= half
+    return ops.reshape(x, shape)
 
 
 @op
@@ -175,15 +189,24 @@ def _extremum(kernel):
     def one(x: Tensor, sizes, shape) -> Tensor:
         y = empty(shape, x.dtype)
         kernel(x.data, y.data, *sizes)
-
-        def vjp(dy):
-            share, dx = empty(shape, x.dtype), empty(x.shape, x.dtype)
-            kernels.reduce_extremum_grad(x.data, y.data, dy.data, share.data, dx.data, *sizes)
-            return (dx,)
-
-        return differentiable(y, (x,), vjp)
+        values, best = x.data, y.data
+        return differentiable(y, (x,), lambda dy: (_shared(dy, values, best, sizes),))
 
     return one
+
+
+def _shared(dy: Tensor, values, best, sizes) -> Tensor:
+    """dy in the places of the arrays `values` that are `best`, in equal parts: linear in dy."""
+    dx, share, before = empty(values.shape, dy.dtype), empty(dy.shape, dy.dtype), dy.shape
+    kernels.reduce_extremum_grad(values, best, dy.data, share.data, dx.data, *sizes)
+
+    def vjp(ddx):  # the mean over these places
+        outer, _, inner = sizes
+        there = ops.equal(ops.reshape(Tensor(values), sizes), ops.reshape(Tensor(best), (outer, 1, inner)))
+        total = ops.sum(ops.where(there, ops.reshape(ddx, sizes), 0.0), 1)
+        return (ops.reshape(ops.divide(total, ops.sum(ops.cast(there, ddx.dtype), 1)), before),)
+
+    return differentiable(dx, (dy,), vjp)
 
 
 _largest, _smallest = _extremum(kernels.reduce_max), _extremum(kernels.reduce_min)
@@ -283,8 +306,25 @@ def _at_least_int32(x: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- moments, norms
 
 
-def _data(x):
-    return None if x is None else x.data
+def _moments_kernel(x: Tensor, sizes, shape) -> tuple[Tensor, Tensor]:
+    m, v = empty(shape, x.dtype), empty(shape, x.dtype)
+    kernels.reduce_variance(x.data, m.data, v.data, *sizes)
+    centre = m.data
+
+    def vjp(dm, dv):
+        dx = empty(x.shape, x.dtype)
+        kernels.reduce_variance_grad(x.data, centre, *(None if g is None else g.data for g in (dm, dv)), dx.data,
+                                     *sizes)
+        return (dx,)
+
+    return differentiable((m, v), (x,), vjp)
+
+
+@fused(_moments_kernel)
+def _moments(x: Tensor, sizes, shape) -> tuple[Tensor, Tensor]:
+    centre = _total(x, sizes, shape, mean=True)
+    distance = ops.subtract(x, _spread(centre, sizes, x.shape))
+    return centre, _total(ops.square(distance), sizes, shape, mean=True)
 
 
 @op
@@ -306,16 +346,7 @@ def moments(x, axes, keepdims=False, synchronized=False):
         centre = mean(x, axes, keepdims=True)
         variance = mean(ops.square(x - centre), axes, keepdims)
         return (centre if keepdims else ops.reshape(centre, shape)), variance
-    (sizes,) = groups
-    m, v = empty(shape, x.dtype), empty(shape, x.dtype)
-    kernels.reduce_variance(x.data, m.data, v.data, *sizes)
-
-    def vjp(dm, dv):
-        dx = empty(x.shape, x.dtype)
-        kernels.reduce_variance_grad(x.data, m.data, _data(dm), _data(dv), dx.data, *sizes)
-        return (dx,)
-
-    return differentiable((m, v), (x,), vjp)
+    return _moments(x, groups[0], shape)
 
 
 @op
@@ -331,7 +362,7 @@ def std(x, axis=None, keepdims=False):
     return ops.sqrt(var(x, axis, keepdims))
 
 
-def _sum_of_squares(x: Tensor, sizes, shape) -> Tensor:
+def _squares_kernel(x: Tensor, sizes, shape) -> Tensor:
     y = empty(shape, x.dtype)
     kernels.reduce_sum_squares(x.data, y.data, *sizes)
 
@@ -341,6 +372,11 @@ def _sum_of_squares(x: Tensor, sizes, shape) -> Tensor:
         return (dx,)
 
     return differentiable(y, (x,), vjp)
+
+
+@fused(_squares_kernel)
+def _sum_of_squares(x: Tensor, sizes, shape) -> Tensor:
+    return _total(ops.square(x), sizes, shape)
 
 
 @op
@@ -379,24 +415,33 @@ def norm(x, ord=None, axis=None, keepdims=False):
     raise ValueError(f"norm: ord={ord!r} is not defined for axis={axis} of a tensor of shape {x.shape}.")
 
 
+def _logsumexp_kernel(x: Tensor, sizes, shape) -> Tensor:
+    y = empty(shape, x.dtype)
+    kernels.logsumexp(x.data, y.data, *sizes)
+    result = y.data
+
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        kernels.logsumexp_grad(x.data, result, dy.data, dx.data, *sizes)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+@fused(_logsumexp_kernel)
+def _logsumexp(x: Tensor, sizes, shape) -> Tensor:
+    top = ops.stop_gradient(_largest(x, sizes, shape))
+    top = ops.where(ops.isfinite(top), top, 0.0)  # infinity less itself would be NaN
+    total = _total(ops.exp(ops.subtract(x, _spread(top, sizes, x.shape))), sizes, shape)
+    return ops.add(ops.log(total), top)
+
+
 @op
 def logsumexp(x, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis` (int, tuple or None for all), without overflow."""
     x = as_float(x)
     _refuse_empty("logsumexp", x, axis)
     return _reduce(_logsumexp, x, axis, keepdims)
-
-
-def _logsumexp(x: Tensor, sizes, shape) -> Tensor:
-    y = empty(shape, x.dtype)
-    kernels.logsumexp(x.data, y.data, *sizes)
-
-    def vjp(dy):
-        dx = empty(x.shape, x.dtype)
-        kernels.logsumexp_grad(x.data, y.data, dy.data, dx.data, *sizes)
-        return (dx,)
-
-    return differentiable(y, (x,), vjp)
 
 
 # -------------------------------------------------------------------------------- order statistics

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from pydl import ops
 from pydl._core import kernels
 from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis
+from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
@@ -32,23 +35,69 @@ def _over_axes(one, x, axis):
     return ops.transpose(y, tuple(order.index(a) for a in range(x.ndim)))
 
 
-def _normalised(kernel, gradient):
-    def one(x: Tensor, sizes) -> Tensor:
+def _kernel(forward, backward):
+    """The op of two kernels over x seen as (outer, n, inner) = `sizes`; the gradient is made from the result."""
+
+    def kernel(x: Tensor, sizes) -> Tensor:
         y = empty(x.shape, x.dtype)
-        kernel(x.data, y.data, *sizes)
+        forward(x.data, y.data, *sizes)
+        shape, dtype, result = x.shape, x.dtype, y.data
 
         def vjp(dy):
-            dx = empty(x.shape, x.dtype)
-            gradient(y.data, dy.data, dx.data, *sizes)
+            dx = empty(shape, dtype)
+            backward(result, dy.data, dx.data, *sizes)
             return (dx,)
 
         return differentiable(y, (x,), vjp)
 
-    return one
+    return kernel
 
 
-_softmax = _normalised(kernels.softmax, kernels.softmax_grad)
-_log_softmax = _normalised(kernels.log_softmax, kernels.log_softmax_grad)
+def _shifted(x: Tensor, sizes) -> Tensor:
+    """x as (outer, n, inner), less the maximum of each group: no exponential overflows."""
+    x = ops.reshape(x, sizes)
+    return x - ops.stop_gradient(ops.max(x, 1, keepdims=True))
+
+
+@fused(_kernel(kernels.softmax, kernels.softmax_grad))
+def _softmax(x: Tensor, sizes) -> Tensor:
+    e = ops.exp(_shifted(x, sizes))
+    return ops.reshape(e / ops.sum(e, 1, keepdims=True), x.shape)
+
+
+@fused(_kernel(kernels.log_softmax, kernels.log_softmax_grad))
+def _log_softmax(x: Tensor, sizes) -> Tensor:
+    x, shape = _shifted(x, sizes), x.shape
+    return ops.reshape(x - ops.log(ops.sum(ops.exp(x), 1, keepdims=True)), shape)
+
+
+def _masked_kernel(x: Tensor, mask: Tensor, sizes) -> Tensor:
+    y = empty(x.shape, x.dtype)
+    kernels.masked_softmax(x.data, mask.data, y.data, *sizes)
+    shape, dtype, result = x.shape, x.dtype, y.data
+
+    def vjp(dy):
+        dx = empty(shape, dtype)
+        kernels.softmax_grad(result, dy.data, dx.data, *sizes)
+        return (ops.where(mask, dx, 0.0),)
+
+    return differentiable(y, (x,), vjp)
+
+
+@fused(_masked_kernel)
+def _masked_softmax(x: Tensor, mask: Tensor, sizes) -> Tensor:
+    seen = ops.reshape(mask, sizes)
+    x, shape = ops.reshape(x, sizes), x.shape
+    top = ops.stop_gradient(ops.max(ops.where(seen, x, _lowest(x)), 1, keepdims=True))
+    # The hidden values are replaced before the exponential: what is not seen has neither value nor gradient.
+    e = ops.where(seen, ops.exp(ops.where(seen, x - top, 0.0)), 0.0)
+    some = ops.any(seen, 1, keepdims=True)
+    total = ops.where(some, ops.sum(e, 1, keepdims=True), 1.0)
+    return ops.reshape(ops.where(some, e / total, 1.0 / max(sizes[1], 1)), shape)
+
+
+def _lowest(x: Tensor) -> float:
+    return float(np.finfo(x.dtype).min)
 
 
 @op
@@ -79,13 +128,4 @@ def masked_softmax(x, mask, axis=-1):
         mask = ops.greater(mask, 0.5)
     if mask.shape != x.shape:
         mask = ops.broadcast_to(mask, x.shape)
-    sizes = _sizes(x, axis)
-    y = empty(x.shape, x.dtype)
-    kernels.masked_softmax(x.data, mask.data, y.data, *sizes)
-
-    def vjp(dy):
-        dx = empty(x.shape, x.dtype)
-        kernels.softmax_grad(y.data, dy.data, dx.data, *sizes)
-        return (ops.where(mask, dx, 0.0),)
-
-    return differentiable(y, (x,), vjp)
+    return _masked_softmax(x, mask, _sizes(x, axis))

@@ -11,6 +11,7 @@ from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype, is_float_dtype
 from pydl.ops import _strided
 from pydl.ops._common import as_tensor, normalize_axis, result_dtype
+from pydl.ops._fused import fused
 from pydl.ops.indexing import _take_along, _take_along_grad, as_index
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -206,16 +207,30 @@ def _cumsum(x, sizes, reverse):
 @op
 def cumprod(x, axis=None, dtype=None):
     """Products of all elements up to each position along `axis` (None: of the flattened tensor)."""
-    x, sizes = _along(x, axis, dtype)
+    return _cumprod(*_along(x, axis, dtype))
+
+
+def _cumprod_kernel(x, sizes):
     y = empty(x.shape, x.dtype)
     kernels.cumprod(x.data, y.data, *sizes)
+    result = y.data
 
     def vjp(dy):
         dx = empty(x.shape, x.dtype)
-        kernels.cumprod_grad(x.data, y.data, dy.data, dx.data, *sizes)
+        kernels.cumprod_grad(x.data, result, dy.data, dx.data, *sizes)
         return (dx,)
 
     return differentiable(y, (x,), vjp)
+
+
+@fused(_cumprod_kernel)
+def _cumprod(x, sizes):
+    """Each element holds the product of the 1, 2, 4, ... last ones: nothing is divided, zeros have all derivatives."""
+    y, reach = ops.reshape(x, sizes), 1
+    while reach < sizes[1]:
+        y = ops.concatenate([y[:, :reach], ops.multiply(y[:, reach:], y[:, :-reach])], axis=1)
+        reach *= 2
+    return ops.reshape(y, x.shape)
 
 
 @op

@@ -1,41 +1,25 @@
 """Optimizers and learning-rate schedules under Keras 3's names; every method is one fused kernel over all variables."""
 
-from pydl import registry
+from pydl import exports, registry
 from pydl.ops.optimizer import ewma
 from pydl.optimizers import schedules
-from pydl.optimizers.adadelta import Adadelta
-from pydl.optimizers.adagrad import Adagrad
-from pydl.optimizers.adam import Adam
-from pydl.optimizers.adamax import Adamax
-from pydl.optimizers.adamw import AdamW
+from pydl.optimizers.adadelta import *
+from pydl.optimizers.adagrad import *
+from pydl.optimizers.adam import *
+from pydl.optimizers.adamax import *
+from pydl.optimizers.adamw import *
+from pydl.optimizers.base import *
 from pydl.optimizers.base import Optimizer
-from pydl.optimizers.ftrl import Ftrl
-from pydl.optimizers.lion import Lion
-from pydl.optimizers.nadam import Nadam
-from pydl.optimizers.rmsprop import RMSprop
-from pydl.optimizers.sgd import SGD
+from pydl.optimizers.ftrl import *
+from pydl.optimizers.lion import *
+from pydl.optimizers.nadam import *
+from pydl.optimizers.rmsprop import *
+from pydl.optimizers.sgd import *
 
-__all__ = [
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Ftrl",
-    "Lion",
-    "Nadam",
-    "Optimizer",
-    "RMSprop",
-    "deserialize",
-    "ewma",
-    "get",
-    "schedules",
-    "serialize",
-]
+__all__ = [*exports.public(globals()), "deserialize", "get", "schedules", "serialize"]
 
-_METHODS = {name.lower(): globals()[name] for name in __all__
-            if isinstance(globals().get(name), type) and name != "Optimizer"}
+_METHODS = {name.lower(): value for name, value in globals().items()
+            if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer}
 
 
 def serialize(optimizer) -> dict:

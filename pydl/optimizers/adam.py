@@ -27,7 +27,7 @@ class Adam(FusedOptimizer):
 
     rule = Rule("adam", slots=(Slot("_momentums", "momentum"), Slot("_velocities", "velocity"),
                               Slot("_velocity_hats", "velocity_hat", when="amsgrad")),
-                numbers=("beta_1", "beta_2", "epsilon", "amsgrad"))
+                numbers=("beta_1", "beta_2", "epsilon", "amsgrad"), flags=("amsgrad",))
 
     def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False,
                  weight_decay=None,

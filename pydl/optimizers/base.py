@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import warnings
 
 import numpy as np
 
-from pydl import _core, config, ops, registry
+from pydl import _core, config, initializers, ops, registry
 from pydl.dtypes import COMPUTED_IN
 from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
 from pydl.optimizers.schedules import LearningRateSchedule
 from pydl.tape import no_grad
 from pydl.tensor import RecordingError, Tensor, Variable, name_scope
+from pydl.warning import warn
 from pydl.watch import Owner
 
 __all__ = ["Optimizer"]
@@ -52,7 +52,7 @@ class Optimizer(Owner):
                  gradient_accumulation_steps=None, name=None, **kwargs):
         object.__setattr__(self, "_variables", [])
         if kwargs.pop("decay", None) is not None:
-            warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
+            warn("Argument `decay` is no longer supported and will be ignored.")
         if kwargs:
             raise ValueError(f"Argument(s) not recognized: {kwargs}")
         if gradient_accumulation_steps and not gradient_accumulation_steps >= 2:
@@ -152,8 +152,6 @@ class Optimizer(Owner):
         if initializer == "zeros":
             initializer = np.zeros
         elif not callable(initializer):
-            from pydl import initializers
-
             initializer = initializers.get(initializer)
         with name_scope(self.name):
             variable = Variable(initializer, shape=tuple(shape), dtype=dtype or COMPUTED_IN[config.floatx()],
@@ -436,9 +434,8 @@ class Optimizer(Owner):
         """Reads what `save_own_variables` wrote; a different number of variables is skipped with a warning."""
         count = len(store.keys())
         if count != len(self.variables):
-            warnings.warn(f"Skipping variable loading for optimizer '{self.name}', because it has"
-                          f" {len(self.variables)} variables whereas the saved optimizer has {count} variables.",
-                          stacklevel=2)
+            warn(f"Skipping variable loading for optimizer '{self.name}', because it has"
+                 f" {len(self.variables)} variables whereas the saved optimizer has {count} variables.")
             return
         for i, variable in enumerate(self.variables):
             variable.assign(np.asarray(store[str(i)]))
@@ -451,7 +448,7 @@ def _without_missing(grads, variables):
         raise ValueError("No gradients provided for any variable.")
     if not missing:
         return grads, variables
-    warnings.warn(f"Gradients do not exist for variables {missing} when minimizing the loss. If using"
-                  " `model.compile()`, did you forget to provide a `loss` argument?", stacklevel=3)
+    warn(f"Gradients do not exist for variables {missing} when minimizing the loss. If using"
+         " `model.compile()`, did you forget to provide a `loss` argument?")
     pairs = [(g, v) for g, v in zip(grads, variables) if g is not None]
     return [g for g, _ in pairs], [v for _, v in pairs]

@@ -40,10 +40,11 @@ class Rule:
         slots: its state, in the kernel's order.
         numbers: its own constructor arguments, in the order of the config; those that no slot starts at are the
             kernel's last arguments.
+        flags: those of them that say yes or no.
     """
 
-    def __init__(self, name: str, slots: tuple[Slot, ...], numbers: tuple[str, ...]):
-        self.name, self.slots, self.numbers = name, slots, numbers
+    def __init__(self, name: str, slots: tuple[Slot, ...], numbers: tuple[str, ...], flags: tuple[str, ...] = ()):
+        self.name, self.slots, self.numbers, self.flags = name, slots, numbers, flags
         # Getters made once: an eager step calls both.
         self.lists = _getter([slot.attribute for slot in slots])
         self.attributes = _getter([number for number in numbers if all(number != slot.start for slot in slots)])
@@ -61,7 +62,11 @@ class FusedOptimizer(Optimizer):
         numbers = {name: arguments.pop(name) for name in self.rule.numbers}
         super().__init__(**arguments)
         for name, value in numbers.items():
-            setattr(self, name, bool(value) if isinstance(value, np.bool_) else value)  # kernels refuse NumPy's flags
+            if name in self.rule.flags:
+                value = bool(value)  # kernels refuse None and NumPy's flags
+            elif value is None:
+                raise ValueError(f"`{name}` must be a number. Received: {name}=None")
+            setattr(self, name, value)
 
     def build(self, variables):
         if self.built:

@@ -25,7 +25,7 @@ class RMSprop(FusedOptimizer):
 
     rule = Rule("rmsprop", slots=(Slot("_velocities", "velocity"), Slot("_momentums", "momentum", when="momentum"),
                                  Slot("_average_gradients", "average_gradient", when="centered")),
-                numbers=("rho", "momentum", "epsilon", "centered"))
+                numbers=("rho", "momentum", "epsilon", "centered"), flags=("centered",))
 
     def __init__(self, learning_rate=0.001, rho=0.9, momentum=0.0, epsilon=1e-7, centered=False, weight_decay=None,
                  clipnorm=None, clipvalue=None, global_clipnorm=None,

@@ -49,8 +49,28 @@ def _check_steps(name: str, value) -> None:
         raise ValueError(f"Argument `{name}` must be > 0. Received: {name}={value}")
 
 
+class _ByPeriods(LearningRateSchedule):
+    """Decay by the number of periods of `decay_steps` steps."""
+
+    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase, name):
+        _check_steps("decay_steps", decay_steps)
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = decay_steps
+        self.decay_rate = decay_rate
+        self.staircase = staircase
+        self.name = name
+
+    def _periods(self, step):
+        periods = _as_step(step) / float(self.decay_steps)
+        return ops.floor(periods) if self.staircase else periods
+
+    def get_config(self):
+        return {"initial_learning_rate": self.initial_learning_rate, "decay_steps": self.decay_steps,
+                "decay_rate": self.decay_rate, "staircase": self.staircase, "name": self.name}
+
+
 @registry.builtin("keras.optimizers.schedules")
-class ExponentialDecay(LearningRateSchedule):
+class ExponentialDecay(_ByPeriods):
     """rate = initial * decay_rate^(step / decay_steps).
 
     Args:
@@ -62,45 +82,21 @@ class ExponentialDecay(LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="ExponentialDecay"):
-        _check_steps("decay_steps", decay_steps)
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = decay_steps
-        self.decay_rate = decay_rate
-        self.staircase = staircase
-        self.name = name
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step):
-        periods = _as_step(step) / float(self.decay_steps)
-        if self.staircase:
-            periods = ops.floor(periods)
-        return ops.power(float(self.decay_rate), periods) * float(self.initial_learning_rate)
-
-    def get_config(self):
-        return {"initial_learning_rate": self.initial_learning_rate, "decay_steps": self.decay_steps,
-                "decay_rate": self.decay_rate, "staircase": self.staircase, "name": self.name}
+        return ops.power(float(self.decay_rate), self._periods(step)) * float(self.initial_learning_rate)
 
 
 @registry.builtin("keras.optimizers.schedules")
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_ByPeriods):
     """rate = initial / (1 + decay_rate * step / decay_steps). Arguments as `ExponentialDecay`."""
 
     def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"):
-        _check_steps("decay_steps", decay_steps)
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = decay_steps
-        self.decay_rate = decay_rate
-        self.staircase = staircase
-        self.name = name
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step):
-        periods = _as_step(step) / float(self.decay_steps)
-        if self.staircase:
-            periods = ops.floor(periods)
-        return float(self.initial_learning_rate) / (periods * float(self.decay_rate) + 1.0)
-
-    def get_config(self):
-        return {"initial_learning_rate": self.initial_learning_rate, "decay_steps": self.decay_steps,
-                "decay_rate": self.decay_rate, "staircase": self.staircase, "name": self.name}
+        return float(self.initial_learning_rate) / (self._periods(step) * float(self.decay_rate) + 1.0)
 
 
 @registry.builtin("keras.optimizers.schedules")

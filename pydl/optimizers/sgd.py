@@ -21,7 +21,8 @@ class SGD(FusedOptimizer):
         others: see `Optimizer`.
     """
 
-    rule = Rule("sgd", slots=(Slot("momentums", "momentum", when="momentum"),), numbers=("momentum", "nesterov"))
+    rule = Rule("sgd", slots=(Slot("momentums", "momentum", when="momentum"),), numbers=("momentum", "nesterov"),
+                flags=("nesterov",))
 
     def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, weight_decay=None,
                  clipnorm=None, clipvalue=None, global_clipnorm=None,

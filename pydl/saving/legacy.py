@@ -7,13 +7,13 @@ The group (the file, or `model_weights` of a whole model) has the attribute `lay
 from __future__ import annotations
 
 import json
-import warnings
 
 import h5py
 import numpy as np
 
 from pydl.registry import CustomObjectScope, deserialize_keras_object
 from pydl.saving.state import assign_all
+from pydl.warning import warn
 
 __all__ = ["is_legacy", "load_legacy_model", "load_legacy_weights"]
 
@@ -106,7 +106,7 @@ def load_legacy_weights(model, file, by_name=False, skip_mismatch=False) -> None
                        f" {len(variables)} weight(s). Received {len(weights)} saved weight(s).")
             if not (skip_mismatch and by_name):
                 raise ValueError(message)
-            warnings.warn(f"Skipped: {message}", stacklevel=4)
+            warn(f"Skipped: {message}")
             continue
         pairs += [(v, data, f"{name}: {n}") for v, (n, data) in zip(variables, weights)]
     assign_all(pairs, skip_mismatch)
@@ -208,4 +208,4 @@ def _load_optimizer(optimizer, group) -> None:
     try:
         optimizer.load_own_variables({str(i): np.asarray(data) for i, (_, data) in enumerate(_weights(group))})
     except ValueError as error:
-        warnings.warn(f"The state of the optimizer was not restored, it starts afresh: {error}", stacklevel=4)
+        warn(f"The state of the optimizer was not restored, it starts afresh: {error}")

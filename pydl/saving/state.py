@@ -6,11 +6,10 @@ the attribute; items of a list or dict under their class name in snake case, num
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from pydl.registry import to_snake_case
+from pydl.warning import warn
 
 # Attributes of the base classes: bookkeeping, or listed under another name.
 _INTERNAL = {
@@ -91,7 +90,7 @@ def load_state(obj, file, skip_mismatch=False, root="") -> None:
                 if not skip_mismatch:
                     raise ValueError(f"The weights file does not fit at '{path or type(obj).__name__}'"
                                      f" ({type(item).__name__}): {error}") from error
-                warnings.warn(f"Could not load weights at '{path}', skipped: {error}", stacklevel=3)
+                warn(f"Could not load weights at '{path}', skipped: {error}")
         unknown = [name for name in file.get(f"{root}/layers" if root else "layers", ())
                    if (full := "/".join(p for p in (root, "layers", name, "vars") if p)) not in known
                    and len(file.get(full, ()))]
@@ -119,7 +118,7 @@ def assign_all(pairs, skip_mismatch=False) -> None:
     if wrong and not skip_mismatch:
         raise ValueError(f"Shape mismatch when loading weights: {'. '.join(wrong)}.")
     for message in wrong:
-        warnings.warn(f"Skipped: {message}.", stacklevel=5)
+        warn(f"Skipped: {message}.")
     values = [(v, np.asarray(source)) for v, source, _ in pairs if tuple(v.shape) == tuple(source.shape)]
     for variable, value in values:
         variable.assign(value)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 
 from pydl.tuner.engine import sampling
 from pydl.tuner.engine.oracle import Oracle
 from pydl.tuner.engine.trial import Trial, TrialStatus
+from pydl.warning import warn
 
 __all__ = ["BayesianOptimizationOracle", "GridSearchOracle", "HyperbandOracle", "RandomSearchOracle"]
 
@@ -66,8 +66,8 @@ class BayesianOptimizationOracle(Oracle):
         super().__init__(objective, max_trials, hyperparameters, allow_new_entries, tune_new_entries, seed,
                          max_retries_per_trial, max_consecutive_failed_trials)
         if (alpha, beta) != (1e-4, 2.6):
-            warnings.warn("`alpha` and `beta` belong to Gaussian processes; this search uses a tree-structured Parzen "
-                          f"estimator, which has no such settings. Received: alpha={alpha}, beta={beta}.")
+            warn("`alpha` and `beta` belong to Gaussian processes; this search uses a tree-structured Parzen "
+                 f"estimator, which has no such settings. Received: alpha={alpha}, beta={beta}.")
         self.num_initial_points = num_initial_points
         self.alpha = alpha
         self.beta = beta

@@ -8,6 +8,8 @@ from pydl import _text, ops
 from pydl.data.adapters import unpack
 from pydl.tensor import Tensor
 
+__all__ = ["normalize", "pack_x_y_sample_weight", "pad_sequences", "to_categorical", "unpack_x_y_sample_weight"]
+
 
 def to_categorical(x, num_classes: int | None = None) -> np.ndarray:
     """One-hot rows of class numbers.

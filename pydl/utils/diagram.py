@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from html import escape
 from typing import NamedTuple
+
+from pydl.warning import warn
 
 FONT = 12.0  # pixels, at 96 per inch
 CHARACTER = 0.602 * FONT  # all are as wide as that: the font is monospaced
@@ -90,9 +91,8 @@ class Diagram:
     def _fitting_dpi(self) -> float:
         largest = _LARGEST * 96 / max(self.width, self.height)
         if self.dpi > largest:
-            warnings.warn(f"A picture of {self.width / 96:.0f} x {self.height / 96:.0f} inches at {self.dpi} dpi is"
-                          f" too large to draw; it is saved at {largest:.0f} dpi. An .svg file has no such limit.",
-                          stacklevel=4)
+            warn(f"A picture of {self.width / 96:.0f} x {self.height / 96:.0f} inches at {self.dpi} dpi is"
+                 f" too large to draw; it is saved at {largest:.0f} dpi. An .svg file has no such limit.")
         return min(self.dpi, largest)
 
     # ---- SVG ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+__all__ = ["get_file"]
+
 BLOCK = 1 << 16
 TIMEOUT = 30.0  # seconds without a byte
 

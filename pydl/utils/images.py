@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from pydl import config
+from pydl.warning import warn
 
 __all__ = ["array_to_img", "img_to_array", "load_img", "save_img"]
 
@@ -154,6 +154,6 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs) 
         file_format = "jpeg"
     image = array_to_img(x, data_format=data_format, scale=scale)
     if image.mode == "RGBA" and file_format and file_format.lower() == "jpeg":
-        warnings.warn("The JPEG format does not support RGBA images, converting to RGB.", stacklevel=2)
+        warn("The JPEG format does not support RGBA images, converting to RGB.")
         image = image.convert("RGB")
     image.save(path, format=file_format or None, **kwargs)

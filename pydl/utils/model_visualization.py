@@ -13,6 +13,8 @@ from pydl.symbolic import OpCall
 from pydl.utils.diagram import CHARACTER, Diagram, Line, Rect, Text
 from pydl.utils.layered_layout import layered
 
+__all__ = ["model_to_dot", "plot_model"]
+
 _ROW = 24.0  # height of a row of a box
 _PAD = 8.0  # beside the text
 _MARGIN = 12.0  # around a nested model and the whole

@@ -9,6 +9,8 @@ import numpy as np
 
 from pydl import random, registry
 
+__all__ = ["clear_session", "set_random_seed"]
+
 
 def set_random_seed(seed: int) -> None:
     """Seeds Python's, NumPy's and pydl's generators: the same seed gives the same bits.

@@ -71,7 +71,7 @@ def gradient_of(fn):
     """The gradient of sum(fn(...)^2) with respect to all arguments: a row's gradient check is of second order."""
     def gradient(*args):
         args = [ops.multiply(x, 1.0) for x in args]  # tensors of this call only
-        with pydl.GradientTape() as tape:
+        with pydl.GradientTape(), pydl.GradientTape() as tape:  # what it computes is differentiated again
             for x in args:
                 tape.watch(x)
             y = fn(*args)

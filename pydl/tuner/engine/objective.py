@@ -12,35 +12,29 @@ from pydl.tuner.errors import FatalTypeError, FatalValueError
 
 __all__ = ["Objective", "create_objective", "infer_metric_direction"]
 
-_MORE_IS_BETTER = {
-    "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy", "TopKCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy", "TruePositives", "TrueNegatives", "Precision", "Recall", "AUC",
-    "SensitivityAtSpecificity", "SpecificityAtSensitivity", "PrecisionAtRecall", "RecallAtPrecision", "F1Score",
-    "FBetaScore", "R2Score", "IoU", "BinaryIoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU", "PearsonCorrelation",
-    "ConcordanceCorrelation",
-}
-# The metric of this name grows with similarity, the loss falls.
-_EITHER = {"cosinesimilarity"}
+# Names that scripts use for what is exported under others.
+_SHORT = {"loss": "min", "crossentropy": "min", "ce": "min", "mse": "min", "mae": "min", "mape": "min", "msle": "min",
+          "rmse": "min", "acc": "max"}
 
 
 def _key(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-_UP = {_key(name) for name in _MORE_IS_BETTER} | {"acc"}
-_SHORT = {"loss", "crossentropy", "ce", "mse", "mae", "mape", "msle", "rmse"}
-_NO_QUANTITY = {"get", "serialize", "deserialize", "mean", "sum", "metric", "meanmetricwrapper"}
+def _directions() -> dict[str, str]:
+    """What is known of exported names: metrics tell it, of losses less is better."""
+    known = {_key(name): "min" for name in losses.__all__ if name not in ("deserialize", "get", "serialize")}
+    for name in metrics.__all__:
+        direction = getattr(getattr(metrics, name), "_direction", None)
+        if direction is not None:
+            known[_key(name)] = "max" if direction == "up" else "min"
+    del known["cosinesimilarity"]  # the metric of this name grows with similarity, the loss falls
+    return {**known, **_SHORT}
 
 
 def infer_metric_direction(name: str) -> str | None:
     """"min" or "max" for the name of a metric or loss, also with "val_" before it; None where it is not known."""
-    name = _key(re.sub(r"_\d+$", "", name.removeprefix("val_").removeprefix("weighted_")))
-    if name in _EITHER:
-        return None
-    if name in _UP:
-        return "max"
-    known = {_key(n) for room in (losses, metrics) for n in room.__all__} - _NO_QUANTITY
-    return "min" if name in _SHORT or name in known else None
+    return _directions().get(_key(re.sub(r"_\d+$", "", name.removeprefix("val_").removeprefix("weighted_"))))
 
 
 class Objective:

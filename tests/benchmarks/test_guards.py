@@ -1,0 +1,50 @@
+"""Bounds that hold on any machine: ratios, and costs far above what is measured."""
+
+import time
+
+import numpy as np
+import pytest
+
+import pydl as keras
+from pydl import layers, ops
+
+
+def best_of(call, calls: int, rounds: int = 20) -> float:
+    """Seconds per call in the best of several rounds: what others do on the machine falls out."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        times.append((time.perf_counter() - start) / calls)
+    return min(times)
+
+
+@pytest.fixture
+def one_thread():
+    before = keras.config.threads()
+    keras.config.set_threads(1)
+    yield
+    keras.config.set_threads(before)
+
+
+def test_a_step_of_a_replay_costs_under_20_ns_over_its_kernel(one_thread):
+    """1,000 launches of a kernel with one element, whose own time counts as 5 ns; about 6 in all."""
+    steps = 1000
+
+    def many(x):
+        for _ in range(steps):
+            x = ops.relu(x)
+        return x
+
+    run = keras.function(many).capture((np.ones(1, "float32"),)).program.run
+    assert best_of(run, 20) / steps < 25e-9
+
+
+def test_predict_of_one_row_costs_at_most_three_times_predict_on_batch(one_thread):
+    model = keras.Sequential([keras.Input((784,)), layers.Dense(128, "relu"), layers.Dense(10)])
+    x = np.ones((1, 784), "float32")
+    for call in (model.predict_on_batch, model.predict):
+        call(x)
+    ratio = best_of(lambda: model.predict(x, verbose=0), 200) / best_of(lambda: model.predict_on_batch(x), 200)
+    assert ratio < 3
