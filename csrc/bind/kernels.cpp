@@ -2,6 +2,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <atomic>
+
 #include "base/cpu.h"
 #include "bind/bind.h"
 #include "build_lists.h"
@@ -22,8 +24,7 @@ namespace {
 }
 
 // The element type of an array, or -1. bool is stored, and computed with, as uint8.
-int type_of(const py::array& a) {
-    const py::dtype dtype = a.dtype();
+int type_of(const py::dtype& dtype) {
     if (dtype.byteorder() == '>') return -1;  // NumPy's mark of the order that is not the machine's
     const char kind = dtype.kind() == 'b' ? 'u' : dtype.kind();
     const py::ssize_t size = dtype.itemsize();
@@ -32,6 +33,18 @@ int type_of(const py::array& a) {
 #include "types.def"
 #undef TYPE
     return -1;
+}
+// NumPy has one dtype object for each of its own types, which nearly all arrays share: the first seen of each element
+// type is kept (alive, so that its address stays its own) and known again without reading it.
+int type_of(const py::array& a) {
+    static std::atomic<PyObject*> known[kDTypes];
+    PyObject* descr = py::detail::array_proxy(a.ptr())->descr;
+    for (int t = 0; t < kDTypes; ++t)
+        if (known[t].load(std::memory_order_relaxed) == descr) return t;
+    const int type = type_of(py::reinterpret_borrow<py::dtype>(descr));
+    PyObject* none = nullptr;
+    if (type >= 0 && known[type].compare_exchange_strong(none, descr)) Py_INCREF(descr);
+    return type;
 }
 
 // The instance that runs, and the type of the arrays where the parameters say T: that of the instance, or a narrow one
@@ -42,11 +55,16 @@ struct Choice {
     bool widened;
 };
 
-// Elements of the arrays of a call, beside its words and beside its items.
-struct Counts {
-    dim of[Call::kMaxParams];
-    std::vector<dim> items;
+// A call with the elements of its arrays, beside its words and beside its items.
+struct CheckedCall : Call {
+    dim counts[kMaxParams];
+    std::vector<dim> item_counts;
     std::vector<word> wide;  // arrays of a widened call that have the computed type already (a learning rate, a sum)
+    void clear() {
+        Call::clear();
+        item_counts.clear();
+        wide.clear();
+    }
 };
 
 // `count`: the number of its elements.
@@ -105,9 +123,10 @@ Choice choose(const Kernel& k, const py::args& args) {
         const auto array = py::reinterpret_borrow<py::array>(value);
         const int type = type_of(array);
         if (type >= 0) {
-            const auto stored = static_cast<DType>(type), computed = computed_as(stored);
+            const auto stored = static_cast<DType>(type);
             if (const auto& own = k.instances[static_cast<std::size_t>(type)]) return {*own, stored, false};
-            if (const auto& wide = k.instances[static_cast<std::size_t>(computed)]) return {*wide, stored, true};
+            const auto computed = static_cast<std::size_t>(computed_as(stored));
+            if (const auto& wide = k.instances[computed]) return {*wide, stored, true};
         }
         throw py::type_error("kernel " + k.name + ": no instance for dtype " +
                              py::str(array.dtype()).cast<std::string>() + " (argument '" + p.name + "')");
@@ -122,11 +141,9 @@ constexpr dim kLongCall = 32768;
 void call_kernel(const Kernel& k, const py::args& args) {
     const Choice choice = choose(k, args);
     const Instance& instance = choice.instance;
-    thread_local Call call;
+    thread_local CheckedCall of_thread;
+    CheckedCall& call = of_thread;  // looked up once
     call.clear();
-    thread_local Counts counts;
-    counts.items.clear();
-    counts.wide.clear();
     dim elements = 0;
     std::vector<py::tuple> lists;
     for (const Param& p : instance.params) {
@@ -134,8 +151,8 @@ void call_kernel(const Kernel& k, const py::args& args) {
         word w = 0;
         switch (p.kind) {
             case Kind::buffer:
-                w = buffer_word(k, p, choice, value, counts.of[call.count], counts.wide);
-                elements += counts.of[call.count];
+                w = buffer_word(k, p, choice, value, call.counts[call.count], call.wide);
+                elements += call.counts[call.count];
                 break;
             case Kind::size: w = static_cast<word>(size_of(k, p, value)); break;
             case Kind::scalar: {
@@ -150,15 +167,16 @@ void call_kernel(const Kernel& k, const py::args& args) {
             case Kind::sizes:
             case Kind::buffers: {
                 if (!py::isinstance<py::sequence>(value)) bad_argument(k, p, "a list or tuple", value);
-                // A tuple of its own: another thread may change the list while the kernel runs.
-                const auto& items = lists.emplace_back(py::reinterpret_borrow<py::object>(value));
+                // A tuple of its own: another thread may change the list, of buffers while the kernel runs.
+                const py::tuple items(py::reinterpret_borrow<py::object>(value));
+                if (p.kind == Kind::buffers) lists.push_back(items);
                 w = call.items.size();
                 call.items.push_back(items.size());
-                counts.items.push_back(0);
+                call.item_counts.push_back(0);
                 for (const py::handle item : items) {
-                    dim& count = counts.items.emplace_back(0);
+                    dim& count = call.item_counts.emplace_back(0);
                     call.items.push_back(p.kind == Kind::sizes ? static_cast<word>(size_of(k, p, item))
-                                                               : buffer_word(k, p, choice, item, count, counts.wide));
+                                                               : buffer_word(k, p, choice, item, count, call.wide));
                     elements += count;
                 }
                 break;
@@ -166,12 +184,14 @@ void call_kernel(const Kernel& k, const py::args& args) {
         }
         call.words[call.count++] = w;
     }
-    const Given given{call.words, call.items.data(), counts.of, counts.items.data()};
+    const Given given{call.words, call.items.data(), call.counts, call.item_counts.data(), !recorder().dry};
     try {
-        k.holds.check(instance.params, given);
+        if (!k.holds.check(instance.params, given)) return;
+    } catch (const IndexFault& e) {
+        throw py::index_error("kernel " + k.name + ": " + e.what());
     } catch (const SizeError& e) { throw py::value_error("kernel " + k.name + ": " + e.what()); }
     std::optional<Widened> widened;
-    if (choice.widened) widened.emplace(k, instance, choice.type, call, given, counts.wide);
+    if (choice.widened) widened.emplace(k, instance, choice.type, call, given, call.wide);
     dim position;
     {
         // The arrays stay alive: `args` and `lists` hold them.
