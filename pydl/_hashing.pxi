@@ -139,6 +139,7 @@ def hash_buckets(list words not None, uint64_t buckets, key=None):
     if keyed:
         key0, key1 = key
     for i, word in enumerate(words):
+        PyErr_CheckSignals()
         raw = word if isinstance(word, bytes) else word.encode("utf-8", "surrogatepass")
         out[i] = (sip(raw, len(raw), key0, key1) if keyed else farm(raw, len(raw))) % buckets
     return result

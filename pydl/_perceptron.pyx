@@ -7,11 +7,19 @@ that SQUARED takes numbers as they are.
 
 import numpy as np
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport exp, log1p
 from libc.stdint cimport int32_t, int64_t
 from libcpp.vector cimport vector
 
 cdef extern from *:
+    """
+    #include <chrono>
+    static inline double seconds_now() {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    }
+    """
+    double seconds_now() noexcept nogil
     void __builtin_prefetch(const void*) nogil
 
 # How far a point pulls its unit, g in w += rate g x, and the loss it adds:
@@ -26,6 +34,9 @@ TRICK, STEP, HINGE, LOG, SOFTMAX, SIGNED, SQUARED = range(7)
 
 cdef enum:
     AHEAD = 16  # points; those in random order come from memory that is in no cache
+    SOME = 65536  # products: 20 microseconds or more, after which a walk looks at the clock
+
+cdef double INTERVAL = 0.05  # seconds after which it looks whether Ctrl-C was pressed, for which it takes the GIL
 
 
 cdef inline double dot(const double* x, const double* w, Py_ssize_t n) noexcept nogil:
@@ -115,8 +126,10 @@ cdef class Walker:
         self.position = 0
 
     def walk(self, Py_ssize_t stop):
-        """Goes on to position `stop` of the order, or until `room` is used up; whether `stop` was reached."""
-        cdef Py_ssize_t i
+        """Goes on to position `stop` of the order, or until `room` is used up; whether `stop` was reached. Between
+        updates it leaves by what a signal handler raises (Ctrl-C)."""
+        cdef Py_ssize_t i, work = 0, step = self.batch * (self.units * (self.products() + 4))
+        cdef double look = seconds_now() + INTERVAL, now
         stop = min(stop, self.order.shape[0])
         with nogil:
             while self.position < stop and (self.room == 0 or <Py_ssize_t>self.kept_steps.size() < self.room):
@@ -128,7 +141,18 @@ cdef class Walker:
                     self.one(self.order[self.position])
                 else:
                     self.many(min(self.batch, stop - self.position))
+                work += step
+                if work >= SOME:
+                    work, now = 0, seconds_now()
+                    if now >= look:
+                        look = now + INTERVAL
+                        with gil:
+                            PyErr_CheckSignals()
         return self.position >= stop
+
+    cdef Py_ssize_t products(self):
+        """Numbers of a point, on average."""
+        return self.data.shape[0] // max(1, self.m) if self.sparse else self.n
 
     def taken(self):
         """(steps (c,), coef (c, K, n), intercept (c, K)) after each change since the last call; steps count updates

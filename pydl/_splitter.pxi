@@ -5,6 +5,7 @@ KEEP, DROP, SEPARATE = 0, 1, 2
 
 cdef enum:
     BLOCK = 64  # tokens whose slots are fetched ahead of their use
+    STRETCH = 1 << 20  # characters of a text after which Ctrl-C is looked for
 
 ctypedef fused unit:  # how Python stores the characters of a str: the smallest of these that holds all of them
     uint8_t
@@ -129,6 +130,7 @@ cdef class Splitter:
 
     cdef int split(self, text, Py_ssize_t position, int64_t most) except -1:
         """Fills `buffer` and `ends`, with the first `most` tokens at least."""
+        PyErr_CheckSignals()
         if isinstance(text, bytes):
             if self.utf8 and text.isascii():
                 return cut[uint8_t](self, <const uint8_t*><const char*>text, len(text), most, text)
@@ -170,6 +172,7 @@ cdef class Splitter:
         for width in self.widths:
             begin, first = 0, width - 1
             while first < count and total < most:
+                PyErr_CheckSignals()
                 last = first + min(<int64_t>BLOCK, count - first, most - total)
                 for i in range(first, last):
                     k = i - first
@@ -322,7 +325,7 @@ cdef int cut(Splitter s, const unit* p, Py_ssize_t size, int64_t most, text) exc
     cdef const uint8_t* small = s.small
     cdef const Letter* letter
     cdef int64_t begin = 0, end = 0, wide = sizeof(unit) + 1 + s.characters  # bytes per character at most
-    cdef Py_ssize_t i = 0, stop, edge = 0  # behind the last white space
+    cdef Py_ssize_t i = 0, stop, look = STRETCH, edge = 0  # behind the last white space
     cdef int64_t edge_end = 0
     cdef size_t edge_count = 0
     cdef uint32_t c
@@ -332,6 +335,9 @@ cdef int cut(Splitter s, const unit* p, Py_ssize_t size, int64_t most, text) exc
     s.reserve(wide * size + 2 * SLACK)
     out = s.buffer
     while i < size:
+        if i >= look:
+            look = i + STRETCH
+            PyErr_CheckSignals()
         c = p[i]
         if c < 128:
             kind = kinds[c]

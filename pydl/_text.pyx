@@ -2,6 +2,7 @@
 """Loops over texts: splitting, counting and looking up tokens without a Python object per token; stable hashes.
 
 `Words` is a hash table from ranges of bytes of UTF-8 to 0, 1, 2, ...; `Splitter` cuts texts into such ranges.
+All loops ask from time to time whether Ctrl-C was pressed.
 """
 
 import codecs
@@ -10,6 +11,7 @@ import unicodedata
 
 import numpy as np
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -45,6 +47,7 @@ cdef bint fill(list sequences, number[:, ::1] out, bint pad_front, bint cut_fron
     for row, sequence in enumerate(sequences):
         if type(sequence) is not list:
             return False
+        PyErr_CheckSignals()
         values = sequence
         size = len(values)
         kept = min(size, width)
@@ -87,6 +90,7 @@ def pad(const int64_t[::1] flat, const int64_t[::1] lengths, Py_ssize_t width):
     cdef int64_t[:, ::1] out = result
     cdef Py_ssize_t begin = 0, row
     for row in range(lengths.shape[0]):
+        PyErr_CheckSignals()
         if min(lengths[row], width) > 0:
             memcpy(&out[row, 0], &flat[begin], 8 * min(lengths[row], width))
         begin += lengths[row]

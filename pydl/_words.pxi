@@ -84,6 +84,7 @@ cdef class Words:
         cdef const uint8_t* p
         cdef Py_ssize_t size
         for word in words:
+            PyErr_CheckSignals()
             p = self.bytes_of(word, &size)
             self.add(p, size, table_hash(p, size))
         for i in range(<Py_ssize_t>self.tally.size()):
@@ -234,6 +235,7 @@ cdef class Words:
         cdef Py_ssize_t i, size
         cdef const uint8_t* p
         for i in range(len(words)):
+            PyErr_CheckSignals()
             word = words[i]
             if not isinstance(word, str):
                 raise TypeError(f"expected strings; received {word!r} at position {i}.")

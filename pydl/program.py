@@ -11,14 +11,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import itertools
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from pydl import _core, watch
+from pydl._core import Gate
 from pydl.signature import rebuild, signature
 from pydl.tensor import Tensor, from_numpy, paused_recording, variables_at
 from pydl.watch import Dependencies
@@ -27,6 +28,8 @@ __all__ = ["Capture", "Gate", "Pool", "RecordedFunction", "function"]
 
 _MAX_PROGRAMS = 16  # per function; each keeps the memory of its intermediate values
 _MAX_INSTANCES = 8  # per program: how many threads run it at once; further calls wait for one to end
+
+_clock = itertools.count()
 
 # One recording at a time: layers are built, and collect their losses, while Python runs.
 _recording = threading.RLock()
@@ -58,11 +61,8 @@ class Capture:
             with paused_recording():
                 args, kwargs = rebuild((tuple(args), kwargs or {}), to_buffer)
             with watch.reading() as reading:
-                before = _core.open_recording(self.program)
-                try:
+                with _core.Recording(self.program):
                     outputs = fn(*args, **kwargs)
-                finally:
-                    _core.open_recording(before)
             self.program.seal()
             # Detached: the outputs must not keep the tape alive.
             self.outputs = rebuild(outputs, _detached)
@@ -82,127 +82,29 @@ def _detached(y: Any) -> Any:
     return Tensor(y.data) if isinstance(y, Tensor) else y
 
 
-class Gate:
-    """Lets many calls read some variables at once, and one write them while nobody reads.
-
-    Readers are those between `enter` and `leave`; `with gate:` waits until they have left and keeps others out. Who
-    waits while it is closed reads before it closes again, so that writing without a pause starves nobody. The thread
-    that has closed the gate may enter.
-    """
-
-    def __init__(self) -> None:
-        self.inside: list[None] = []  # as many as read
-        self.closed_by: int | None = None
-        self._moved = threading.Condition()
-        self._closings = 0
-        self._waiting = 0  # readers that came while it is closed
-        self._admitted = 0  # those of former closings that have not moved on yet
-
-    def enter(self) -> None:
-        self.inside.append(None)  # before looking whether it is closed: who closes it looks here afterwards
-        if self.closed_by is not None and self.closed_by != threading.get_ident():
-            self._wait()
-
-    def _wait(self) -> None:
-        with self._moved:
-            if self.closed_by is None:
-                return
-            closing = self._closings
-            self._waiting += 1
-            self.leave()
-            try:
-                while self._closings == closing:
-                    self._moved.wait()
-                self.inside.append(None)
-            finally:  # also when an exception (an interrupt) ends the wait
-                if self._closings == closing:
-                    self._waiting -= 1
-                else:
-                    self._admitted -= 1
-                    self._moved.notify_all()
-
-    def leave(self) -> None:
-        self.inside.pop()
-        if self.closed_by is not None:
-            self.wake()
-
-    def wake(self) -> None:
-        """Tells who waits that somebody has left."""
-        with self._moved:
-            self._moved.notify_all()
-
-    def __enter__(self) -> None:
-        with self._moved:
-            while self.closed_by is not None or self._admitted:
-                self._moved.wait()
-            self.closed_by = threading.get_ident()
-            try:
-                while self.inside:
-                    self._moved.wait()
-            except BaseException:
-                self._open()
-                raise
-
-    def __exit__(self, *_: object) -> None:
-        with self._moved:
-            self._open()
-
-    def _open(self) -> None:
-        self.closed_by = None
-        self._closings += 1
-        self._admitted += self._waiting
-        self._waiting = 0
-        self._moved.notify_all()
-
-
 class Pool:
-    """The instances of one program: those in `free` wait for a call.
+    """The instances of one program: a call leases one.
 
     Programs of one function that write variables take turns: each sees what the one before has written (the state of a
     random generator or of a stateful layer, a counter).
+
+    Attributes:
+        dependencies: of the program.
+        writes: whether it writes variables.
+        instances: captures, or None where none has been recorded yet.
+        last: the one that ran last.
+        places: those of `instances`. `with pool.places.lease() as place` waits when all are lent; then
+            `instances[place]` belongs to the call.
+        used: when a call asked for the program last, in calls of the process.
     """
 
-    def __init__(self, capture: Capture):
+    def __init__(self, capture: Capture) -> None:
         self.dependencies = capture.dependencies
-        self.free: list[Capture] = []
-        self.count = 1
         self.writes = capture.program.writes_outside
-        self.limit = 1 if self.writes else _MAX_INSTANCES
-        self.waiting = 0
-        self._returned = threading.Condition()
-
-    def take(self) -> Capture | None:
-        """A free instance; None when the caller shall record another one. Waits when there are as many as may be."""
-        with contextlib.suppress(IndexError):
-            return self.free.pop()
-        with self._returned:
-            self.waiting += 1  # before looking again: `give` looks after it has returned one
-            try:
-                while True:
-                    with contextlib.suppress(IndexError):
-                        return self.free.pop()
-                    if self.count < self.limit:
-                        self.count += 1
-                        return None
-                    self._returned.wait()
-            finally:
-                self.waiting -= 1
-
-    def give(self, capture: Capture | None) -> None:
-        """Takes an instance back; None: the one that was to be recorded has failed."""
-        if capture is None:
-            with self._returned:
-                self.count -= 1
-                self._returned.notify()
-            return
-        self.free.append(capture)
-        if self.waiting:
-            self.wake()
-
-    def wake(self) -> None:
-        """Tells one that waits that an instance has been returned."""
-        with self._returned:
-            self._returned.notify()
+        self.instances: list[Capture | None] = [None] * (1 if self.writes else _MAX_INSTANCES)
+        self.last = capture
+        self.places = _core.Places(len(self.instances))
+        self.used = next(_clock)
 
 
 class RecordedFunction:
@@ -228,9 +130,9 @@ class RecordedFunction:
                  gate: Gate | None = None) -> None:
         self.fn = fn
         self.guard = guard
-        self.gate = gate
+        self.gate = gate or Gate()
         self.__name__ = name or getattr(fn, "__name__", "function")
-        self._pools: OrderedDict[tuple[Any, ...], list[Pool]] = OrderedDict()
+        self._pools: dict[tuple[Any, ...], list[Pool]] = {}
         self._turn = threading.RLock()  # of the programs that write variables
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -244,12 +146,28 @@ class RecordedFunction:
     def run(self, args: tuple[Any, ...], use: Callable[[Any], Any], kwargs: dict[str, Any] | None = None) -> Any:
         """`use(outputs)` of a run on these arguments. The outputs belong to the call until `use` returns."""
         key, arrays = signature((args, kwargs or {}), self._describe)
-        if self.gate is not None:
-            self.gate.enter()
-        try:
-            pool, capture, fresh = self._lease(key, args, kwargs)
-            try:
-                if not fresh:  # else the call ran it while recording
+        with self.gate.reading:
+            pool = self.pool(key)
+            fresh = None
+            if pool is None:
+                with self._turn, _recording:
+                    pool = self.pool(key)  # another thread may just have recorded it
+                    if pool is None:
+                        fresh = self._record(args, kwargs)
+                        pool = self._enter(key, fresh)
+            with pool.places.lease() as place:
+                capture = pool.instances[place]
+                if capture is None:
+                    if fresh is None:
+                        fresh = self._record(args, kwargs)
+                        if fresh.dependencies.numbers != pool.dependencies.numbers:  # an owner has changed meanwhile
+                            self._enter(key, fresh)
+                            return use(fresh.outputs)
+                    pool.instances[place] = fresh
+                if fresh is not None:  # it ran while it was recorded
+                    capture = fresh
+                else:
+                    assert capture is not None
                     for buffer, x in zip(capture.inputs, arrays):
                         np.copyto(buffer.data, x, casting="unsafe")
                     if pool.writes:
@@ -257,54 +175,35 @@ class RecordedFunction:
                             capture.program.run()
                     else:
                         capture.program.run()
+                pool.last = capture
                 return use(capture.outputs)
-            finally:
-                pool.give(capture)
-        finally:
-            if self.gate is not None:
-                self.gate.leave()
 
     def pool(self, key: tuple[Any, ...]) -> Pool | None:
         """The up-to-date program of a signature, or None."""
         for pool in self._pools.get(key, ()):
             if pool.dependencies.hold():
-                self._pools.move_to_end(key)
+                pool.used = next(_clock)
                 return pool
         return None
 
-    def _lease(self, key: tuple[Any, ...], args: tuple[Any, ...],
-               kwargs: dict[str, Any] | None) -> tuple[Pool, Capture, bool]:
-        """An instance for this call with its pool, and whether it was recorded, and so has run, just now."""
-        pool = self.pool(key)
-        capture = pool.take() if pool is not None else None
-        if pool is not None and capture is not None:
-            return pool, capture, False
-        try:
-            with self._turn, _recording:  # nobody writes its variables, or records the same program, meanwhile
-                other = self.pool(key) if pool is None else None
-                if other is None:
-                    with self.guard():
-                        capture = Capture(self.fn, args, kwargs)
-                    if pool is None or capture.dependencies.numbers != pool.dependencies.numbers:
-                        if pool is not None:
-                            pool.give(None)
-                        pool = Pool(capture)
-                        self._pools.setdefault(key, []).append(pool)
-                        self._pools.move_to_end(key)
-                        self._forget_oldest()
-                    return pool, capture, True
-        except BaseException:
-            if pool is not None and capture is None:
-                pool.give(None)
-            raise
-        return self._lease(key, args, kwargs)  # another thread has just recorded it
+    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Capture:
+        with self._turn, _recording, self.guard():  # nobody writes its variables, or records, meanwhile
+            return Capture(self.fn, args, kwargs)
+
+    def _enter(self, key: tuple[Any, ...], capture: Capture) -> Pool:
+        """A pool for the program; `capture` is not in a place of it yet."""
+        pool = Pool(capture)
+        with _recording:
+            self._pools.setdefault(key, []).append(pool)
+            self._forget_oldest()
+        return pool
 
     def _forget_oldest(self) -> None:
         """Keeps the number of programs bounded; those of the signature used last go last."""
         while sum(map(len, self._pools.values())) > _MAX_PROGRAMS:
-            key, pools = next(iter(self._pools.items()))
-            pools.pop(0)
-            if not pools:
+            key = min(self._pools, key=lambda k: max(pool.used for pool in self._pools[k]))
+            self._pools[key].pop(0)
+            if not self._pools[key]:
                 del self._pools[key]
 
     def _describe(self, path: tuple[Any, ...]) -> str:
@@ -324,7 +223,7 @@ class RecordedFunction:
         key, _ = signature((args, kwargs or {}), self._describe)
         pool = self.pool(key)
         assert pool is not None
-        return pool.free[-1]
+        return pool.last
 
     def clear(self) -> None:
         """Forgets all programs and frees their memory."""
@@ -332,8 +231,8 @@ class RecordedFunction:
 
     @property
     def captures(self) -> list[Capture]:
-        """The instances that wait for a call."""
-        return [capture for pools in list(self._pools.values()) for pool in pools for capture in pool.free]
+        """All instances."""
+        return [c for pools in list(self._pools.values()) for pool in pools for c in pool.instances if c is not None]
 
 
 def _copied(outputs: Any) -> Any:

@@ -31,7 +31,7 @@ def test_the_module_and_the_stub_have_the_same_names():
 @pytest.mark.parametrize("name", CLASSES)
 def test_classes_have_the_same_members(name):
     members = {node.name for node in DEFINITIONS[name].body if isinstance(node, ast.FunctionDef)}
-    known = {"__call__", "__init__", "__len__"}
+    known = {"__call__", "__enter__", "__exit__", "__init__", "__len__"}
     of_pybind = set(dir(type("Empty", (), {}))) | {"_pybind11_conduit_v1_"}
     assert {m for m in vars(getattr(_core, name)) if m not in of_pybind or m == "__init__"} - {"__init__"} == (
         members - {"__init__"})
@@ -48,7 +48,7 @@ def test_methods_take_as_many_arguments(name):
     for node in DEFINITIONS[name].body:
         if isinstance(node, ast.FunctionDef) and not node.decorator_list and node.name != "__call__":  # Kernel's: any
             assert arity(inspect.getdoc(vars(getattr(_core, name))[node.name]).splitlines()[0]) == len(
-                node.args.args), node.name
+                node.args.args) + (node.args.vararg is not None), node.name
 
 
 def test_every_kernel_is_a_kernel():

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -15,12 +16,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-struct Block {
-    void* data = nullptr;
-    std::size_t bytes = 0;
-    ~Block() { release(data); }
-};
-thread_local Block blocks[static_cast<std::size_t>(Slot::count)];
+thread_local ScratchSlots slots;
 
 }  // namespace
 
@@ -39,8 +35,14 @@ void* allocate(std::size_t bytes) {
 
 void release(void* block) { std::free(block); }
 
+ScratchSlots::~ScratchSlots() {
+    for (Block& b : of) release(b.data);
+}
+
+void exchange_scratch(ScratchSlots& other) { std::swap(slots.of, other.of); }
+
 void* scratch_bytes(Slot slot, std::size_t bytes) {
-    Block& s = blocks[static_cast<std::size_t>(slot)];
+    ScratchSlots::Block& s = slots.of[static_cast<std::size_t>(slot)];
     if (s.bytes < bytes) {
         release(s.data);
         s.data = nullptr;

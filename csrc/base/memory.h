@@ -20,4 +20,20 @@ PYDL_INLINE T* scratch(Slot slot, dim count) {
     return static_cast<T*>(scratch_bytes(slot, static_cast<std::size_t>(count) * sizeof(T)));
 }
 
+// A set of slots. Exchanging the calling thread's for an empty one makes room for code that runs in the middle of a
+// kernel and may call others.
+struct ScratchSlots {
+    struct Block {
+        void* data = nullptr;
+        std::size_t bytes = 0;
+    };
+    Block of[static_cast<std::size_t>(Slot::count)];
+
+    ScratchSlots() = default;
+    ScratchSlots(const ScratchSlots&) = delete;
+    ScratchSlots& operator=(const ScratchSlots&) = delete;
+    ~ScratchSlots();
+};
+void exchange_scratch(ScratchSlots& other);
+
 }  // namespace pydl

@@ -16,6 +16,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/interrupt.h"
+
 // A pool of our own instead of OpenMP. What decides is a busy neighbour process: an OpenMP region is a barrier, every
 // region waits for every thread, also for one that is not running; see docs/performance.md for the numbers. Here
 // chunks are claimed one by one, the caller claims too, and it waits only for chunks that a worker has begun. Tried and
@@ -53,6 +55,8 @@ bool spin(microseconds time, F ready) {
     return false;
 }
 
+}  // namespace
+
 class Pool {
 public:
     ~Pool() = delete;  // workers may run while the process ends: a pool is never freed
@@ -64,12 +68,22 @@ public:
         body_ = body;
         context_ = context;
         count_ = count;
+        cut_.store(false, std::memory_order_relaxed);
         next_.store(0, std::memory_order_relaxed);
         open();
-        work();
-        close();
+        Watch& w = watch();
+        work([&] { return look(w); });
+        close(w);
         busy_.store(false, std::memory_order_release);
         return true;
+    }
+
+    // Asked by a worker in the middle of a long chunk. The caller may be asleep until we leave it: we wake it from time
+    // to time, since only it can look for signals.
+    bool interrupted(Watch& w) {
+        if (cut_.load(std::memory_order_relaxed)) return true;
+        if (w.due()) wake_caller();
+        return false;
     }
 
 private:
@@ -83,7 +97,7 @@ private:
         if (asleep_.load(std::memory_order_seq_cst) > 0) state_.notify_all();
     }
 
-    void close() {
+    void close(Watch& w) {
         if (!(state_.fetch_and(~kOpen) & kInside)) return;
         const auto empty = [&] { return !(state_.load() & kInside); };
         // A worker whose core was taken away may need milliseconds. Asleep, we leave it ours.
@@ -92,14 +106,31 @@ private:
             const auto before = left_.load();
             if (empty()) return;
             left_.wait(before);
+            if (look(w)) cut();
         }
     }
 
-    void work() {
-        for (dim i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) body_(context_, i);
+    void wake_caller() {
+        left_.fetch_add(1);
+        left_.notify_one();
+    }
+
+    // No chunk is begun any more, and long ones are left.
+    void cut() {
+        cut_.store(true, std::memory_order_relaxed);
+        next_.store(count_, std::memory_order_relaxed);
+    }
+
+    template <class F>
+    void work(F stopped) {
+        for (dim i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) {
+            body_(context_, i);
+            if (stopped()) return cut();
+        }
     }
 
     void worker(int id) {
+        watch().pool = this;
         std::uint32_t seen = 0;  // state of the region we were in last
         const auto wanted = [&] {
             const auto s = state_.load();
@@ -120,11 +151,8 @@ private:
             while ((s & kOpen) && !state_.compare_exchange_weak(s, s + kOne)) {}
             if (!(s & kOpen)) continue;
             seen = s;
-            work();
-            if (!((state_.fetch_sub(kOne) - kOne) & (kInside | kOpen))) {
-                left_.fetch_add(1);
-                left_.notify_one();
-            }
+            work([] { return false; });
+            if (!((state_.fetch_sub(kOne) - kOne) & (kInside | kOpen))) wake_caller();
         }
     }
 
@@ -154,7 +182,10 @@ private:
     std::atomic<int> asleep_{0};
     alignas(64) std::atomic<dim> next_{0};
     alignas(64) std::atomic<int> left_{0};
+    std::atomic<bool> cut_{false};
 };
+
+namespace {
 
 // A child process has none of its parent's threads: it starts with a new pool.
 std::atomic<Pool*> pool{nullptr};
@@ -211,10 +242,19 @@ std::atomic<int>& thread_count() {
 int threads() { return thread_count().load(std::memory_order_relaxed); }
 void set_threads(int count) { thread_count().store(std::clamp(count, 1, 0x7ffe)); }
 
+bool interrupted() {
+    Watch& w = watch();
+    return w.pool ? w.pool->interrupted(w) : look(w);
+}
+
 void run_chunks(dim count, void (*body)(void*, dim), void* context) {
+    if (interrupted()) return;
     const int n = threads();
     if (n > 1 && count > 1 && the_pool().run(n, count, body, context)) return;
-    for (dim i = 0; i < count; ++i) body(context, i);
+    for (dim i = 0; i < count; ++i) {
+        body(context, i);
+        if (interrupted()) return;
+    }
 }
 
 }  // namespace pydl

@@ -10,8 +10,28 @@ namespace pydl {
 int threads();
 void set_threads(int count);
 
-// body(context, i) for every i in [0, count), each once, in any order, on any thread; returns when all are done.
+// body(context, i) for every i in [0, count), each once, in any order, on any thread; returns when all are done. After
+// an interruption (base/interrupt.h) chunks that have not begun are skipped: what the kernel writes is thrown away.
 void run_chunks(dim count, void (*body)(void* context, dim i), void* context);
+
+// Whether to leave a kernel because of an interruption: what it writes is thrown away. 10 ns.
+bool interrupted();
+
+// For loops inside of one chunk that may take longer than some milliseconds, which run_chunks cannot cut.
+class Poll {
+public:
+    // `work`: multiply-adds since the last call, or what takes as long. Asks once per 50 microseconds with AVX-512, one
+    // millisecond without.
+    PYDL_INLINE bool operator()(dim work) {
+        done_ += work;
+        if (done_ < (dim{1} << 22)) return false;
+        done_ = 0;
+        return interrupted();
+    }
+
+private:
+    dim done_ = 0;
+};
 
 // f(begin, end) on the chunks [0, grain), [grain, 2 grain), ... of n items. The chunks depend on n and grain only, so
 // what is computed chunk by chunk has the same bits for any number of threads. One chunk runs on the caller and

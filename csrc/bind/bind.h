@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "program/program.h"
+
 namespace pydl {
 
 struct Kernel;
@@ -11,7 +13,9 @@ struct Param;
 
 void bind_config(pybind11::module_& m);
 void bind_buffer(pybind11::module_& m);
+void bind_interrupt(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);
+void bind_lease(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
 
 // "in", "out", "inout", with "?" where None may stand and "[]" for a list; "size", "sizes", "scalar".
@@ -22,5 +26,19 @@ std::string access_name(const Param& p);
 
 // Called for every array a recorded step uses and that the program's arena does not own.
 void keep_alive_while_recorded(const pybind11::object& array, const void* data);
+
+// While it lives, what this thread does is no part of the recording that is open.
+class Unrecorded {
+public:
+    Unrecorded();
+    ~Unrecorded();
+
+private:
+    void* program_;
+    Recorder recorder_;
+};
+
+// Throws what a signal handler raised while a kernel ran; called after every kernel and program, with the GIL.
+void raise_if_interrupted();
 
 }  // namespace pydl

@@ -60,11 +60,6 @@ struct CheckedCall : Call {
     dim counts[kMaxParams];
     std::vector<dim> item_counts;
     std::vector<word> wide;  // arrays of a widened call that have the computed type already (a learning rate, a sum)
-    void clear() {
-        Call::clear();
-        item_counts.clear();
-        wide.clear();
-    }
 };
 
 // `count`: the number of its elements.
@@ -141,9 +136,8 @@ constexpr dim kLongCall = 32768;
 void call_kernel(const Kernel& k, const py::args& args) {
     const Choice choice = choose(k, args);
     const Instance& instance = choice.instance;
-    thread_local CheckedCall of_thread;
-    CheckedCall& call = of_thread;  // looked up once
-    call.clear();
+    // Not one per thread: a signal handler, or another thread of Python's, may call kernels while this one runs.
+    CheckedCall call;
     dim elements = 0;
     std::vector<py::tuple> lists;
     for (const Param& p : instance.params) {
@@ -199,6 +193,7 @@ void call_kernel(const Kernel& k, const py::args& args) {
         if (elements >= kLongCall) released.emplace();
         position = widened ? widened->launch() : launch(k, instance, call);
     }
+    raise_if_interrupted();
     if (position >= 0) raise_failed_check(k, describe_failure(recorder().label, k, instance, call.words, position));
 }
 

@@ -4,6 +4,8 @@ PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled core of pydl: buffers, kernels, recorded programs.";
     pydl::bind_config(m);
     pydl::bind_buffer(m);
+    pydl::bind_interrupt(m);
     pydl::bind_kernels(m);
+    pydl::bind_lease(m);
     pydl::bind_program(m);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "bind/bind.h"
 #include "program/program.h"
@@ -89,6 +90,19 @@ void open(PyProgram* program) {
     recorder().open = program ? &program->program : nullptr;
 }
 
+// What this thread does inside a `with` statement is recorded. In C++, so that Ctrl-C leaves no recording open
+// (bind/lease.h).
+struct Recording {
+    py::object program;
+    PyProgram* before = nullptr;
+
+    void enter() {
+        before = open_program;
+        open(program.cast<PyProgram*>());
+    }
+    void exit() { open(before); }
+};
+
 dim loop(const std::vector<PyProgram*>& programs, py::array_t<std::int32_t>& index,
          const py::array_t<std::int32_t, py::array::c_style>& order, dim first, dim last, double seconds) {
     Loop l{{}, index.mutable_data(), order.data(), index.size()};
@@ -103,6 +117,7 @@ dim loop(const std::vector<PyProgram*>& programs, py::array_t<std::int32_t>& ind
         py::gil_scoped_release release;
         done = run_loop(l, first, last, seconds, failure);
     }
+    raise_if_interrupted();
     if (failure) {
         for (const auto* p : programs)
             for (const auto& info : p->program.infos())
@@ -112,6 +127,13 @@ dim loop(const std::vector<PyProgram*>& programs, py::array_t<std::int32_t>& ind
 }
 
 }  // namespace
+
+Unrecorded::Unrecorded()
+    : program_(std::exchange(open_program, nullptr)), recorder_(std::exchange(recorder(), Recorder{})) {}
+Unrecorded::~Unrecorded() {
+    open_program = static_cast<PyProgram*>(program_);
+    recorder() = recorder_;
+}
 
 void keep_alive_while_recorded(const py::object& array, const void* data) {
     if (!open_program || open_program->program.arena()->contains(data)) return;
@@ -128,12 +150,18 @@ void bind_program(py::module_& m) {
                      py::gil_scoped_release release;
                      failure = p.program.run();
                  }
+                 raise_if_interrupted();
                  if (failure) raise(p.program, failure);
              })
         .def("seal", [](PyProgram& p) { p.program.seal(); })
         .def("steps", [](const PyProgram& p) { return rows_of(p, {}); })
         .def(
-            "profile", [](const PyProgram& p, int repeats) { return rows_of(p, p.program.profile(repeats)); },
+            "profile",
+            [](const PyProgram& p, int repeats) {
+                const auto seconds = p.program.profile(repeats);
+                raise_if_interrupted();
+                return rows_of(p, seconds);
+            },
             py::arg("repeats") = 1)
         .def("__len__", [](const PyProgram& p) { return p.program.steps().size(); })
         // Where the arrays begin that its steps use and that do not lie in its arena: variables, constants.
@@ -156,6 +184,10 @@ void bind_program(py::module_& m) {
             return before;
         },
         py::arg("program").none(true));
+    py::class_<Recording>(m, "Recording")
+        .def(py::init([](py::object program) { return Recording{std::move(program)}; }), py::arg("program"))
+        .def("__enter__", &Recording::enter)
+        .def("__exit__", [](Recording& r, const py::args&) { r.exit(); });
     m.def("is_recording", [] { return open_program != nullptr; });
     // Shapes only: kernels do not run. Returns what held before.
     m.def("set_dry_run", [](bool dry) {

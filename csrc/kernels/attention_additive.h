@@ -71,7 +71,9 @@ void additive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::ui
         T* scores = p + first * s.keys;
         with_tanh(q + first * s.width, k + b * s.keys * s.width, rows, s.keys, s.width,
                   [&](auto tanh_of, const T* query, const T* key) __attribute__((always_inline)) {
-                      for (dim r = 0; r < rows; ++r, query += s.width)
+                      Poll poll;
+                      for (dim r = 0; r < rows; ++r, query += s.width) {
+                          if (poll(8 * s.keys * s.width)) return;
                           for (dim j = 0; j < s.keys; ++j) {
                               vec<T> sum = {};
                               for (dim i = 0; i < s.width; i += lanes<T>) {
@@ -83,6 +85,7 @@ void additive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::ui
                               }
                               scores[r * s.keys + j] = horizontal_sum(sum);
                           }
+                      }
                   });
         Sight<T> sight = s.template sight<T>(mask, b);
         for (dim r = 0; r < rows; ++r)
@@ -133,11 +136,13 @@ void dadditive_attention(In<T> q, In<T> k, In<T> v, OptIn<T> scale, OptIn<std::u
         T* into = dk ? dk + b * s.keys * s.width : nullptr;
         with_tanh(q + first * s.width, k + b * s.keys * s.width, s.queries, s.keys, s.width,
                   [&](auto tanh_of, const T* query, const T* key) __attribute__((always_inline)) {
+                      Poll poll;
                       for (dim i = 0; i < s.width; i += lanes<T>) {
                           const dim live = s.width - i;
                           const vec<T> factor = scale ? load_upto(scale + i, live) : splat(T(1));
                           vec<T> dfactor = {};
                           for (dim t = 0; t < s.queries; ++t) {
+                              if (poll(8 * s.keys * lanes<T>)) return;
                               const vec<T> at = load_upto(query + t * s.width + i, live);
                               vec<T> sum = {};
                               for (dim j = 0; j < s.keys; ++j) {

@@ -87,6 +87,7 @@ void slide_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim bat
     parallel_for(batch * per_image, grain, [=, &w, &s, &sizes, &out, &blocks](dim begin, dim end) {
         T* buffer = scratch<T>(Slot::conv_view, view_size(s, blocks, pitch) + L);
         dim* offsets = scratch<dim>(Slot::conv_offsets, 2 * taps + 1);
+        Poll poll;
         for (dim i = begin; i < end; ++i) {
             const Block block = blocks.of(i % per_image, s);
             const View<T> view = view_of(x + i / per_image * image, s, block, channels, pitch, buffer);
@@ -99,6 +100,7 @@ void slide_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim bat
                     const T* panel = w.at + group * w.group + j / width * w.panel;
                     const Ends<T> ends{out.bias ? out.bias + group * columns + j : nullptr, 0, out.floor};
                     for (dim h = 0; h < block.count[1]; ++h) {
+                        if (poll(block.count[2] * taps * depth * n)) return;
                         const dim y = z * sizes[1] + s[1].out_first + (block.first[1] + h) * s[1].out_step;
                         T* line = out.c + (y * sizes[2] + s[2].out_first + block.first[2] * s[2].out_step) * filters +
                                   group * columns + j;
@@ -179,6 +181,7 @@ void slide_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulate
         T* buffer = scratch<T>(Slot::conv_view, view_size(s, blocks, g.channels) + L);
         dim* offsets = scratch<dim>(Slot::conv_offsets, 2 * blocks.rows);
         const dim j0 = share * share_columns, j1 = least(columns, j0 + share_columns);
+        Poll poll;
         for (dim i = first; i < last; ++i, add = true) {
             const Block block = blocks.of(i % per_image, s);
             const View<T> view =
@@ -197,6 +200,7 @@ void slide_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulate
                              tap % across * s[2].delta_step * view.pixel + group * depth;
                 for (dim r = 0; r < length; r += rows) {
                     const dim m = least(rows, length - r);
+                    if (poll(block.count[1] * block.count[2] * m * (j1 - j0))) return;
                     T* c = sum + (tap * length + r) * g.filters + group * columns;
                     for (dim j = j0; j < j1; j += width) {
                         const dim n = least(width, j1 - j);

@@ -129,7 +129,9 @@ void planar_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim ba
         const dim k = across ? s[2].taps : channels, as = across ? channels * w.stride : w.stride;
         const dim bs = across ? s[2].delta_step : plane;
         const Ends<T> ends{nullptr, 0, minus_infinity<T>};
+        Poll poll;
         for (dim i = begin; i < end; ++i) {
+            if (poll(image_work / per_image)) return;
             const Block block = blocks.of(i % per_image, s);
             planes_of(x + i / per_image * image, s, block, channels, width, plane, planes);
             const dim rows = block.count[1], columns = block.count[2], all = (rows - 1) * width + columns;
@@ -220,7 +222,9 @@ void planar_dw(const T* x, const T* dz, T* dw, const Geometry& g, bool accumulat
         const dim rows = even_part(taps, dim{dot_rows}), columns = even_part(filters, dim{dot_planes});
         T* sums = scratch<T>(Slot::planar_dots, size * L);
         zero_run(sums, size * L);
+        Poll poll;
         for (dim i = first; i < last; ++i) {
+            if (poll(g.work() / (g.batch * per_image))) return;
             const Block block = blocks.of(i % per_image, s);
             planes_of(x + i / per_image * g.inputs() * channels, s, block, channels, width, plane, planes);
             zero_run(results, filters * result);  // also what lies between the rows

@@ -38,10 +38,12 @@ void scatter_dx(const T* dz, const T* w, const Geometry& g, const Result<T>& out
     parallel_for(g.batch, grain, [=, &g, &out](dim begin, dim end) {
         const auto& [deep, high, wide] = g.axis;
         T* sums = scratch<T>(Slot::scatter_sums, extent[0] * plane + L);
+        Poll poll;
         for (dim image = begin; image < end; ++image) {
             zero_run(sums, extent[0] * plane);
             for (dim z = 0; z < deep.outputs; ++z)
-                for (dim y = 0; y < high.outputs; y += rows)
+                for (dim y = 0; y < high.outputs; y += rows) {
+                    if (poll(rows * wide.outputs * lines * run * filters)) return;
                     for (dim x = 0; x < wide.outputs; ++x) {
                         const dim m = least(rows, high.outputs - y);
                         const T* a =
@@ -60,6 +62,7 @@ void scatter_dx(const T* dz, const T* w, const Geometry& g, const Result<T>& out
                             }
                         }
                     }
+                }
             T* to = out.c + image * g.inputs() * channels;
             for (dim z = 0; z < deep.inputs; ++z)
                 for (dim y = 0; y < high.inputs; ++y, to += wide.inputs * channels)

@@ -274,7 +274,9 @@ void depthwise_kernel_grad(In<T> x, In<T> dy, Out<T> dw, OptOut<T> db, dim batch
     parallel_for(lines, some, [&](dim begin, dim end) {
         T* sum = sums + begin / some * size;
         for (dim i = 0; i < size; ++i) sum[i] = 0;
+        Poll poll;
         for (dim l = begin; l < end; ++l) {
+            if (poll(row * taps)) return;
             const dim image = l / (axis[0].outputs * axis[1].outputs);
             const Taps depth = taps_at<false>(axis[0], l / axis[1].outputs % axis[0].outputs);
             const Taps height = taps_at<false>(axis[1], l % axis[1].outputs);

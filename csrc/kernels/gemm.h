@@ -274,6 +274,7 @@ void gemm_part(dim i0, dim i1, dim j0, dim j1, dim k, const A& a, const B& b, co
     if (a.copy) packed_a = scratch<T>(Slot::left_operand, (Block::rows + L) * odd_lines<T>(depth + L));
     if (b.copy) packed_b = scratch<T>(Slot::right_operand, ceil_div(columns, width) * width * depth);
 
+    Poll poll;
     for (dim j = j0; j < j1; j += columns) {
         const dim n = least(columns, j1 - j);
         dim k0 = 0;
@@ -288,6 +289,7 @@ void gemm_part(dim i0, dim i1, dim j0, dim j1, dim k, const A& a, const B& b, co
             ends.floor = final ? out.floor : minus_infinity<T>;
             for (dim i = i0; i < i1; i += rows) {
                 const dim m = least(rows, i1 - i);
+                if (poll(m * n * kc)) return;
                 const Panel<T> strip = a.panel(i, m, k0, kc, packed_a);
                 T* c = out.c + i * out.stride + j;
                 const auto& row_of_tiles = tiles<T, A::k_major>.of[m - 1];

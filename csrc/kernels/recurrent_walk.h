@@ -123,7 +123,9 @@ void walk_forward(const Walk& w, const T* h0, const T* drop, T* sequence, T* las
             copy_row(h + r * stride, h0 + (begin + r) * units, units);
             started[r] = 0;
         }
+        Poll poll;
         for (dim s = 0; s < w.steps; ++s) {
+            if (poll(rows * units * cell.columns)) return;
             step.s = s;
             step.count = 0;
             for (dim r = 0; r < rows; ++r) {
@@ -170,7 +172,9 @@ void walk_backward(const Walk& w, const T* h0, const T* drop, const T* sequence,
             first[r] = w.first(begin + r);
             cell.begin(begin + r, step.more + r * stride);
         }
+        Poll poll;
         for (dim s = w.steps - 1; s >= 0; --s) {
+            if (poll(rows * units * cell.columns)) return;
             step.s = s;
             step.count = 0;
             for (dim r = 0; r < rows; ++r) {
@@ -357,10 +361,12 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
             T* sum = db && part ? at : db;
             if (sum) zero_row(sum, n);
             StepSlice<T, Factors> slice;
+            Poll poll;
             const dim full = even_part(share, room);
             bool add = false;
             const dim from = part * share, to = least(all, from + share);
             for (dim b = all ? from / w.steps : 0; b * w.steps < to; ++b) {
+                if (poll(w.steps * depth * n)) return;
                 for_each_span(w.mask, b, b + 1, w.steps, [&](dim row, dim count) {
                     const dim t0 = row - b * w.steps, first_step = w.backwards ? w.steps - t0 - count : t0;
                     for (dim r = row > from ? row : from; r < least(to, row + count); ++r) {

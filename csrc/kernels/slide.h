@@ -54,7 +54,14 @@ PYDL_INLINE Slide forward_slide(const Axis& a) {
     return {a.inputs, a.outputs, a.stride, a.size, -a.before, a.dilation, 0, 1, 0, 1};
 }
 
-PYDL_INLINE dim greatest_divisor(dim a, dim b) { return b == 0 ? a : greatest_divisor(b, a % b); }
+PYDL_INLINE dim greatest_divisor(dim a, dim b) {
+    while (b != 0) {
+        const dim rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
 
 // The gradient of the inputs phase, phase + stride, ...: those that see the same taps. Input i and tap k meet at output
 // (i + before - k * dilation) / stride where that is whole, so that within a phase every `stride / gcd`-th tap counts.

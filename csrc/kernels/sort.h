@@ -34,15 +34,29 @@ PYDL_INLINE typename key_of<T>::type sort_key(T x, bool descending) {
     return descending ? static_cast<K>(~key) : key;
 }
 
+// f(i) for i < n, asked to stop every 65536; false when it has been.
+template <class F>
+PYDL_INLINE bool each_until_interrupted(dim n, F f) {
+    constexpr dim some = 65536;
+    for (dim begin = 0; begin < n; begin += some) {
+        if (begin && interrupted()) return false;
+        for (dim i = begin; i < smaller(n, begin + some); ++i) f(i);
+    }
+    return true;
+}
+
 // Sorts keys and their indices, least significant byte first; the spare arrays hold every second pass. Returns
-// whether the result lies in the spare arrays. A byte that all keys share costs no pass.
+// whether the result lies in the spare arrays. A byte that all keys share costs no pass. After an interruption the
+// indices are still a permutation.
 template <class K>
 PYDL_INLINE bool radix_sort(K* keys, std::int32_t* index, K* spare_keys, std::int32_t* spare_index, dim n) {
     constexpr int passes = sizeof(K);
     std::int32_t counts[passes][256];
     __builtin_memset(counts, 0, sizeof(counts));
-    for (dim i = 0; i < n; ++i)
+    const bool counted = each_until_interrupted(n, [&](dim i) __attribute__((always_inline)) {
         for (int p = 0; p < passes; ++p) ++counts[p][keys[i] >> (8 * p) & 255];
+    });
+    if (!counted) return false;
     bool in_spare = false;
     for (int p = 0; p < passes; ++p) {
         const int shift = 8 * p;
@@ -53,11 +67,12 @@ PYDL_INLINE bool radix_sort(K* keys, std::int32_t* index, K* spare_keys, std::in
             counts[p][b] = at;
             at += count;
         }
-        for (dim i = 0; i < n; ++i) {
+        const bool moved = each_until_interrupted(n, [&](dim i) __attribute__((always_inline)) {
             const std::int32_t to = counts[p][keys[i] >> shift & 255]++;
             spare_keys[to] = keys[i];
             spare_index[to] = index[i];
-        }
+        });
+        if (!moved) break;
         K* const k = keys;
         keys = spare_keys;
         spare_keys = k;
@@ -84,20 +99,25 @@ PYDL_INLINE void insertion_sort(K* keys, std::int32_t* index, dim n) {
     }
 }
 
-// index (n): the order of x (n).
+// index (n): the order of x (n). False after an interruption, when it may hold anything.
 template <class T>
-PYDL_INLINE void argsort_row(const T* x, std::int32_t* index, dim n, bool descending) {
+PYDL_INLINE bool argsort_row(const T* x, std::int32_t* index, dim n, bool descending) {
     using K = typename key_of<T>::type;
     constexpr dim few = 48;  // below, insertion beats the 256 counters per byte
     K* keys = scratch<K>(Slot::sort_keys, n);
-    for (dim i = 0; i < n; ++i) {
+    const bool filled = each_until_interrupted(n, [=](dim i) __attribute__((always_inline)) {
         keys[i] = sort_key(x[i], descending);
         index[i] = static_cast<std::int32_t>(i);
+    });
+    if (!filled) return false;
+    if (n <= few) {
+        insertion_sort(keys, index, n);
+        return true;
     }
-    if (n <= few) return insertion_sort(keys, index, n);
     K* spare_keys = scratch<K>(Slot::spare_keys, n);
     auto* spare_index = scratch<std::int32_t>(Slot::spare_order, n);
     if (radix_sort(keys, index, spare_keys, spare_index, n)) copy_run(index, spare_index, n);
+    return true;
 }
 
 // x (rows, n) -> index (rows, n), stable.
@@ -120,7 +140,7 @@ void top_k(In<T> x, Out<T> values, Out<std::int32_t> index, dim rows, dim n, dim
             std::int32_t* out = index.ptr + r * k;
             if (k > few) {
                 auto* order = scratch<std::int32_t>(Slot::whole_order, n);
-                argsort_row(row, order, n, true);
+                if (!argsort_row(row, order, n, true)) return;
                 copy_run(out, order, k);
             } else {
                 K keys[few];

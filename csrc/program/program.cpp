@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <iterator>
+#include <memory>
+
+#include "base/interrupt.h"
 
 namespace pydl {
 
@@ -14,6 +18,49 @@ bool is_list(const Param& p) { return p.kind == Kind::sizes || p.kind == Kind::b
 void relocate(const Instance& instance, word* words, const word* items) {
     for (std::size_t i = 0; i < instance.params.size(); ++i)
         if (is_list(instance.params[i])) words[i] = reinterpret_cast<word>(items + words[i]);
+}
+
+// f(number of the parameter, of the item, address) for every buffer of a call, those of lists included.
+template <class F>
+void for_each_buffer(const Instance& instance, const word* words, F f) {
+    for (std::size_t i = 0; i < instance.params.size(); ++i) {
+        const Kind kind = instance.params[i].kind;
+        if (kind == Kind::buffer) f(i, std::size_t{0}, words[i]);
+        if (kind != Kind::buffers) continue;
+        const auto* list = reinterpret_cast<const word*>(words[i]);
+        for (word item = 0; item < list[0]; ++item) f(i, item, list[item + 1]);
+    }
+}
+
+// Whether a call changes what was there before it, which an interruption would leave half changed. The gates of
+// recurrent cells are not meant: the caller has made them for this call.
+bool changes_in_place(const Kernel& kernel, const Instance& instance, const word* words) {
+    bool changes = false;
+    for_each_buffer(instance, words, [&](std::size_t i, std::size_t, word at) {
+        const Param& p = instance.params[i];
+        if (!p.writes || !at) return;
+        if (p.reads) changes |= kernel.family != "recurrent";
+        else
+            for_each_buffer(instance, words, [&](std::size_t j, std::size_t, word other) {
+                changes |= !instance.params[j].writes && other == at;
+            });
+    });
+    return changes;
+}
+
+// Whether a call writes memory that is not of the program that is being recorded: variables.
+bool writes_outside(const Arena& arena, const Instance& instance, const word* words) {
+    bool outside = false;
+    for_each_buffer(instance, words, [&](std::size_t i, std::size_t, word at) {
+        outside |= instance.params[i].writes && at && !arena.contains(reinterpret_cast<const void*>(at));
+    });
+    return outside;
+}
+
+// Families whose kernels move a small state on before the step is decided: generators, moving statistics, tallies of
+// metrics. An abandoned run puts it back.
+bool moves_ahead(const Kernel& kernel) {
+    return kernel.family == "random" || kernel.family == "norm" || kernel.family == "metric";
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -45,60 +92,102 @@ void Program::append(const Kernel& kernel, const Instance& instance, const word*
         if (is_list(instance.params[i]))
             copy[i] = reinterpret_cast<word>(copy + (reinterpret_cast<const word*>(words[i]) - words));
     if (labels_.empty() || labels_.back() != label) labels_.push_back(label);
+    note_writes(kernel, instance, copy);
     steps_.push_back({instance.thunk, instance.function, copy});
+    if (!committed_) commit_ = steps_.size();
     infos_.push_back({&kernel, &instance, static_cast<std::uint32_t>(labels_.size() - 1)});
 }
 
-Failure Program::run() const {
-    for (const Step& step : steps_) {
-        const dim position = step.thunk(step.function, step.words);
+// What a step about to be appended does to variables: an abandoned run puts it back, or no run is abandoned any more.
+void Program::note_writes(const Kernel& kernel, const Instance& instance, const word* block) {
+    const auto& params = instance.params;
+    // The contract reads lists as offsets; here they are addresses into the block.
+    std::vector<word> words(block, block + params.size());
+    for (std::size_t i = 0; i < params.size(); ++i)
+        if (is_list(params[i])) words[i] = static_cast<word>(reinterpret_cast<const word*>(block[i]) - block);
+    const Given given{words.data(), block, nullptr, nullptr};
+    for_each_buffer(instance, block, [&](std::size_t i, std::size_t item, word address) {
+        auto* at = reinterpret_cast<std::byte*>(address);
+        if (!params[i].writes || !at || arena_->contains(at)) return;
+        writes_outside_ = true;
+        committed_ |= !moves_ahead(kernel);
+        if (committed_) return;
+        auto bytes = dtype_bytes(params[i].dtype);
+        for (const dim n : kernel.holds.shape(params, given, i, item)) bytes *= static_cast<std::size_t>(n);
+        const auto known = std::find_if(states_.begin(), states_.end(), [=](const State& s) { return s.at == at; });
+        if (known == states_.end()) states_.push_back({at, bytes, std::make_unique<std::byte[]>(bytes)});
+        else if (known->bytes < bytes) *known = {at, bytes, std::make_unique<std::byte[]>(bytes)};
+    });
+}
+
+Failure Program::run(std::size_t begin, std::size_t end, const Watch& w) const {
+    const Step* const steps = steps_.data();
+    for (const Step *step = steps + begin, *last = steps + end; step != last; ++step) {
+        const dim position = step->thunk(step->function, step->words);
+        if (w.raised) [[unlikely]]
+            return {};
         if (position >= 0) [[unlikely]]
-            return {&infos_[static_cast<std::size_t>(&step - steps_.data())], step.words, position};
+            return {&infos_[static_cast<std::size_t>(step - steps)], step->words, position};
     }
     return {};
 }
 
-bool Program::writes_outside() const {
-    const auto outside = [&](word address) {
-        return address && !arena_->contains(reinterpret_cast<const void*>(address));
-    };
-    for (std::size_t s = 0; s < steps_.size(); ++s) {
-        const auto& params = infos_[s].instance->params;
-        for (std::size_t i = 0; i < params.size(); ++i) {
-            if (!params[i].writes) continue;
-            const word w = steps_[s].words[i];
-            if (params[i].kind == Kind::buffer && outside(w)) return true;
-            if (params[i].kind != Kind::buffers) continue;
-            const auto* items = reinterpret_cast<const word*>(w);
-            if (std::any_of(items + 1, items + 1 + items[0], outside)) return true;
+Failure Program::run() const {
+    constexpr std::size_t kLook = 64;  // steps, each too short to look by itself
+    Watch& w = watch();
+    const bool saved = !states_.empty() && may_be_cut(w);
+    if (saved)
+        for (const State& s : states_) std::memcpy(s.copy.get(), s.at, s.bytes);
+    for (std::size_t begin = 0, end; begin < commit_; begin = end) {
+        end = std::min(begin + kLook, commit_);
+        const Failure failure = run(begin, end, w);
+        if (failure) return failure;
+        if (w.raised || (end - begin == kLook && look(w))) {
+            if (saved)
+                for (const State& s : states_) std::memcpy(s.at, s.copy.get(), s.bytes);
+            return {};
         }
     }
-    return false;
+    if (commit_ == steps_.size()) return {};
+    w.whole = true;
+    const Failure failure = run(commit_, steps_.size(), w);
+    w.whole = false;
+    return failure;
 }
 
 std::vector<double> Program::profile(int repeats) const {
     std::vector<double> best(steps_.size(), 1e30);
-    for (int r = 0; r < repeats; ++r)
+    Watch& w = watch();
+    for (int r = 0; r < repeats && !look(w); ++r) {
+        w.whole = true;  // between rounds only
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             const double start = now();
             steps_[i].thunk(steps_[i].function, steps_[i].words);
             best[i] = std::min(best[i], now() - start);
         }
+        w.whole = false;
+    }
     return best;
 }
 
-dim launch(const Kernel& kernel, const Instance& instance, Call& call) {
+dim launch(const Kernel& kernel, const Instance& instance, Call& call, bool whole) {
     Recorder& r = recorder();
     if (r.dry) return -1;
-    // One contiguous block: parameters, then the items of their lists.
-    thread_local std::vector<word> block;
-    block.resize(call.count + call.items.size());
-    std::memcpy(block.data(), call.words, call.count * sizeof(word));
-    if (!call.items.empty())
-        std::memcpy(block.data() + call.count, call.items.data(), call.items.size() * sizeof(word));
-    relocate(instance, block.data(), block.data() + call.count);
-    const dim result = instance.thunk(instance.function, block.data());
-    if (r.open) r.open->append(kernel, instance, block.data(), block.size(), r.label);
+    // One contiguous block: parameters, then the items of their lists. Not one per thread: a signal handler may launch
+    // kernels while this one runs.
+    const std::size_t size = call.count + call.items.size();
+    word few[128];
+    const auto many = size > std::size(few) ? std::make_unique<word[]>(size) : nullptr;
+    word* block = many ? many.get() : few;
+    std::memcpy(block, call.words, call.count * sizeof(word));
+    if (!call.items.empty()) std::memcpy(block + call.count, call.items.data(), call.items.size() * sizeof(word));
+    relocate(instance, block, block + call.count);
+    Watch& w = watch();
+    w.whole = whole ||
+              (r.open ? writes_outside(*r.open->arena(), instance, block) : changes_in_place(kernel, instance, block));
+    const dim result = instance.thunk(instance.function, block);
+    w.whole = false;
+    if (r.open && !w.raised) r.open->append(kernel, instance, block, size, r.label);
     return result;
 }
 
@@ -148,11 +237,11 @@ dim run_loop(const Loop& loop, dim first, dim last, double seconds, Failure& fai
                     static_cast<std::size_t>(loop.batch_size) * sizeof(std::int32_t));
         for (const Program* program : loop.programs) {
             failure = program->run();
-            if (failure) return i - first;
+            if (failure || watch().raised) return i - first;
         }
         if (i + 1 >= next_check) {
             const double t = now();
-            if (t >= deadline) return i + 1 - first;
+            if (t >= deadline || look(watch())) return i + 1 - first;
             if (t - checked < 1e-3) stride = std::min<dim>(stride * 2, 64);
             else if (t - checked > 1e-2) stride = std::max<dim>(stride / 2, 1);
             checked = t;

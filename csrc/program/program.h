@@ -11,6 +11,8 @@
 
 namespace pydl {
 
+struct Watch;
+
 struct Step {
     Thunk thunk;
     AnyFunction function;
@@ -32,6 +34,13 @@ struct Failure {
     explicit operator bool() const { return info != nullptr; }
 };
 
+// A variable that changes before a run commits, and room for what it was.
+struct State {
+    std::byte* at;
+    std::size_t bytes;
+    std::unique_ptr<std::byte[]> copy;
+};
+
 class Program {
 public:
     Program() : arena_(std::make_shared<Arena>()) {}
@@ -43,12 +52,15 @@ public:
                 const std::string& label);
     void seal() { arena_->seal(); }
 
+    // Stops when a check fails, or when a signal handler raises (then watch().raised): see base/interrupt.h. A step that
+    // writes variables commits: before it an interruption abandons the run, and small states that earlier steps have moved
+    // on (those of generators, moving averages, metrics) are put back; from it on the run goes on to its end.
     Failure run() const;
     // Seconds of each step, in order; runs the program `repeats` times and keeps the smallest.
     std::vector<double> profile(int repeats) const;
 
     // Whether a step writes memory that is not in the arena: a variable.
-    bool writes_outside() const;
+    bool writes_outside() const { return writes_outside_; }
 
     const std::shared_ptr<Arena>& arena() const { return arena_; }
     const std::vector<Step>& steps() const { return steps_; }
@@ -57,10 +69,15 @@ public:
 
 private:
     word* store(std::size_t count);
+    void note_writes(const Kernel& kernel, const Instance& instance, const word* block);
+    Failure run(std::size_t begin, std::size_t end, const Watch& w) const;
 
     std::shared_ptr<Arena> arena_;
     std::vector<Step> steps_;
     std::vector<StepInfo> infos_;
+    std::vector<State> states_;
+    std::size_t commit_ = 0;  // the first step that is not cut short, nor those behind it
+    bool committed_ = false, writes_outside_ = false;
     std::vector<std::string> labels_;
     std::vector<std::unique_ptr<word[]>> pages_;
     std::size_t page_used_ = 0, page_size_ = 0;
@@ -73,10 +90,6 @@ struct Call {
     word words[kMaxParams];
     std::size_t count = 0;
     std::vector<word> items;
-    void clear() {
-        count = 0;
-        items.clear();
-    }
 };
 
 // Per thread: the program that is being recorded (if any), and whether kernels run at all.
@@ -88,15 +101,17 @@ struct Recorder {
 Recorder& recorder();
 
 // The one execution path: runs the call now and, when a recording is open, appends it.
-// Returns a CHECK kernel's result, else -1.
-dim launch(const Kernel& kernel, const Instance& instance, Call& call);
+// Returns a CHECK kernel's result, else -1. When a signal handler raised (watch().raised) the kernel was cut short.
+// `whole`: it is not cut short, whatever it writes.
+dim launch(const Kernel& kernel, const Instance& instance, Call& call, bool whole = false);
 
 // "embedding: check_index: value 12 at position 3 is not allowed (low=0, high=10)".
 std::string describe_failure(const std::string& label, const Kernel& kernel, const Instance& instance,
                              const word* words, dim position);
 
 // Runs `batches` rounds of the programs: before each, the next `batch_size` entries of `order` go to `index`.
-// Stops early when `seconds` have passed or a check fails. Returns the number of completed rounds.
+// Stops early when `seconds` have passed, a check fails or a signal handler raises, which abandons a round as it does a
+// run: only the last program of a round may write variables. Returns the number of completed rounds.
 struct Loop {
     std::vector<const Program*> programs;
     std::int32_t* index;

@@ -2,17 +2,17 @@
 
 #include <algorithm>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 
 namespace pydl {
 
 namespace {
 
-void launch_cast(const Kernel& kernel, const Instance& instance, word from, word to, dim count) {
-    thread_local Call cast;
-    cast.clear();
+void launch_cast(const Kernel& kernel, const Instance& instance, word from, word to, dim count, bool whole = false) {
+    Call cast;
     for (const word w : {from, to, static_cast<word>(count)}) cast.words[cast.count++] = w;
-    launch(kernel, instance, cast);
+    launch(kernel, instance, cast, whole);
 }
 
 }  // namespace
@@ -56,8 +56,10 @@ dim Widened::launch() {
     for (const Copy& c : copies_)
         if (c.reads) launch_cast(*casts_.widening, *casts_.widen, c.narrow, reinterpret_cast<word>(c.wide), c.count);
     const dim position = pydl::launch(kernel_, wide_, call_);
+    if (watch().raised) return position;  // half of a result must not reach the arrays
     for (const Copy& c : copies_)
-        if (c.writes) launch_cast(*casts_.narrowing, *casts_.narrow, reinterpret_cast<word>(c.wide), c.narrow, c.count);
+        if (c.writes)
+            launch_cast(*casts_.narrowing, *casts_.narrow, reinterpret_cast<word>(c.wide), c.narrow, c.count, c.reads);
     return position;
 }
 

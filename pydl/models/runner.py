@@ -8,7 +8,7 @@ from numpy import copyto
 from pydl import _core, tree
 from pydl.data.adapters import ArrayData
 from pydl.ops.indexing import gather_rows_into
-from pydl.program import Gate, Pool, RecordedFunction
+from pydl.program import Pool, RecordedFunction
 from pydl.signature import rebuild, signature
 from pydl.tensor import Tensor
 
@@ -27,12 +27,9 @@ class _Loop:
         self.capture = capture
         self.index = np.zeros(rows, np.int32)
         self.gather = _core.Program()
-        before = _core.open_recording(self.gather)
-        try:
+        with _core.Recording(self.gather):
             for source, buffer in zip(_arrays(data.structure), capture.inputs):
                 gather_rows_into(Tensor(source), Tensor(self.index), buffer)
-        finally:
-            _core.open_recording(before)
         self.gather.seal()
 
 
@@ -98,10 +95,9 @@ class Replay:
     """
 
     def __init__(self, function: RecordedFunction, pool: Pool):
-        self._gate = function.gate or Gate()
-        self._inside, self._free = self._gate.inside, pool.free
-        self._pool, self._holds = pool, pool.dependencies.hold
-        first = pool.free[-1].inputs[0].data
+        self._visit = _core.Visit(function.gate, pool.places)
+        self._instances, self._holds = pool.instances, pool.dependencies.hold
+        first = pool.last.inputs[0].data
         self._shape, self._dtype = first.shape, first.dtype
 
     @classmethod
@@ -109,38 +105,23 @@ class Replay:
         """The short way for arguments like these; None when there is no program, or one
         of another form."""
         pool = function.pool(signature((args, {}), str)[0])
-        if pool is None or pool.writes or not pool.free:
+        if pool is None or pool.writes:
             return None
-        capture = pool.free[-1]
+        capture = pool.last
         return cls(function, pool) if len(capture.inputs) == 1 and isinstance(capture.outputs, Tensor) else None
 
     def __call__(self, x) -> np.ndarray | None:
         """A fresh array with the output for `x`; None when it is no such array, or the program is stale or taken."""
         if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype or not self._holds():
             return None
-        inside = self._inside
-        inside.append(None)  # `Gate.enter` without a call
-        if self._gate.closed_by is not None:
-            inside.pop()
-            self._gate.enter()
-        try:
-            capture = self._free.pop()
-        except IndexError:
-            return None
-        else:
-            try:
-                buffer, run, output = capture.one_array
-                copyto(buffer, x)
-                run()
-                return output.copy()
-            finally:
-                self._free.append(capture)  # `Pool.give` and `Gate.leave` without a call
-                if self._pool.waiting:
-                    self._pool.wake()
-        finally:
-            inside.pop()
-            if self._gate.closed_by is not None:
-                self._gate.wake()
+        with self._visit as place:
+            capture = self._instances[place]
+            if capture is None:
+                return None
+            buffer, run, output = capture.one_array
+            copyto(buffer, x)
+            run()
+            return output.copy()
 
 
 def as_floats(logs) -> dict:

@@ -131,7 +131,7 @@ class Steps:
     def reading(self):
         """Context of a call that reads the model's variables: training of other threads waits for it, and it for
         them."""
-        return _inside(self.writing)
+        return self.writing.reading
 
     def runner(self, kind: str, data: ArrayData) -> ArrayRunner:
         """Runs a step over the rows of `data`."""
@@ -150,15 +150,6 @@ class Steps:
 
 def _no_replay(x) -> None:
     return None
-
-
-@contextlib.contextmanager
-def _inside(gate: Gate):
-    gate.enter()
-    try:
-        yield
-    finally:
-        gate.leave()
 
 
 @contextlib.contextmanager
