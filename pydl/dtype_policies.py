@@ -16,7 +16,8 @@ class DTypePolicy:
     """The dtype of a layer's variables and computation.
 
     Args:
-        name: "float32" or "float64"; `config.floatx()` by default.
+        name: one of `dtypes.FLOATS`; `config.floatx()` by default. "float16" stores variables and results of ops in
+            float16; what an op adds up it adds in float32. Policies with two dtypes ("mixed_float16") are refused.
     """
 
     def __init__(self, name: Any = None) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 from pydl import _core
 
 # Names without kernels of their own: what stores their values. bool alone stays itself; its bytes are uint8's.
-_OTHERS = {"bool": "bool", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "uint64": "int64",
-           "float16": "float32"}
+_OTHERS = {"bool": "bool", "int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
 
-_ROWS = {name: (kind, rows) for name, kind, _, rows in _core.dtypes()}
+_ROWS = {name: (kind, rows) for name, kind, _, rows, _ in _core.dtypes()}
 
 #: name -> what its values are stored as
 STORED_AS: dict[str, str] = {**{name: name for name in _ROWS}, **_OTHERS}
@@ -28,6 +27,9 @@ PROMOTION = {name: rank for rank, name in enumerate(["bool", *_ROWS])}
 FLOATS = tuple(name for name, (kind, _) in _ROWS.items() if kind == "f")
 #: names of the stored integer types that have arithmetic
 INTEGERS = tuple(name for name, (kind, rows) in _ROWS.items() if kind != "f" and rows != "data")
+
+#: name of a stored dtype -> what its values are computed and summed in: itself, or a wider type
+COMPUTED_IN: dict[str, str] = {"bool": "bool", **{name: computed for name, *_, computed in _core.dtypes()}}
 
 _ALL_FLOATS = frozenset(name for dtype, name in NAMES.items() if dtype.kind == "f")
 _ALL_INTEGERS = frozenset(name for dtype, name in NAMES.items() if dtype.kind in "iu")

@@ -8,7 +8,7 @@ import random as python_random
 import numpy as np
 
 from pydl import lookup, registry
-from pydl.dtypes import is_float_dtype
+from pydl.dtypes import COMPUTED_IN, is_float_dtype
 from pydl.tensor import Tensor, from_numpy, standardize_dtype
 from pydl.watch import Owner
 
@@ -127,13 +127,13 @@ def _float_dtype(dtype) -> str:
 
 
 def _normal(generator, shape, mean, stddev, dtype) -> np.ndarray:
-    values = generator.standard_normal(shape, dtype="float64" if dtype == "float64" else "float32")
+    values = generator.standard_normal(shape, dtype=COMPUTED_IN[dtype])
     return (values * stddev + mean).astype(dtype, copy=False)
 
 
 def _truncated_normal(generator, shape, mean, stddev, dtype) -> np.ndarray:
     """Normal values more than two standard deviations away are drawn again (1 in 22)."""
-    values = generator.standard_normal(math.prod(shape), dtype="float64" if dtype == "float64" else "float32")
+    values = generator.standard_normal(math.prod(shape), dtype=COMPUTED_IN[dtype])
     wrong = np.flatnonzero(np.abs(values) > 2)
     while wrong.size:
         values[wrong] = generator.standard_normal(wrong.size, dtype=values.dtype)
@@ -142,7 +142,7 @@ def _truncated_normal(generator, shape, mean, stddev, dtype) -> np.ndarray:
 
 
 def _uniform(generator, shape, low, high, dtype) -> np.ndarray:
-    values = generator.random(shape, dtype="float64" if dtype == "float64" else "float32")
+    values = generator.random(shape, dtype=COMPUTED_IN[dtype])
     return (values * (high - low) + low).astype(dtype, copy=False)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.dtypes import INTEGERS, is_float_dtype, is_integer_dtype
+from pydl.dtypes import COMPUTED_IN, INTEGERS, is_float_dtype, is_integer_dtype
 from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
@@ -121,10 +121,10 @@ def _shape(shape: Shape) -> tuple[int, ...]:
 
 
 def _float_dtype(dtype: Any) -> str:
-    dtype = standardize_dtype(dtype)
-    if not is_float_dtype(dtype):
-        raise ValueError(f"`dtype` must be a floating point dtype; received dtype={dtype}.")
-    return "float32" if dtype == "float16" else dtype
+    name: str = standardize_dtype(dtype)
+    if not is_float_dtype(name):
+        raise ValueError(f"`dtype` must be a floating point dtype; received dtype={name}.")
+    return name
 
 
 def _is_number(x: Any) -> bool:
@@ -135,6 +135,17 @@ def _draw(kernel: Callable[..., Any], shape: Shape, a: float, b: float, dtype: A
     y = empty(_shape(shape), _float_dtype(dtype))
     kernel(_state(seed), y.data, y.size, float(a), float(b))
     return y
+
+
+def _below(y: Tensor, limit: float) -> Tensor:
+    """`y`, drawn below `limit`: where its dtype is narrower than the draw, rounding may have reached the limit."""
+    if COMPUTED_IN[y.dtype] == y.dtype:
+        return y
+    largest = y.data.dtype.type(limit)
+    if largest >= limit:
+        largest = np.nextafter(largest, y.data.dtype.type(-np.inf))
+    limited: Tensor = ops.minimum(y, float(largest))
+    return limited
 
 
 def normal(shape: Shape, mean: Value = 0.0, stddev: Value = 1.0, dtype: Any = None, seed: Seed = None) -> Tensor:
@@ -172,8 +183,8 @@ def uniform(shape: Shape, minval: Value = 0.0, maxval: Value = 1.0, dtype: Any =
     if not is_float_dtype(standardize_dtype(dtype)):
         return randint(shape, minval, maxval, dtype, seed)
     if _is_number(minval) and _is_number(maxval):
-        return _draw(kernels.random_uniform, shape, minval, maxval, dtype, seed)
-    unit = _draw(kernels.random_uniform, shape, 0, 1, dtype, seed)
+        return _below(_draw(kernels.random_uniform, shape, minval, maxval, dtype, seed), maxval)
+    unit = _below(_draw(kernels.random_uniform, shape, 0, 1, dtype, seed), 1)
     y: Tensor = unit * (as_tensor(maxval) - minval) + minval
     return y
 

@@ -104,7 +104,7 @@ class Call:
                 array = self.fences((i, item), n, self.types[i])
             else:
                 array, self.whole[i, item] = guarded(n, self.types[i], self.guard)
-            array[:] = fill.get(i, 1 if self.types[i] in ("uint8", "float32", "float64") else 0) or 0
+            array[:] = fill.get(i, 1 if self.types[i] in ("uint8", "float16", "float32", "float64") else 0) or 0
             if self.kernel.params[i][1].endswith("[]"):
                 values[i] = (values[i] or []) + [array]
             else:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pydl as keras
-from pydl import backend, config, metrics, saving, tree, utils
+from pydl import _core, backend, config, metrics, saving, tree, utils
 from pydl.ops.indexing import gather_rows_into
 from pydl.tensor import empty, from_numpy
 
@@ -104,9 +104,10 @@ def test_metric_functions():
     np.testing.assert_allclose(metrics.concordance_correlation(a, b), concordance, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8"])
-def test_gather_rows_converts(dtype):
-    source, index = rng.integers(0, 255, (9, 3, 2)).astype("uint8"), np.array([8, 0, 0, 5], "int32")
+@pytest.mark.parametrize("dtype", [name for name, *_ in _core.dtypes()])
+@pytest.mark.parametrize("given", [name for name, *_ in _core.dtypes()])
+def test_gather_rows_converts(given, dtype):
+    source, index = rng.integers(0, 255, (9, 3, 2)).astype(given), np.array([8, 0, 0, 5], "int32")
     out = empty((4, 3, 2), dtype)
     gather_rows_into(from_numpy(source), from_numpy(index), out)
     np.testing.assert_array_equal(out.data, source[index].astype(dtype))

@@ -155,7 +155,7 @@ def test_wrong_numbers_raise_or_do_no_harm(kernels):
     (("take_along_grad", [-7], "y1", "x", 1, 6, 1, 1), "'index': value -7 at position 0"),
     (("resample", "x", [0, 5], "y", "y2", 1, 6, 2, 2, 1), "'start': value 5 at position 1 .*low=0, high=5"),
     (("resample", "x", [-1, 0], "y", "y2", 1, 6, 2, 2, 1), "'start': value -1 at position 0"),
-    (("gather_rows_float64", "x", [0, -1], "d", 2, 2), "'index': value -1 at position 1"),
+    (("gather_rows_to_float64", "x", [0, -1], "d", 2, 2), "'index': value -1 at position 1"),
     (("sparse_categorical_crossentropy_logits", "x", [0, 3], "y1", "y2", "y", -1, 2, 3, 1), "'label': value 3 at"),
     (("sparse_categorical_crossentropy", "x", [-2, 0], "y1", "y2", "y", 1e-7, -1, 2, 3, 1), "'label': value -2 at"),
 ])
@@ -172,8 +172,8 @@ def test_values_of_an_index_stay_inside(arguments, message):
 def test_rows_of_a_data_set_are_as_many_as_the_index_says():
     x, y = np.arange(6, dtype="float32"), np.zeros(4)
     with pytest.raises(ValueError, match=r"'x' holds rows\(index\) width: expected at least 8 elements"):
-        _core.kernels.gather_rows_float64(x, np.array([0, 3], "int32"), y, 2, 2)
-    _core.kernels.gather_rows_float64(x, np.array([2, 0], "int32"), y, 2, 2)
+        _core.kernels.gather_rows_to_float64(x, np.array([0, 3], "int32"), y, 2, 2)
+    _core.kernels.gather_rows_to_float64(x, np.array([2, 0], "int32"), y, 2, 2)
     assert y.tolist() == [4, 5, 0, 1]
 
 

@@ -11,6 +11,11 @@ enum class Slot : unsigned char {
     // gemm.h
     left_operand,   // rows of A
     right_operand,  // panels of B
+    // matmul.h, matmul_narrow.h
+    product_strip,  // some rows of a product as they are computed
+    widened_row,    // caller: the vector of a product with a matrix
+    widened_bias,   // caller
+    column_bias,    // caller: the bias of a product with a column, for each row
     // dense layers, depthwise convolution, norms
     partial_sums,  // caller: sums over parts of the rows, to be added up; of a group norm's forward pass each thread's
     // conv_direct.h

@@ -1,9 +1,9 @@
 #include <pybind11/stl.h>
 
 #include "base/cpu.h"
-#include "base/dtypes.h"
 #include "base/parallel.h"
 #include "bind/bind.h"
+#include "program/kernel.h"
 
 namespace py = pybind11;
 
@@ -18,7 +18,8 @@ void bind_config(py::module_& m) {
     });
     m.def("dtypes", [] {
         py::list rows;
-#define TYPE(name, stored, kind, step) rows.append(py::make_tuple(#name, std::string(1, kind), sizeof(stored), #step));
+#define TYPE(name, stored, computed, kind, step)                                                                       \
+    rows.append(py::make_tuple(#name, std::string(1, kind), sizeof(stored), #step, dtype_name(dtype_of<computed>())));
 #include "types.def"
 #undef TYPE
         return rows;

@@ -7,7 +7,7 @@
 #include "base/cpu.h"
 #include "bind/bind.h"
 #include "build_lists.h"
-#include "program/program.h"
+#include "program/widen.h"
 
 namespace py = pybind11;
 
@@ -28,7 +28,7 @@ int type_of(const py::dtype& dtype) {
     if (dtype.byteorder() == '>') return -1;  // NumPy's mark of the order that is not the machine's
     const char kind = dtype.kind() == 'b' ? 'u' : dtype.kind();
     const py::ssize_t size = dtype.itemsize();
-#define TYPE(name, stored, letter, rows)                                                \
+#define TYPE(name, stored, computed, letter, rows)                                      \
     if (kind == letter && size == sizeof(stored)) return static_cast<int>(DType::name);
 #include "types.def"
 #undef TYPE
@@ -47,19 +47,38 @@ int type_of(const py::array& a) {
     return type;
 }
 
+// The instance that runs, and the type of the arrays where the parameters say T: that of the instance, or a narrow one
+// that has none of its own and is widened to it.
+struct Choice {
+    const Instance& instance;
+    DType type;
+    bool widened;
+};
+
+// A call with the elements of its arrays, beside its words and beside its items.
+struct CheckedCall : Call {
+    dim counts[kMaxParams];
+    std::vector<dim> item_counts;
+    std::vector<word> wide;  // arrays of a widened call that have the computed type already (a learning rate, a sum)
+};
+
 // `count`: the number of its elements.
-word buffer_word(const Kernel& k, const Param& p, py::handle value, dim& count) {
+word buffer_word(const Kernel& k, const Param& p, const Choice& choice, py::handle value, dim& count,
+                 std::vector<word>& wide) {
     count = 0;
     if (value.is_none()) {
         if (!p.optional) bad_argument(k, p, "an array", value);
         return 0;
     }
+    const DType type = p.generic ? choice.type : p.dtype;
     if (!py::isinstance<py::array>(value))
-        bad_argument(k, p, std::string("a NumPy array of ") + dtype_name(p.dtype), value);
+        bad_argument(k, p, std::string("a NumPy array of ") + dtype_name(type), value);
     const auto array = py::reinterpret_borrow<py::array>(value);
     const int flags = array.flags();
-    if (type_of(array) != static_cast<int>(p.dtype))
-        bad_argument(k, p, std::string("dtype ") + dtype_name(p.dtype),
+    const int found = type_of(array);
+    const bool is_wide = choice.widened && p.generic && found == static_cast<int>(computed_as(type));
+    if (found != static_cast<int>(type) && !is_wide)
+        bad_argument(k, p, std::string("dtype ") + dtype_name(type),
                      py::str(std::string("dtype ") + py::str(array.dtype()).cast<std::string>()));
     if (!(flags & py::array::c_style)) bad_argument(k, p, "a C-contiguous array", py::str("another layout"));
     if (p.writes && !(flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_))
@@ -67,7 +86,9 @@ word buffer_word(const Kernel& k, const Param& p, py::handle value, dim& count) 
     const void* data = array.data();
     count = array.size();
     if (recorder().open && !recorder().dry) keep_alive_while_recorded(array, data);
-    return reinterpret_cast<word>(data);
+    const word address = reinterpret_cast<word>(data);
+    if (is_wide) wide.push_back(address);
+    return address;
 }
 
 dim size_of(const Kernel& k, const Param& p, py::handle value) {
@@ -79,7 +100,7 @@ dim size_of(const Kernel& k, const Param& p, py::handle value) {
     return n;
 }
 
-const Instance& choose(const Kernel& k, const py::args& args) {
+Choice choose(const Kernel& k, const py::args& args) {
     // Any instance tells which parameters are of type T; the first array there tells T.
     const Instance* any = nullptr;
     for (const auto& i : k.instances)
@@ -96,26 +117,25 @@ const Instance& choose(const Kernel& k, const py::args& args) {
         if (!py::isinstance<py::array>(value)) continue;
         const auto array = py::reinterpret_borrow<py::array>(value);
         const int type = type_of(array);
-        if (type < 0 || !k.instances[static_cast<std::size_t>(type)])
-            throw py::type_error("kernel " + k.name + ": no instance for dtype " +
-                                 py::str(array.dtype()).cast<std::string>() + " (argument '" + p.name + "')");
-        return *k.instances[static_cast<std::size_t>(type)];
+        if (type >= 0) {
+            const auto stored = static_cast<DType>(type);
+            if (const auto& own = k.instances[static_cast<std::size_t>(type)]) return {*own, stored, false};
+            const auto computed = static_cast<std::size_t>(computed_as(stored));
+            if (const auto& wide = k.instances[computed]) return {*wide, stored, true};
+        }
+        throw py::type_error("kernel " + k.name + ": no instance for dtype " +
+                             py::str(array.dtype()).cast<std::string>() + " (argument '" + p.name + "')");
     }
-    return *any;
+    return {*any, DType{}, false};
 }
-
-// A call with the elements of its arrays, beside its words and beside its items.
-struct CheckedCall : Call {
-    dim counts[kMaxParams];
-    std::vector<dim> item_counts;
-};
 
 // Elements of all arrays, from which on a kernel runs without the GIL. Giving it up and taking it back costs 55 ns; the
 // quickest call of that size (relu, one AVX-512 core) takes a microsecond.
 constexpr dim kLongCall = 32768;
 
 void call_kernel(const Kernel& k, const py::args& args) {
-    const Instance& instance = choose(k, args);
+    const Choice choice = choose(k, args);
+    const Instance& instance = choice.instance;
     // Not one per thread: a signal handler, or another thread of Python's, may call kernels while this one runs.
     CheckedCall call;
     dim elements = 0;
@@ -125,7 +145,7 @@ void call_kernel(const Kernel& k, const py::args& args) {
         word w = 0;
         switch (p.kind) {
             case Kind::buffer:
-                w = buffer_word(k, p, value, call.counts[call.count]);
+                w = buffer_word(k, p, choice, value, call.counts[call.count], call.wide);
                 elements += call.counts[call.count];
                 break;
             case Kind::size: w = static_cast<word>(size_of(k, p, value)); break;
@@ -150,7 +170,7 @@ void call_kernel(const Kernel& k, const py::args& args) {
                 for (const py::handle item : items) {
                     dim& count = call.item_counts.emplace_back(0);
                     call.items.push_back(p.kind == Kind::sizes ? static_cast<word>(size_of(k, p, item))
-                                                               : buffer_word(k, p, item, count));
+                                                               : buffer_word(k, p, choice, item, count, call.wide));
                     elements += count;
                 }
                 break;
@@ -158,18 +178,20 @@ void call_kernel(const Kernel& k, const py::args& args) {
         }
         call.words[call.count++] = w;
     }
+    const Given given{call.words, call.items.data(), call.counts, call.item_counts.data(), !recorder().dry};
     try {
-        const Given given{call.words, call.items.data(), call.counts, call.item_counts.data(), !recorder().dry};
         if (!k.holds.check(instance.params, given)) return;
     } catch (const IndexFault& e) {
         throw py::index_error("kernel " + k.name + ": " + e.what());
     } catch (const SizeError& e) { throw py::value_error("kernel " + k.name + ": " + e.what()); }
+    std::optional<Widened> widened;
+    if (choice.widened) widened.emplace(k, instance, choice.type, call, given, call.wide);
     dim position;
     {
         // The arrays stay alive: `args` and `lists` hold them.
         std::optional<py::gil_scoped_release> released;
         if (elements >= kLongCall) released.emplace();
-        position = launch(k, instance, call);
+        position = widened ? widened->launch() : launch(k, instance, call);
     }
     raise_if_interrupted();
     if (position >= 0) raise_failed_check(k, describe_failure(recorder().label, k, instance, call.words, position));
@@ -221,9 +243,12 @@ void bind_kernels(py::module_& m) {
         .def_property_readonly("dtypes",
                                [](const Kernel& k) {
                                    py::list types;
-                                   for (int t = 0; t < kDTypes; ++t)
-                                       if (k.instances[static_cast<std::size_t>(t)])
-                                           types.append(dtype_name(static_cast<DType>(t)));
+                                   for (int t = 0; t < kDTypes; ++t) {
+                                       const auto type = static_cast<DType>(t);
+                                       const auto wide = static_cast<std::size_t>(computed_as(type));
+                                       if (k.instances[static_cast<std::size_t>(t)] || k.instances[wide])
+                                           types.append(dtype_name(type));
+                                   }
                                    return types;
                                })
         .def_property_readonly("params",

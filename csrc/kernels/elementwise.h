@@ -63,8 +63,9 @@ PYDL_TEST(logical_not, v == 0)
 // y[i] = value, in T's own rounding.
 template <class T>
 void fill(real value, Out<T> y, dim n) {
-    const vec<T> v = splat(static_cast<T>(value));
-    map<light, T>(n, PYDL_LAMBDA() { return v; }, y.ptr);
+    using Bits = uint_of<T>;
+    const vec<Bits> v = splat(__builtin_bit_cast(Bits, stored_as<T>(value)));
+    map<light, Bits>(n, PYDL_LAMBDA() { return v; }, reinterpret_cast<Bits*>(y.ptr));
 }
 
 // min(max(v, low), high); NaN passes.
@@ -89,31 +90,9 @@ void clip_grad(In<T> x, In<T> dy, Out<T> dx, real low, real high, dim n) {
 // ------------------------------------------------------------------------------------------- casts
 
 // Numbers outside an integer type become its nearest end, NaN becomes 0.
-template <class To, class From>
-PYDL_INLINE void cast_all(const From* x, To* y, dim n) {
-    parallel_for(n, light, [=](dim begin, dim end) {
-        for (dim i = begin; i < end; ++i) y[i] = saturate<To>(x[i]);
-    });
-}
-template <class T>
-void cast_to_float32(In<T> x, Out<float> y, dim n) {
-    cast_all(x.ptr, y.ptr, n);
-}
-template <class T>
-void cast_to_float64(In<T> x, Out<double> y, dim n) {
-    cast_all(x.ptr, y.ptr, n);
-}
-template <class T>
-void cast_to_int32(In<T> x, Out<std::int32_t> y, dim n) {
-    cast_all(x.ptr, y.ptr, n);
-}
-template <class T>
-void cast_to_int64(In<T> x, Out<std::int64_t> y, dim n) {
-    cast_all(x.ptr, y.ptr, n);
-}
-template <class T>
-void cast_to_uint8(In<T> x, Out<std::uint8_t> y, dim n) {
-    cast_all(x.ptr, y.ptr, n);
+template <class T, class U>
+void cast(In<T> x, Out<U> y, dim n) {
+    parallel_for(n, light, [=](dim begin, dim end) { cast_run(x.ptr + begin, y.ptr + begin, end - begin); });
 }
 template <class T>
 void cast_to_bool(In<T> x, Out<std::uint8_t> y, dim n) {

@@ -140,17 +140,18 @@ PYDL_INLINE constexpr dim odd_lines(dim n) {
     return (ceil_div(n, line) | 1) * line;
 }
 
-// A (m, k) stored by rows, ld apart.
-template <class T>
+// A (m, k) stored by rows, ld apart. Here and below: S is what lies in memory; a narrow type is widened by copying.
+template <class T, class S = T>
 struct RowsOfA {
     static constexpr bool k_major = false;
-    const T* p;
+    const S* p;
     dim ld;
     bool copy;
 
     PYDL_INLINE Panel<T> panel(dim i, dim rows, dim k0, dim depth, T* buffer) const {
-        const T* from = p + i * ld + k0;
-        if (!copy) return {from, ld};
+        const S* from = p + i * ld + k0;
+        if constexpr (!is_narrow<S>)
+            if (!copy) return {from, ld};
         const dim stride = odd_lines<T>(depth);
         for (dim r = 0; r < rows; ++r, from += ld) {
             T* to = buffer + r * stride;
@@ -163,16 +164,17 @@ struct RowsOfA {
 };
 
 // A (m, k) stored by columns (transposed), ld apart.
-template <class T>
+template <class T, class S = T>
 struct ColumnsOfA {
     static constexpr bool k_major = true;
-    const T* p;
+    const S* p;
     dim ld;
     bool copy;
 
     PYDL_INLINE Panel<T> panel(dim i, dim rows, dim k0, dim depth, T* buffer) const {
-        const T* from = p + k0 * ld + i;
-        if (!copy) return {from, ld};
+        const S* from = p + k0 * ld + i;
+        if constexpr (!is_narrow<S>)
+            if (!copy) return {from, ld};
         constexpr dim stride = ceil_div(Blocking<T>::rows, lanes<T>) * lanes<T>;
         for (dim q = 0; q < depth; ++q)
             for (dim r = 0; r < rows; r += lanes<T>)
@@ -182,9 +184,9 @@ struct ColumnsOfA {
 };
 
 // B (k, n) stored by rows, ld apart.
-template <class T>
+template <class T, class S = T>
 struct RowsOfB {
-    const T* p;
+    const S* p;
     dim ld;
     bool copy;
 
@@ -192,7 +194,7 @@ struct RowsOfB {
     PYDL_INLINE void pack(dim j, dim columns, dim k0, dim depth, T* buffer) const {
         constexpr dim width = Blocking<T>::width, L = lanes<T>;
         for (dim q = 0; q < depth; ++q) {
-            const T* from = p + (k0 + q) * ld + j;
+            const S* from = p + (k0 + q) * ld + j;
             T* to = buffer + q * width;
             dim x = 0;
             for (; x + width <= columns; x += width, to += depth * width) {
@@ -201,21 +203,24 @@ struct RowsOfB {
             for (dim v = 0; x < columns; x += L, v += L) store(to + v, load_upto(from + x, columns - x));
         }
     }
-    PYDL_INLINE Panel<T> in_place(dim j, dim k0) const { return {p + k0 * ld + j, ld}; }
+    PYDL_INLINE Panel<T> in_place(dim j, dim k0) const {
+        if constexpr (is_narrow<S>) return {nullptr, 0};
+        else return {p + k0 * ld + j, ld};
+    }
 };
 
 // B (k, n) stored by columns (transposed), ld apart: always packed, by transposing squares in registers.
-template <class T>
+template <class T, class S = T>
 struct ColumnsOfB {
     static constexpr bool copy = true;
-    const T* p;
+    const S* p;
     dim ld;
 
     PYDL_INLINE void pack(dim j, dim columns, dim k0, dim depth, T* buffer) const {
         constexpr dim width = Blocking<T>::width, L = lanes<T>;
         for (dim x = 0; x < columns; x += L) {
             T* to = buffer + x / width * width * depth + x % width;
-            const T* from = p + (j + x) * ld + k0;
+            const S* from = p + (j + x) * ld + k0;
             const dim columns_left = columns - x;
             for (dim q = 0; q < depth; q += L) {
                 vec<T> square[L];

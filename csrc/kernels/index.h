@@ -1,6 +1,7 @@
 // Family index: data movement whose geometry is read from an index tensor when the step runs. Indices are int32,
 // validated beforehand by check_index; negative ones count from the end.
 #pragma once
+#include "kernels/number.h"
 #include "kernels/sort.h"
 #include "kernels/strided.h"
 
@@ -147,13 +148,14 @@ void take_along_grad(In<std::int32_t> index, In<T> dy, Out<T> dx, dim outer, dim
 // 0..classes-1 gives no 1.
 template <class T>
 void one_hot(In<std::int32_t> index, Out<T> y, dim outer, dim classes, dim inner) {
+    const T one = stored_as<T>(1);
     parallel_for(outer, larger(1, kMoveGrain / larger(1, classes * inner)), [=](dim begin, dim end) {
         __builtin_memset(y.ptr + begin * classes * inner, 0,
                          static_cast<std::size_t>((end - begin) * classes * inner) * sizeof(T));
         for (dim o = begin; o < end; ++o)
             for (dim i = 0; i < inner; ++i) {
                 const dim k = index[o * inner + i];
-                if (k >= 0 && k < classes) y[(o * classes + k) * inner + i] = 1;
+                if (k >= 0 && k < classes) y[(o * classes + k) * inner + i] = one;
             }
     });
 }
@@ -161,12 +163,13 @@ void one_hot(In<std::int32_t> index, Out<T> y, dim outer, dim classes, dim inner
 // index (rows, n) -> y (rows, classes): 1 where a row of `index` names the class, else 0.
 template <class T>
 void multi_hot(In<std::int32_t> index, Out<T> y, dim rows, dim n, dim classes) {
+    const T one = stored_as<T>(1);
     parallel_for(rows, larger(1, kMoveGrain / larger(1, classes + n)), [=](dim begin, dim end) {
         __builtin_memset(y.ptr + begin * classes, 0, static_cast<std::size_t>((end - begin) * classes) * sizeof(T));
         for (dim r = begin; r < end; ++r)
             for (dim i = 0; i < n; ++i) {
                 const dim k = index[r * n + i];
-                if (k >= 0 && k < classes) y[r * classes + k] = 1;
+                if (k >= 0 && k < classes) y[r * classes + k] = one;
             }
     });
 }
@@ -189,26 +192,10 @@ void bincount(In<std::int32_t> index, OptIn<T> weights, Out<T> y, dim rows, dim 
 
 // x (any rows, width) -> y (n, width): y[i] = x[index[i]], converted. What `fit` cuts its batches with.
 template <class T, class U>
-PYDL_INLINE void gather_rows(const T* x, const std::int32_t* index, U* y, dim n, dim width) {
+void gather_rows(In<T> x, In<std::int32_t> index, Out<U> y, dim n, dim width) {
     parallel_for(n, larger(1, kMoveGrain / 2 / larger(1, width)), [=](dim begin, dim end) {
-        for (dim i = begin; i < end; ++i) {
-            const T* from = x + index[i] * width;
-            U* to = y + i * width;
-            for (dim c = 0; c < width; ++c) to[c] = static_cast<U>(from[c]);
-        }
+        for (dim i = begin; i < end; ++i) cast_run(x.ptr + index[i] * width, y.ptr + i * width, width);
     });
-}
-template <class T>
-void gather_rows_float32(In<T> x, In<std::int32_t> index, Out<float> y, dim n, dim width) {
-    gather_rows(x.ptr, index.ptr, y.ptr, n, width);
-}
-template <class T>
-void gather_rows_float64(In<T> x, In<std::int32_t> index, Out<double> y, dim n, dim width) {
-    gather_rows(x.ptr, index.ptr, y.ptr, n, width);
-}
-template <class T>
-void gather_rows_int32(In<T> x, In<std::int32_t> index, Out<std::int32_t> y, dim n, dim width) {
-    gather_rows(x.ptr, index.ptr, y.ptr, n, width);
 }
 
 }  // namespace

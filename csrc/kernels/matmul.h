@@ -3,6 +3,7 @@
 #include "base/parallel.h"
 #include "kernels/derivatives.h"
 #include "kernels/gemm.h"
+#include "kernels/matmul_narrow.h"
 #include "simd/math.h"
 
 namespace pydl::PYDL_ISA {
@@ -32,13 +33,23 @@ void finish_tanh(T* y, dim rows, dim columns, dim stride) {
     for_each_row(y, rows, columns, stride, [](vec<T> v) __attribute__((always_inline)) { return tanh(v); });
 }
 
-template <class T>
-PYDL_INLINE Result<T> result_of(T* c, dim n, const T* bias, bool accumulate, dim activation) {
+template <class S>
+PYDL_INLINE auto result_of(S* c, dim n, const S* bias, bool accumulate, dim activation) {
+    using T = compute<S>;
     const T floor = activation == act_relu ? T(0) : minus_infinity<T>;
     const auto finish = activation == act_sigmoid ? finish_sigmoid<T>
                         : activation == act_tanh  ? finish_tanh<T>
                                                   : nullptr;
-    return {c, n, bias, accumulate, floor, finish};
+    if constexpr (is_narrow<S>) {
+        T* wide = nullptr;
+        if (bias) {
+            wide = scratch<T>(Slot::widened_bias, n);
+            cast_run(bias, wide, n);
+        }
+        return NarrowResult<S>{c, wide, accumulate, floor, finish};
+    } else {
+        return Result<T>{c, n, bias, accumulate, floor, finish};
+    }
 }
 
 // ------------------------------------------------------------------------------- vector times matrix
@@ -67,12 +78,12 @@ void row_times_rows(dim j0, dim j1, dim k, const T* a, const T* b, dim ldb, cons
 
 // The same with B stored by columns (n, k): one vector of c is as many dot products, summed across lanes by a
 // transposition. Columns past the end repeat the last one.
-template <class T>
-void row_times_columns(dim j0, dim j1, dim k, const T* a, const T* b, dim ldb, const Result<T>& out) {
+template <class T, class S>
+void row_times_columns(dim j0, dim j1, dim k, const T* a, const S* b, dim ldb, const Result<T>& out) {
     constexpr dim L = lanes<T>;
     for (dim j = j0; j < j1; j += L) {
         const dim left = least(L, j1 - j);
-        const T* column[L];
+        const S* column[L];
         PYDL_UNROLL for (dim x = 0; x < L; ++x) column[x] = b + (j + least(x, left - 1)) * ldb;
         vec<T> acc[L];
         PYDL_UNROLL for (dim x = 0; x < L; ++x) acc[x] = vec<T>{};
@@ -154,10 +165,45 @@ void multiply(Product<T> s, const T* a, const T* b, Result<T> out) {
     });
 }
 
+// The same for narrow types.
+template <class S>
+void multiply(Product<S> s, const S* a, const S* b, NarrowResult<S> out) {
+    using T = compute<S>;
+    if (s.n == 1 && s.m > 1) {
+        if (out.bias) {
+            T* biases = scratch<T>(Slot::column_bias, s.m);
+            for (dim i = 0; i < s.m; ++i) biases[i] = out.bias[0];
+            out.bias = biases;
+        }
+        return multiply({1, s.m, s.k, false, !s.trans_a}, b, a, out);
+    }
+    if (s.m == 1 || s.k == 1) s.trans_a = false;
+    if (s.k == 1) s.trans_b = false;
+    const auto [m, n, k, trans_a, trans_b] = s;
+    if (m == 1 && trans_b) {
+        T* row = scratch<T>(Slot::widened_row, k);
+        cast_run(a, row, k);
+        return in_parts<T>(m, n, k, [=](dim, dim, dim j0, dim j1) {
+            T* c = strip_of<T>(j1 - j0);
+            if (out.accumulate) cast_run(out.c + j0, c, j1 - j0);
+            const Result<T> part{c - j0, n, out.bias, out.accumulate, out.floor, nullptr};
+            row_times_columns(j0, j1, k, row, b, k, part);
+            if (out.finish) out.finish(c, 1, j1 - j0, j1 - j0);
+            cast_run(c, out.c + j0, j1 - j0);
+        });
+    }
+    in_parts<T>(m, n, k, [=](dim i0, dim i1, dim j0, dim j1) {
+        const auto with = [&](const auto& operand_a) {
+            if (trans_b) narrow_part(i0, i1, j0, j1, n, k, operand_a, ColumnsOfB<T, S>{b, k}, out);
+            else narrow_part(i0, i1, j0, j1, n, k, operand_a, RowsOfB<T, S>{b, n, true}, out);
+        };
+        trans_a ? with(ColumnsOfA<T, S>{a, m, true}) : with(RowsOfA<T, S>{a, k, true});
+    });
+}
+
 // A batch of them: pairs are stride_a and stride_b elements apart, 0 for one matrix shared by all.
-template <class T>
-PYDL_INLINE void multiply_batch(Product<T> s, const T* a, const T* b, dim batch, dim stride_a, dim stride_b,
-                                Result<T> out) {
+template <class T, class Out>
+PYDL_INLINE void multiply_batch(Product<T> s, const T* a, const T* b, dim batch, dim stride_a, dim stride_b, Out out) {
     if (batch == 0 || s.m == 0 || s.n == 0) return;
     if (batch > 1 && stride_b == 0 && !s.trans_a && stride_a == s.m * s.k) {  // one tall product
         s.m *= batch;
@@ -167,7 +213,7 @@ PYDL_INLINE void multiply_batch(Product<T> s, const T* a, const T* b, dim batch,
     const dim work = 2 * s.m * s.n * s.k, size = s.m * s.n;
     const auto some = [=](dim begin, dim end) {
         for (dim i = begin; i < end; ++i) {
-            Result<T> part = out;
+            Out part = out;
             part.c += i * size;
             multiply(s, a + i * stride_a, b + i * stride_b, part);
         }

@@ -120,7 +120,7 @@ void decay_weights(List<InOut<T>> params, Dims sizes, Dims decays, In<T> learnin
 
 // total += scale * grad.
 template <class T>
-void accumulate(List<InOut<T>> totals, List<In<T>> grads, Dims sizes, real scale) {
+void accumulate(List<In<T>> grads, List<InOut<T>> totals, Dims sizes, real scale) {
     const vec<T> factor = real_splat<T>(scale);
     each_piece(sizes, [=](dim i, dim begin, dim end) {
         T* y = totals[i];
@@ -162,7 +162,7 @@ void restore_unless_due(List<InOut<T>> values, List<In<T>> saved, Dims sizes, In
 // average = momentum average + (1 - momentum) w, the first value being w itself; every `overwrite`-th step (0: never)
 // w = average.
 template <class T>
-void update_averages(List<InOut<T>> averages, List<InOut<T>> params, Dims sizes, In<std::int64_t> iteration, dim every,
+void update_averages(List<InOut<T>> params, List<InOut<T>> averages, Dims sizes, In<std::int64_t> iteration, dim every,
                      real momentum, dim overwrite) {
     const std::int64_t t = iteration[0] / every;
     const vec<T> keep = real_splat<T>(t == 0 ? 0 : momentum), share = real_splat<T>(t == 0 ? 1 : 1 - momentum);

@@ -31,6 +31,34 @@ PYDL_INLINE To saturate(From x) {
     }
 }
 
+// y[i] = x[i] as the other type. Narrow types come and go as what they are computed as; one rounding in all.
+template <class From, class To>
+PYDL_INLINE void cast_run(const From* x, To* y, dim n) {
+    constexpr dim block = 256;
+    if constexpr ((is_narrow<From> || is_narrow<To>) && same<compute<From>, compute<To>>) {
+        for (dim i = 0; i < n; i += lanes<To>) store_upto(y + i, load_upto(x + i, n - i), n - i);
+    } else if constexpr (is_narrow<From>) {
+        compute<From> between[block];
+        for (dim i = 0; i < n; i += block) {
+            const dim part = n - i < block ? n - i : block;
+            cast_run(x + i, between, part);
+            cast_run(between, y + i, part);
+        }
+    } else if constexpr (is_narrow<To>) {
+        compute<To> between[block];
+        for (dim i = 0; i < n; i += block) {
+            const dim part = n - i < block ? n - i : block;
+            for (dim j = 0; j < part; ++j) {
+                if constexpr (sizeof(From) == 1) between[j] = x[i + j];
+                else between[j] = round_to_odd(static_cast<double>(x[i + j]));
+            }
+            cast_run(between, y + i, part);
+        }
+    } else {
+        for (dim i = 0; i < n; ++i) y[i] = saturate<To>(x[i]);
+    }
+}
+
 // ------------------------------------------------------------------------------- integers, one by one
 
 // a / b toward minus infinity and its remainder, of b's sign; 0 for b = 0. The smallest integer over -1 wraps.

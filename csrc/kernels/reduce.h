@@ -108,8 +108,8 @@ struct Min {
 // ------------------------------------------------------------------------------------------ runs
 
 // x (n), n <= run_block; four registers of partial results hide the latency of the addition.
-template <class F, class T>
-PYDL_INLINE T fold_block(const T* x, dim n, T centre) {
+template <class F, class X, class T = compute<X>>
+PYDL_INLINE T fold_block(const X* x, dim n, T centre) {
     constexpr dim L = lanes<T>;
     const vec<T> c = splat(centre), first = splat(F::first);
     vec<T> a0 = first, a1 = first, a2 = first, a3 = first;
@@ -126,8 +126,8 @@ PYDL_INLINE T fold_block(const T* x, dim n, T centre) {
                 [](auto a, auto b) __attribute__((always_inline)) { return F::join(a, b); });
 }
 
-template <class F, class T>
-typename F::total fold_run(const T* x, dim n, T centre) {
+template <class F, class X, class T = compute<X>>
+typename F::total fold_run(const X* x, dim n, T centre) {
     typename F::total total = F::first;
     for (dim k = 0; k < n; k += run_block)
         total = F::join(total, static_cast<typename F::total>(fold_block<F>(x + k, least(run_block, n - k), centre)));
@@ -137,8 +137,8 @@ typename F::total fold_run(const T* x, dim n, T centre) {
 // --------------------------------------------------------------------------------------- columns
 
 // x (n, stride), NV registers of columns of it -> out (NV * lanes). Eight registers of partial results.
-template <class F, int NV, class T>
-void fold_strip(const T* x, dim n, dim stride, const T* centre, T* out) {
+template <class F, int NV, class X, class T = compute<X>>
+void fold_strip(const X* x, dim n, dim stride, const T* centre, T* out) {
     constexpr dim L = lanes<T>;
     constexpr int U = 8 / NV;
     vec<T> a[U][NV], c[NV];
@@ -166,13 +166,13 @@ constexpr dim column_block = 256;  // rows summed in T before the sums go to the
 
 // x (n, stride), columns j0 .. j1 of it (at most a strip; stride >= lanes) -> total (j1 - j0).
 // Where fewer than a register's columns are left, the register reaches back over columns already done.
-template <class F, class T>
-void fold_columns(const T* x, dim n, dim stride, dim j0, dim j1, const T* centre, typename F::total* total) {
+template <class F, class X, class T = compute<X>>
+void fold_columns(const X* x, dim n, dim stride, dim j0, dim j1, const T* centre, typename F::total* total) {
     constexpr dim L = lanes<T>;
     alignas(PYDL_VECTOR_BYTES) T out[strip<T>];
     for (dim j = 0; j < j1 - j0; ++j) total[j] = F::first;
     for (dim k = 0; k < n; k += column_block) {
-        const T* rows = x + k * stride;
+        const X* rows = x + k * stride;
         const dim count = least(column_block, n - k);
         if (j1 - j0 == strip<T>) {
             fold_strip<F, strip_registers>(rows + j0, count, stride, centre + j0, out);
@@ -189,8 +189,8 @@ void fold_columns(const T* x, dim n, dim stride, dim j0, dim j1, const T* centre
 }
 
 // One (n, width) block, width >= lanes: done(j, total of column j).
-template <class F, class T, class Done>
-void fold_tall(const T* x, dim n, dim width, const T* centre, const Done& done) {
+template <class F, class X, class T, class Done>
+void fold_tall(const X* x, dim n, dim width, const T* centre, const Done& done) {
     typename F::total total[max_pieces / 2][strip<T>];
     const dim rows = ceil_div(most(stream_task / strip<T>, ceil_div(n, max_pieces / 2)), column_block) * column_block;
     for (dim j0 = 0; j0 < width; j0 += strip<T>) {
@@ -209,8 +209,9 @@ void fold_tall(const T* x, dim n, dim width, const T* centre, const Done& done) 
 // ------------------------------------------------------------------------------------ all layouts
 
 // x (outer, n, inner), centre (outer, inner) -> y (outer, inner) = finish(total).
-template <class F, class T, class Y, class Finish>
-void reduce(const T* x, const T* centre, Y* y, dim outer, dim n, dim inner, const Finish& finish) {
+template <class F, class X, class Y, class Finish>
+void reduce(const X* x, const compute<X>* centre, Y* y, dim outer, dim n, dim inner, const Finish& finish) {
+    using T = compute<X>;
     constexpr dim L = lanes<T>;
     using total = typename F::total;
     if (outer * inner == 0) return;
@@ -220,7 +221,7 @@ void reduce(const T* x, const T* centre, Y* y, dim outer, dim n, dim inner, cons
     };
     const auto scalar = [&](dim o, dim i) __attribute__((always_inline)) {
         T t = F::first;
-        for (dim k = 0; k < n; ++k) t = F::take(t, x[(o * n + k) * inner + i], centre_of(o * inner + i));
+        for (dim k = 0; k < n; ++k) t = F::take(t, value_of(x[(o * n + k) * inner + i]), centre_of(o * inner + i));
         y[o * inner + i] = finish(static_cast<total>(t));
     };
     if (n * inner < L || (outer == 1 && inner == 1 && n <= short_row)) {
@@ -262,7 +263,7 @@ void reduce(const T* x, const T* centre, Y* y, dim outer, dim n, dim inner, cons
         const dim R = ceil_div(L, inner), width = R * inner, wide_rows = n / R;
         const bool tall = wide_rows * width > stream_task;
         const auto one = [&](dim o) __attribute__((always_inline)) {
-            const T* xo = x + o * n * inner;
+            const X* xo = x + o * n * inner;
             typename F::total sums[strip<T>];
             T wide_centre[2 * lanes<T>] = {};
             if constexpr (F::centred)
@@ -272,7 +273,7 @@ void reduce(const T* x, const T* centre, Y* y, dim outer, dim n, dim inner, cons
             for (dim i = 0; i < inner; ++i) {
                 T rest = F::first;
                 for (dim k = wide_rows * R; k < n; ++k)
-                    rest = F::take(rest, xo[k * inner + i], centre_of(o * inner + i));
+                    rest = F::take(rest, value_of(xo[k * inner + i]), centre_of(o * inner + i));
                 total t = static_cast<total>(rest);
                 for (dim r = 0; r < R; ++r) t = F::join(t, sums[r * inner + i]);
                 y[o * inner + i] = finish(t);
@@ -303,17 +304,28 @@ void reduce(const T* x, const T* centre, Y* y, dim outer, dim n, dim inner, cons
     }
 }
 
+// Without centres.
+template <class F, class X, class Y, class Finish>
+PYDL_INLINE void reduce(const X* x, Y* y, dim outer, dim n, dim inner, const Finish& finish) {
+    static_assert(!F::centred);
+    reduce<F>(x, reinterpret_cast<const compute<X>*>(x), y, outer, n, inner, finish);
+}
+
+// A total as an element of T: rounded to what T is computed as, then to what is stored.
+template <class T, class Total>
+PYDL_INLINE T element_of(Total total) {
+    if constexpr (is_narrow<T>) return stored_as<T>(static_cast<compute<T>>(total));
+    else return static_cast<T>(total);
+}
+
 template <class T>
 struct bits_of_number {  // the type a number is added and multiplied in
     using type = uint_of<T>;
 };
-template <>
-struct bits_of_number<float> {
-    using type = float;
-};
-template <>
-struct bits_of_number<double> {
-    using type = double;
+template <class T>
+    requires is_floating<compute<T>>
+struct bits_of_number<T> {
+    using type = T;
 };
 
 // x (outer, n, inner) -> y (outer, inner). An empty sum is 0; integers wrap.
@@ -321,14 +333,14 @@ template <class T>
 void reduce_sum(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
     using U = typename bits_of_number<T>::type;
     const auto* xu = reinterpret_cast<const U*>(x.ptr);
-    reduce<Sum<U>>(xu, xu, y.ptr, outer, n, inner, [](auto t) { return static_cast<T>(t); });
+    reduce<Sum<compute<U>>>(xu, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
 }
 
 // x (outer, n, inner) -> y (outer, inner). An empty mean is NaN.
 template <class T>
 void reduce_mean(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
     const auto count = static_cast<double>(n);
-    reduce<Sum<T>>(x.ptr, x.ptr, y.ptr, outer, n, inner, [=](double t) { return static_cast<T>(t / count); });
+    reduce<Sum<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [=](double t) { return element_of<T>(t / count); });
 }
 
 // Gradient of sum and mean: dy (outer, inner) -> dx (outer, n, inner) = scale * dy.
@@ -342,7 +354,7 @@ void reduce_sum_grad(In<T> dy, Out<T> dx, real scale, dim outer, dim n, dim inne
 // x (outer, n, inner) -> y (outer, inner) = sum of x^2.
 template <class T>
 void reduce_sum_squares(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    reduce<SumOfSquares<T>>(x.ptr, x.ptr, y.ptr, outer, n, inner, [](double t) { return static_cast<T>(t); });
+    reduce<SumOfSquares<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [](double t) { return element_of<T>(t); });
 }
 
 // Gradient of the sum of squares (scale 2): x (outer, n, inner), dy (outer, inner) -> dx = scale * x * dy.
@@ -358,7 +370,7 @@ template <class T>
 void reduce_variance(In<T> x, Out<T> mean, Out<T> variance, dim outer, dim n, dim inner) {
     const auto count = static_cast<double>(n);
     const auto finish = [=](double t) { return static_cast<T>(t / count); };
-    reduce<Sum<T>>(x.ptr, x.ptr, mean.ptr, outer, n, inner, finish);
+    reduce<Sum<T>>(x.ptr, mean.ptr, outer, n, inner, finish);
     reduce<SumOfSquaresAbout<T>>(x.ptr, mean.ptr, variance.ptr, outer, n, inner, finish);
 }
 
@@ -380,7 +392,7 @@ template <class T>
 void reduce_prod(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
     using U = typename bits_of_number<T>::type;
     const auto* xu = reinterpret_cast<const U*>(x.ptr);
-    reduce<Product<U>>(xu, xu, y.ptr, outer, n, inner, [](auto t) { return static_cast<T>(t); });
+    reduce<Product<compute<U>>>(xu, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
 }
 
 // dx[k] = dy * (product of all x but x[k]): products of what lies before and after, right with zeros in x too.
@@ -406,11 +418,11 @@ void reduce_prod_grad(In<T> x, In<T> dy, Out<T> dx, dim outer, dim n, dim inner)
 // x (outer, n, inner), n >= 1 -> y (outer, inner); NaN if any value is.
 template <class T>
 void reduce_max(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    reduce<Max<T>>(x.ptr, x.ptr, y.ptr, outer, n, inner, [](T t) { return t; });
+    reduce<Max<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
 }
 template <class T>
 void reduce_min(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    reduce<Min<T>>(x.ptr, x.ptr, y.ptr, outer, n, inner, [](T t) { return t; });
+    reduce<Min<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
 }
 
 // Gradient of max and min: dy is shared evenly by the values equal to y. share (outer, inner) = dy / their number.

@@ -39,8 +39,8 @@ struct Square {
 
 // x (rows, n) -> s (n, lanes): row r becomes lane r; lanes without a row are zero. `readable` elements of
 // memory follow x; where a tile would read past them, elements move one by one.
-template <class T>
-PYDL_INLINE void gather_rows(const T* x, dim n, dim rows, dim readable, Square<T>& s) {
+template <class X, class T>
+PYDL_INLINE void gather_rows(const X* x, dim n, dim rows, dim readable, Square<T>& s) {
     constexpr dim L = lanes<T>;
     if (rows == L && (L - 1) * n + ceil_div(n, L) * L <= readable) {
         for (dim c = 0; c < n; c += L) {
@@ -53,7 +53,7 @@ PYDL_INLINE void gather_rows(const T* x, dim n, dim rows, dim readable, Square<T
         return;
     }
     for (dim k = 0; k < n; ++k) {
-        for (dim r = 0; r < rows; ++r) s.at[k * L + r] = x[r * n + k];
+        for (dim r = 0; r < rows; ++r) s.at[k * L + r] = value_of(x[r * n + k]);
         for (dim r = rows; r < L; ++r) s.at[k * L + r] = 0;
     }
 }

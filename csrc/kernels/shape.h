@@ -108,18 +108,21 @@ PYDL_INLINE void for_each_padded_row(Dims x_shape, Dims before, Dims y_shape, di
 // mode: PadMode; value: what constant padding shows. Axes that are not padded may be part of `block`.
 template <class T>
 void pad(In<T> x, Out<T> y, Dims x_shape, Dims before, Dims y_shape, dim block, dim mode, real value) {
+    using Bits = uint_of<T>;  // nothing is looked at
+    const auto* from = reinterpret_cast<const Bits*>(x.ptr);
+    auto* to = reinterpret_cast<Bits*>(y.ptr);
+    const Bits constant = __builtin_bit_cast(Bits, stored_as<T>(value));
     const dim last = x_shape.size() - 1, n = x_shape[last], m = y_shape[last], front = before[last];
     dim rows = 1;
     for (dim d = 0; d < last; ++d) rows *= y_shape[d];
-    const T constant = static_cast<T>(value);
     parallel_for(rows, larger(1, kMoveGrain / larger(1, m * block)), [&](dim begin, dim end) {
         for_each_padded_row(x_shape, before, y_shape, mode, begin, end, [&](dim row, dim source) {
-            T* out = y.ptr + row * m * block;
+            Bits* out = to + row * m * block;
             if (source < 0) return fill_run(out, constant, m * block);
-            const T* in = x.ptr + source * n * block;
-            const auto side = [&](dim from, dim to) {
-                if (mode == kPadConstant) return fill_run(out + from * block, constant, (to - from) * block);
-                for (dim j = from; j < to; ++j)
+            const Bits* in = from + source * n * block;
+            const auto side = [&](dim first, dim after) {
+                if (mode == kPadConstant) return fill_run(out + first * block, constant, (after - first) * block);
+                for (dim j = first; j < after; ++j)
                     copy_run(out + j * block, in + pad_source(j - front, n, mode) * block, block);
             };
             side(0, front);

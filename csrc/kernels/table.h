@@ -17,13 +17,28 @@ namespace pydl::PYDL_TABLE {
 // One slot per row; null where the row has no instance for T.
 template <class T>
 struct Slots {
-#define ROW(rows, result, name, params, ...) result(*name) params;
+#define ROW(rows, narrow, result, name, params, ...) result(*name) params;
 #include "kernels.def"
+};
+
+// The PAIR rows from T to U, and those from T.
+template <class T, class U>
+struct PairSlots {
+#define PAIR(name, params, ...) void(*name) params;
+#include "kernels.def"
+};
+template <class T>
+struct PairsFrom {
+#define TYPE(name, stored, computed, kind, rows) PairSlots<T, stored> name;
+#include "types.def"
+#undef TYPE
 };
 
 // Everything one ISA level offers for the family; constant-initialised, the only symbol a unit exports.
 struct Tables {
-#define TYPE(name, stored, kind, rows) Slots<stored> name;
+#define TYPE(name, stored, computed, kind, rows) \
+    Slots<stored> name;                          \
+    PairsFrom<stored> name##_to;
 #include "types.def"
 #undef TYPE
 };

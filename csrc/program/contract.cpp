@@ -130,7 +130,7 @@ private:
     }
     std::size_t index() {
         const std::size_t p = param();
-        if (params_[p].kind != pydl::Kind::buffer || params_[p].dtype != DType::int32)
+        if (params_[p].kind != pydl::Kind::buffer || params_[p].dtype != dtype_of<std::int32_t>())
             fail("takes values of '" + params_[p].name + "', which is no array of int32");
         return p;
     }

@@ -6,7 +6,7 @@ namespace pydl {
 
 const char* dtype_name(DType t) {
     switch (t) {
-#define TYPE(name, stored, kind, rows) \
+#define TYPE(name, stored, computed, kind, rows) \
     case DType::name: return #name;
 #include "types.def"
 #undef TYPE
@@ -15,13 +15,21 @@ const char* dtype_name(DType t) {
 }
 
 std::size_t dtype_bytes(DType t) {
-    switch (t) {
-#define TYPE(name, stored, kind, rows)       \
-    case DType::name: return sizeof(stored);
+    static constexpr std::size_t bytes[] = {
+#define TYPE(name, stored, computed, kind, rows) sizeof(stored),
 #include "types.def"
 #undef TYPE
-    }
-    return 0;
+    };
+    return bytes[static_cast<int>(t)];
+}
+
+DType computed_as(DType t) {
+    static constexpr DType types[] = {
+#define TYPE(name, stored, computed, kind, rows) dtype_of<computed>(),
+#include "types.def"
+#undef TYPE
+    };
+    return types[static_cast<int>(t)];
 }
 
 std::vector<Kernel>& kernels() {
@@ -29,16 +37,41 @@ std::vector<Kernel>& kernels() {
     return all;
 }
 
-void add_instance(const char* family, const char* name, const char* signature, const char* contract, const char* error,
-                  DType type, Instance instance) {
-    auto& all = kernels();
-    Kernel* kernel = nullptr;
-    for (auto& k : all)
-        if (k.name == name) kernel = &k;
-    if (!kernel) kernel = &all.emplace_back(Kernel{name, family, signature, contract, error});
-    auto& slot = kernel->instances[static_cast<int>(type)];
-    if (slot) throw std::logic_error(std::string("kernels.def declares ") + name + " twice");
-    slot = std::move(instance);
+namespace {
+
+Kernel* find_kernel(const std::string& name) {
+    for (auto& k : kernels())
+        if (k.name == name) return &k;
+    return nullptr;
+}
+
+}  // namespace
+
+void add_kernel(const char* family, const std::string& name, const std::string& signature, const char* contract,
+                const char* error) {
+    if (find_kernel(name)) throw std::logic_error("kernels.def declares " + name + " twice");
+    kernels().push_back({name, family, signature, contract, error});
+}
+
+std::string pair_name(const char* name, DType to) { return std::string(name) + "_to_" + dtype_name(to); }
+
+void add_pairs(const char* family, const char* name, const char* signature, const char* contract) {
+    const auto add = [&](DType to, const std::string& element) {
+        std::string text = signature;
+        text.replace(text.find("<U>"), 3, "<" + element + ">");
+        add_kernel(family, pair_name(name, to), text, contract, "");
+    };
+#define TYPE(name, stored, computed, kind, rows) add(DType::name, #stored);
+#include "types.def"
+#undef TYPE
+}
+
+void add_instance(const char* name, DType type, Instance instance) {
+    find_kernel(name)->instances[static_cast<std::size_t>(type)] = std::move(instance);
+}
+
+void add_pair_instance(const char* name, DType from, DType to, Instance instance) {
+    add_instance(pair_name(name, to).c_str(), from, std::move(instance));
 }
 
 namespace {
@@ -81,6 +114,26 @@ void finish_kernels() {
             }
         }
     }
+}
+
+const Casts& casts_of(DType narrow) {
+    static const std::array<Casts, kDTypes> all = [] {
+        const auto cast = [](DType to) { return find_kernel(pair_name("cast", to)); };
+        std::array<Casts, kDTypes> casts;
+        for (int t = 0; t < kDTypes; ++t) {
+            const auto stored = static_cast<DType>(t), computed = computed_as(stored);
+            const Kernel *widening = cast(computed), *narrowing = cast(stored);
+            casts[static_cast<std::size_t>(t)] = {computed, widening, narrowing, &*widening->instances[t],
+                                                  &*narrowing->instances[static_cast<std::size_t>(computed)]};
+        }
+        return casts;
+    }();
+    return all[static_cast<std::size_t>(narrow)];
+}
+
+void convert(const Instance& cast, const void* from, void* to, dim n) {
+    const word words[] = {reinterpret_cast<word>(from), reinterpret_cast<word>(to), static_cast<word>(n)};
+    cast.thunk(cast.function, words);
 }
 
 }  // namespace pydl

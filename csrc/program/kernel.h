@@ -17,6 +17,8 @@ namespace pydl {
 
 const char* dtype_name(DType t);
 std::size_t dtype_bytes(DType t);
+// What values of the type are computed as: itself, or the type a narrow one is widened to.
+DType computed_as(DType t);
 
 enum class Kind : std::uint8_t { buffer, size, scalar, sizes, buffers };
 
@@ -113,10 +115,24 @@ Instance make_instance(R (*function)(A...)) {
 
 // All kernels of the ISA level in use, in the order of kernels.def. Filled once at import.
 std::vector<Kernel>& kernels();
-// Adds one instance; rows of one name become one Kernel.
-void add_instance(const char* family, const char* name, const char* signature, const char* contract, const char* error,
-                  DType type, Instance instance);
+// Adds a row without instances; a PAIR row is one kernel for each type U, called pair_name(name, U).
+void add_kernel(const char* family, const std::string& name, const std::string& signature, const char* contract,
+                const char* error);
+void add_pairs(const char* family, const char* name, const char* signature, const char* contract);
+std::string pair_name(const char* name, DType to);
+void add_instance(const char* name, DType type, Instance instance);
+void add_pair_instance(const char* name, DType from, DType to, Instance instance);
 // Names the parameters, parses the contracts and marks the generic ones; called when all rows are in.
 void finish_kernels();
+
+// The casts of a narrow type to what it is computed as, and back.
+struct Casts {
+    DType computed;
+    const Kernel *widening, *narrowing;
+    const Instance *widen, *narrow;
+};
+const Casts& casts_of(DType narrow);
+// Runs a cast: n elements.
+void convert(const Instance& cast, const void* from, void* to, dim n);
 
 }  // namespace pydl

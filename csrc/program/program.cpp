@@ -170,7 +170,7 @@ std::vector<double> Program::profile(int repeats) const {
     return best;
 }
 
-dim launch(const Kernel& kernel, const Instance& instance, Call& call) {
+dim launch(const Kernel& kernel, const Instance& instance, Call& call, bool whole) {
     Recorder& r = recorder();
     if (r.dry) return -1;
     // One contiguous block: parameters, then the items of their lists. Not one per thread: a signal handler may launch
@@ -183,7 +183,8 @@ dim launch(const Kernel& kernel, const Instance& instance, Call& call) {
     if (!call.items.empty()) std::memcpy(block + call.count, call.items.data(), call.items.size() * sizeof(word));
     relocate(instance, block, block + call.count);
     Watch& w = watch();
-    w.whole = r.open ? writes_outside(*r.open->arena(), instance, block) : changes_in_place(kernel, instance, block);
+    w.whole = whole ||
+              (r.open ? writes_outside(*r.open->arena(), instance, block) : changes_in_place(kernel, instance, block));
     const dim result = instance.thunk(instance.function, block);
     w.whole = false;
     if (r.open && !w.raised) r.open->append(kernel, instance, block, size, r.label);
@@ -192,10 +193,17 @@ dim launch(const Kernel& kernel, const Instance& instance, Call& call) {
 
 namespace {
 
+template <class T>
+std::string element_text(const void* data, dim position) {
+    // A CHECK sees a narrow type as what it is computed as.
+    if constexpr (is_narrow<T>) return "?";
+    else return std::to_string(static_cast<const T*>(data)[position]);
+}
+
 std::string element_text(DType type, const void* data, dim position) {
     switch (type) {
-#define TYPE(name, stored, kind, rows)                                                   \
-    case DType::name: return std::to_string(static_cast<const stored*>(data)[position]);
+#define TYPE(name, stored, computed, kind, rows)                   \
+    case DType::name: return element_text<stored>(data, position);
 #include "types.def"
 #undef TYPE
     }

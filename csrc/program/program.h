@@ -102,7 +102,8 @@ Recorder& recorder();
 
 // The one execution path: runs the call now and, when a recording is open, appends it.
 // Returns a CHECK kernel's result, else -1. When a signal handler raised (watch().raised) the kernel was cut short.
-dim launch(const Kernel& kernel, const Instance& instance, Call& call);
+// `whole`: it is not cut short, whatever it writes.
+dim launch(const Kernel& kernel, const Instance& instance, Call& call, bool whole = false);
 
 // "embedding: check_index: value 12 at position 3 is not allowed (low=0, high=10)".
 std::string describe_failure(const std::string& label, const Kernel& kernel, const Instance& instance,

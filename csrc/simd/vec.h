@@ -2,113 +2,11 @@
 // + - * / comparisons (giving mask<T>) and ?: are the compiler's own; what it has no operator for is below.
 // An intrinsic stands only where no other spelling gives the instruction. Included only by ISA objects.
 #pragma once
-#include <cstddef>
-#include <cstdint>
-#include <utility>  // std::index_sequence: a type, no code
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
-#include "base/types.h"
-
-#if !defined(PYDL_ISA)
-#error "compile ISA objects with -DPYDL_ISA=<namespace of the level>"
-#endif
-
-#if defined(__AVX512F__)
-#define PYDL_VECTOR_BYTES 64
-#elif defined(__AVX2__)
-#define PYDL_VECTOR_BYTES 32
-#else
-#define PYDL_VECTOR_BYTES 16
-#endif
-
-// Whether fma() rounds once. False only on baseline x86-64, where it is a multiplication and an addition.
-#if defined(__FMA__) || defined(__aarch64__)
-#define PYDL_FUSED 1
-#else
-#define PYDL_FUSED 0
-#endif
+#include "simd/half.h"
+#include "simd/register.h"
 
 namespace pydl::PYDL_ISA {
 namespace {
-
-template <class T>
-struct vec_of {
-    typedef T type __attribute__((vector_size(PYDL_VECTOR_BYTES)));
-    // The same register read from memory of any alignment, aliasing any type.
-    typedef T loose __attribute__((vector_size(PYDL_VECTOR_BYTES), aligned(1), may_alias));
-};
-template <class T>
-using vec = typename vec_of<T>::type;
-
-template <class T>
-constexpr dim lanes = PYDL_VECTOR_BYTES / sizeof(T);
-
-// A vector of another length: the half of a register, the bytes that belong to a register of floats.
-template <class T, dim N>
-struct short_vec_of {
-    typedef T type __attribute__((vector_size(N * sizeof(T))));
-    typedef T loose __attribute__((vector_size(N * sizeof(T)), aligned(1), may_alias));
-};
-template <class T, dim N>
-using short_vec = typename short_vec_of<T, N>::type;
-
-// The lane type of a vector type, for functions that deduce the vector.
-template <class T>
-struct unref {
-    using type = T;
-};
-template <class T>
-struct unref<T&> {
-    using type = T;
-};
-template <class V>
-using lane_of = typename unref<decltype(V{}[0])>::type;
-
-// The signed and unsigned integer of the same size as T.
-template <int Bytes>
-struct int_of_size;
-template <>
-struct int_of_size<1> {
-    using s = std::int8_t;
-    using u = std::uint8_t;
-};
-template <>
-struct int_of_size<4> {
-    using s = std::int32_t;
-    using u = std::uint32_t;
-};
-template <>
-struct int_of_size<8> {
-    using s = std::int64_t;
-    using u = std::uint64_t;
-};
-template <class T>
-using int_of = typename int_of_size<sizeof(T)>::s;
-template <class T>
-using uint_of = typename int_of_size<sizeof(T)>::u;
-
-template <class T>
-constexpr bool is_floating = false;
-template <>
-inline constexpr bool is_floating<float> = true;
-template <>
-inline constexpr bool is_floating<double> = true;
-
-#if defined(__AVX512F__)
-// The intrinsics without a mask read an uninitialised register in GCC 12's header, which then warns; with all
-// mask bits set the same instruction comes out.
-constexpr __mmask16 all16 = 0xffff;
-constexpr __mmask8 all8 = 0xff;
-#endif
-
-// Lanes of a comparison: all bits set or none.
-template <class T>
-using mask = vec<int_of<T>>;
 
 // ---------------------------------------------------------------------------------------- memory
 
@@ -187,6 +85,37 @@ PYDL_INLINE void store_partial(T* p, vec<T> v, dim n) {
 #endif
     for (dim i = 0; i < lanes<T>; ++i)
         if (i < n) p[i] = v[i];
+}
+
+// Narrow types: a register of what they are computed as. The bytes of a part go through a buffer.
+PYDL_INLINE vec<half> load(const half* p) { return float_of(*reinterpret_cast<const halves_of_memory*>(p)); }
+PYDL_INLINE void store(half* p, vec<half> v) { *reinterpret_cast<halves_of_memory*>(p) = halves_of(v); }
+PYDL_INLINE vec<half> load_partial(const half* p, dim n) {
+    half buffer[lanes<half>] = {};
+    for (dim i = 0; i < n; ++i) buffer[i] = p[i];
+    return load(buffer);
+}
+PYDL_INLINE void store_partial(half* p, vec<half> v, dim n) {
+    half buffer[lanes<half>];
+    store(buffer, v);
+    for (dim i = 0; i < n; ++i) p[i] = buffer[i];
+}
+
+// One value as it is computed, and a number as it is stored, rounded once.
+template <class T>
+PYDL_INLINE compute<T> value_of(T x) {
+    if constexpr (is_narrow<T>) return load_partial(&x, 1)[0];
+    else return x;
+}
+template <class T>
+PYDL_INLINE T stored_as(double x) {
+    if constexpr (is_narrow<T>) {
+        T y;
+        store_partial(&y, vec<T>{round_to_odd(x)}, 1);
+        return y;
+    } else {
+        return static_cast<T>(x);
+    }
 }
 
 // As many lanes as are left: the one load and store a loop with a tail needs.

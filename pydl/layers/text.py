@@ -10,7 +10,7 @@ import unicodedata
 import numpy as np
 
 from pydl import _text, ops
-from pydl.dtypes import holds_text
+from pydl.dtypes import COMPUTED_IN, holds_text, is_float_dtype
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, TF_IDF, check_dense, check_mode
 from pydl.layers._vocabulary import batches_of, strings_of
 from pydl.layers.lookup import StringLookup
@@ -217,7 +217,8 @@ class TextVectorization(StringLookup):
             result = self._splitter.rows(texts, self._words, unknown, first, self.output_sequence_length)
         else:
             weights = self._factors() if self.output_mode == TF_IDF else None
-            result = np.zeros((len(texts), self._depth()), "float64" if self._dtype == "float64" else "float32")
+            dtype = COMPUTED_IN[self._dtype] if is_float_dtype(self._dtype) else "float32"
+            result = np.zeros((len(texts), self._depth()), dtype)
             self._splitter.bags(texts, self._words, unknown, first, result, self.output_mode != MULTI_HOT, weights)
         result = from_numpy(result[0] if one else result)
         return result if self.output_mode == INT else ops.cast(result, self._dtype)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from pydl import initializers, registry
+from pydl import config, initializers, registry
+from pydl.dtypes import COMPUTED_IN
 from pydl.tensor import Variable, name_scope, standardize_dtype
 from pydl.watch import Owner
 
 __all__ = ["Metric"]
+
+
+def _state_dtype(dtype) -> str:
+    """Counts and sums are kept in what `floatx` is computed in: a float16 count ends at 2048."""
+    return COMPUTED_IN[config.floatx()] if dtype is None else standardize_dtype(dtype)
 
 
 class Metric(Owner):
@@ -16,7 +22,8 @@ class Metric(Owner):
     with `pydl.ops` only: updates and results are recorded and replayed without Python.
 
     Args:
-        dtype: float dtype of the state (name or dtype policy); `config.floatx()` by default.
+        dtype: float dtype of the state (name or dtype policy); by default `config.floatx()`, float32 when that is
+            float16.
         name: name of the instance and of its entry in the logs; made from the class name by default.
     """
 
@@ -24,7 +31,7 @@ class Metric(Owner):
 
     def __init__(self, dtype=None, name=None):
         self.name = name or registry.auto_name(registry.to_snake_case(type(self).__name__))
-        self._dtype = standardize_dtype(getattr(dtype, "compute_dtype", dtype))
+        self._dtype = _state_dtype(getattr(dtype, "compute_dtype", dtype))
         self._metrics: list[Metric] = []
         self._variables: list[Variable] = []
 
@@ -42,11 +49,11 @@ class Metric(Owner):
 
         Args:
             initializer: anything `initializers.get` understands.
-            dtype: `config.floatx()` by default.
+            dtype: as that of the metric by default.
         """
         self._check_super_called()
         with name_scope(self.name.replace("/", ">")):
-            variable = Variable(initializers.get(initializer or "zeros"), shape=tuple(shape), dtype=dtype,
+            variable = Variable(initializers.get(initializer or "zeros"), shape=tuple(shape), dtype=_state_dtype(dtype),
                                 trainable=False, aggregation=aggregation, name=name)
         self._track(variable)
         return variable

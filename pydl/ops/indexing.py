@@ -461,10 +461,10 @@ def gather_rows_into(source, index, out):
     Args:
         source: (rows, ...) of any dtype.
         index: int32 (n,), in range.
-        out: (n, ...) of float32, float64, int32 or the dtype of `source`.
+        out: (n, ...) of any dtype but bool, or the dtype of `source`.
     """
     width = source.size // max(1, source.shape[0])
     if out.dtype == source.dtype:
         kernels.gather(source.data, index.data, out.data, 1, index.size, (source.shape[0],), width)
     else:
-        getattr(kernels, f"gather_rows_{out.dtype}")(source.data, index.data, out.data, index.size, width)
+        getattr(kernels, f"gather_rows_to_{out.dtype}")(source.data, index.data, out.data, index.size, width)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from pydl import ops
+from pydl import _core, ops
 from pydl._core import kernels
 from pydl.ops._common import as_float, as_tensor
 from pydl.ops._fused import fused
@@ -24,8 +24,8 @@ class Update:
 
     Args:
         variables: variables of one float dtype.
-        grads: tensors, one per variable, of the same dtypes and shapes.
-        learning_rate: scalar tensor of that dtype.
+        grads: tensors of the same shapes, one per variable, of that dtype, or all of the one it is computed in.
+        learning_rate: scalar tensor of the dtype it is computed in.
         iterations: scalar int64 variable, the number of finished calls.
         every: the rule acts in every `every`-th call.
         decays: per variable, whether weight decay applies.
@@ -48,7 +48,7 @@ class Update:
     def scale(self, factor: float) -> None:
         """Multiplies every gradient by a constant."""
         if factor != 1:
-            self.scales = np.full(len(self.grads), factor, self.params[0].dtype)
+            self.scales = np.full(len(self.grads), factor, self.grads[0].dtype)
 
     def clip_by_norm(self, max_norm: float, factor: float) -> None:
         """Each gradient, times `factor`, gets at most the norm `max_norm`."""
@@ -59,7 +59,7 @@ class Update:
         self._clip(max_norm, factor, 1)
 
     def _clip(self, max_norm, factor, globally):
-        self.scales = empty((len(self.grads),), self.variables[0].dtype).data
+        self.scales = _core.empty((len(self.grads),), self.grads[0].dtype)
         kernels.clip_scales(self.grads, self.sizes, partial_sums(self.sizes), self.scales, max_norm, factor, globally)
 
     def launch(self, rule: str, slots, *attributes) -> None:
@@ -77,7 +77,7 @@ class Update:
 
     def prepared(self) -> list[Tensor]:
         """The gradients scaled and clipped, as new tensors."""
-        out = [empty(g.shape, v.dtype) for g, v in zip(self.grads, self.variables)]
+        out = [Tensor(_core.empty(g.shape, g.dtype)) for g in self.grads]
         kernels.prepare_gradients(self.grads, [y.data for y in out], self.sizes, self.scales, self.clip)
         return out
 
@@ -103,8 +103,8 @@ def advance(iterations) -> None:
 
 def accumulate(totals, grads, scale) -> None:
     """totals += scale * grads"""
-    for a, g in by_dtype(totals, grads):
-        kernels.accumulate([t.data for t in a], [t.data for t in g], [t.size for t in a], scale)
+    for g, a in by_dtype(grads, totals):
+        kernels.accumulate([t.data for t in g], [t.data for t in a], [t.size for t in a], scale)
 
 
 def clear_accumulated(totals, iterations, every) -> None:
@@ -130,8 +130,8 @@ def restore_unless_due(values, saved, iterations, every) -> None:
 
 def update_averages(averages, variables, iterations, every, momentum, overwrite) -> None:
     """averages = momentum averages + (1 - momentum) variables; every `overwrite` steps (0: never) written back."""
-    for a, v in by_dtype(averages, variables):
-        kernels.update_averages([t.data for t in a], [t.data for t in v], [t.size for t in a], iterations.data, every,
+    for v, a in by_dtype(variables, averages):
+        kernels.update_averages([t.data for t in v], [t.data for t in a], [t.size for t in v], iterations.data, every,
                                 momentum, overwrite)
 
 

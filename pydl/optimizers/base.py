@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from pydl import _core, config, initializers, ops, registry
+from pydl.dtypes import COMPUTED_IN
 from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
 from pydl.optimizers.schedules import LearningRateSchedule
@@ -87,7 +88,7 @@ class Optimizer(Owner):
             self._learning_rate = learning_rate
         elif isinstance(learning_rate, float):
             with name_scope(self.name):
-                self._learning_rate = Variable(learning_rate, dtype=config.floatx(), trainable=False,
+                self._learning_rate = Variable(learning_rate, dtype=COMPUTED_IN[config.floatx()], trainable=False,
                                                name="learning_rate")
         else:
             raise ValueError("Argument `learning_rate` should be float, or an instance of LearningRateSchedule, or a"
@@ -144,7 +145,7 @@ class Optimizer(Owner):
         Args:
             shape: tuple of ints.
             initializer: "zeros", another name or object of `pydl.initializers`, or a callable (shape, dtype).
-            dtype: name; `floatx` by default.
+            dtype: name; what `floatx` is computed in by default.
             aggregation, layout: accepted for Keras scripts.
             name: name of the variable.
         """
@@ -153,14 +154,16 @@ class Optimizer(Owner):
         elif not callable(initializer):
             initializer = initializers.get(initializer)
         with name_scope(self.name):
-            variable = Variable(initializer, shape=tuple(shape), dtype=dtype, trainable=False, name=name)
+            variable = Variable(initializer, shape=tuple(shape), dtype=dtype or COMPUTED_IN[config.floatx()],
+                                trainable=False, name=name)
         self._track_variable(variable)
         return variable
 
     def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
-        """A new variable of the shape and dtype of a model's variable, named after both."""
+        """A new variable of the shape of a model's variable, named after both, of the dtype which that is computed in:
+        squares of small float16 gradients would be zero in float16."""
         path = getattr(reference_variable, "path", reference_variable.name).replace("/", "_")
-        return self.add_variable(reference_variable.shape, initializer, reference_variable.dtype,
+        return self.add_variable(reference_variable.shape, initializer, COMPUTED_IN[reference_variable.dtype],
                                  name=f"{path}_{name or 'var'}")
 
     def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
@@ -313,7 +316,7 @@ class Optimizer(Owner):
             launch.accumulate(totals, grads, unscale)
             grads, unscale = totals, 1 / every
         rate = as_tensor(self.learning_rate)
-        self._run_rule([self._prepare(g, v, rate, unscale, every) for g, v in launch.by_dtype(grads, variables)], every)
+        self._run_rule([self._prepare(g, v, rate, unscale, every) for v, g in launch.by_dtype(variables, grads)], every)
         if every > 1:
             launch.clear_accumulated(self._accumulated, self._iterations, every)
         if self.use_ema:
@@ -323,8 +326,8 @@ class Optimizer(Owner):
 
     def _prepare(self, grads, variables, rate, factor, every) -> launch.Update:
         """The shared arguments of a rule, for variables of one dtype; the gradients will be multiplied by `factor`."""
-        if rate.dtype != variables[0].dtype:
-            rate = ops.cast(rate, variables[0].dtype)
+        computed = COMPUTED_IN[variables[0].dtype]
+        rate = rate if rate.dtype == computed else ops.cast(rate, computed)
         decays = [int(self._use_weight_decay(v)) for v in variables] if self.weight_decay else None
         u = launch.Update(variables, grads, rate, self._iterations, every, decays, self.weight_decay or 0.0)
         if self.clipnorm and self.clipnorm > 0:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pydl import ops
+from pydl.dtypes import COMPUTED_IN
 from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
 from pydl.optimizers.base import Optimizer
@@ -110,9 +111,7 @@ class FusedOptimizer(Optimizer):
             self._launch(u, [self._get_variable_index(v) for v in u.variables])
 
     def update_step(self, gradient, variable, learning_rate) -> None:
-        rate = as_tensor(learning_rate)
-        if rate.dtype != variable.dtype:
-            rate = ops.cast(rate, variable.dtype)
+        rate = ops.cast(as_tensor(learning_rate), COMPUTED_IN[variable.dtype])
         gradient = as_tensor(gradient)
         if gradient.dtype != variable.dtype:
             gradient = ops.cast(gradient, variable.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import config, ops, registry
+from pydl.dtypes import COMPUTED_IN
 from pydl.ops import optimizer as launch
 from pydl.optimizers.fused import FusedOptimizer, Rule, Slot, given
 from pydl.tensor import Variable
@@ -39,14 +40,14 @@ class Nadam(FusedOptimizer):
         if self.built:
             return
         super().build(variables)
-        dtype = variables[0].dtype if variables else config.floatx()
+        dtype = COMPUTED_IN[variables[0].dtype if variables else config.floatx()]
         self._u_product = Variable(1.0, dtype=dtype, trainable=False)
 
     def _begin_step(self, every):
         launch.nadam_product(self._u_product, self._iterations, every, self.beta_1)
 
     def _launch(self, update, indices):
-        product = self._u_product
-        if product.dtype != update.variables[0].dtype:
-            product = ops.cast(product, update.variables[0].dtype)
+        product, computed = self._u_product, COMPUTED_IN[update.variables[0].dtype]
+        if product.dtype != computed:
+            product = ops.cast(product, computed)
         update.launch(self.rule.name, [*self._slots(indices), product], *self.rule.attributes(self))
