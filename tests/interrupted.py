@@ -185,7 +185,13 @@ def tiny_calls():
     model.compile("sgd", "mse")
     x, y = random(4, 2), random(4, 1)
     model.train_on_batch(x, y)
-    double = keras.function(lambda x: x * 2)
+    count = keras.Variable(0.0, trainable=False)
+
+    def step(x):  # it writes a variable: its program has one instance, which all calls share
+        count.assign(count + 1.0)
+        return x * 2
+
+    double = keras.function(step)
     calls = [lambda: model.predict_on_batch(x), lambda: model.predict(x, verbose=0), lambda: double(x)]
     turn = iter(range(1000))
 
