@@ -277,7 +277,7 @@ def cross(x1: TensorLike, x2: TensorLike, axisa: int = -1, axisb: int = -1, axis
     u, v = ops.unstack(a, axis=-1), ops.unstack(b, axis=-1)
 
     def minor(i: int, j: int) -> Tensor:  # u[i] v[j] - u[j] v[i], third elements that are not there being zero
-        terms = [ops.multiply(a[p], b[q]) if p < len(a) and q < len(b) else None for p, q in ((i, j), (j, i))]
+        terms = [ops.multiply(u[p], v[q]) if p < len(u) and q < len(v) else None for p, q in ((i, j), (j, i))]
         if terms[0] is None:
             return ops.negative(terms[1])
         return terms[0] if terms[1] is None else ops.subtract(*terms)
