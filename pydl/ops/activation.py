@@ -14,7 +14,7 @@ from pydl._core import kernels
 from pydl.ops._common import Gradients, TensorLike, as_float
 from pydl.ops._fused import fused, recorded_gradient
 from pydl.ops.elementwise import (
-    Op,
+    Unary,
     _op,
     absolute,
     cast,
@@ -72,7 +72,7 @@ def _kernel(name: str, from_result: bool | Callable[..., bool] = False,
     return kernel
 
 
-def _elementary(name: str, doc: str, slope: Callable[[Tensor], Tensor]) -> Op:
+def _elementary(name: str, doc: str, slope: Callable[[Tensor], Tensor]) -> Unary:
     """An activation that is composed of nothing simpler; its derivative is `slope` of its result."""
     kernel = _kernel(name, from_result=True)
 
@@ -83,7 +83,7 @@ def _elementary(name: str, doc: str, slope: Callable[[Tensor], Tensor]) -> Op:
     return _op(name, doc, function)
 
 
-def _activation(name: str, doc: str, composed: Callable[[Tensor], Tensor], from_result: bool = False) -> Op:
+def _activation(name: str, doc: str, composed: Callable[[Tensor], Tensor], from_result: bool = False) -> Unary:
     """The activation `composed(x)`, served by the kernels `name` and `name_grad`."""
     served = fused(_kernel(name, from_result))(composed)
 

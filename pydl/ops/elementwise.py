@@ -7,7 +7,7 @@ is that of its kernel, and the gradient stands beside it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, overload
+from typing import ParamSpec, Protocol, TypeAlias, overload
 
 import numpy as np
 
@@ -32,18 +32,31 @@ __all__ = [
 ]
 
 
-Op: TypeAlias = Callable[..., Tensor]  # said of the ops that a gradient above them names
+class Unary(Protocol):
+    """An op of one tensor."""
+
+    def __call__(self, x: TensorLike) -> Tensor: ...
+
+
+class Binary(Protocol):
+    """An op of two tensors that broadcast."""
+
+    def __call__(self, x1: TensorLike, x2: TensorLike) -> Tensor: ...
+
+
+_Parameters = ParamSpec("_Parameters")
+Slope: TypeAlias = Callable[..., Tensor]  # of tensors that an op had, gave, or was given as the gradient of its result
 
 # ----------------------------------------------------------------------------- one element each
 
 
-def _op(name: str, doc: str, fn: Op) -> Op:
+def _op(name: str, doc: str, fn: Callable[_Parameters, Tensor]) -> Callable[_Parameters, Tensor]:
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = doc
     return op(fn)
 
 
-def _unary(name: str, doc: str, slope: Op | None = None, slope_of_result: Op | None = None) -> Op:
+def _unary(name: str, doc: str, slope: Slope | None = None, slope_of_result: Slope | None = None) -> Unary:
     """The float function of kernel `name`; its gradient is dy times `slope(x)` or `slope_of_result(y)`."""
     kernel = getattr(kernels, name)
 
@@ -73,20 +86,20 @@ log1p = _unary("log1p", "log(1 + x), precise for small x.", lambda x: reciprocal
 log2 = _unary("log2", "Logarithm to base 2.", lambda x: reciprocal(x * float(np.log(2))))
 log10 = _unary("log10", "Logarithm to base 10.", lambda x: reciprocal(x * float(np.log(10))))
 sin = _unary("sin", "Sine of an angle in radians.", lambda x: cos(x))
-cos: Op = _unary("cos", "Cosine of an angle in radians.", lambda x: -sin(x))
+cos: Unary = _unary("cos", "Cosine of an angle in radians.", lambda x: -sin(x))
 tan = _unary("tan", "Tangent of an angle in radians.", slope_of_result=lambda y: y * y + 1)
 arcsin = _unary("arcsin", "Inverse sine, in radians.", lambda x: rsqrt((1 - x) * (1 + x)))
 arccos = _unary("arccos", "Inverse cosine, in radians.", lambda x: -rsqrt((1 - x) * (1 + x)))
 arctan = _unary("arctan", "Inverse tangent, in radians.", lambda x: reciprocal(x * x + 1))
 sinh = _unary("sinh", "Hyperbolic sine.", lambda x: cosh(x))
-cosh: Op = _unary("cosh", "Hyperbolic cosine.", lambda x: sinh(x))
+cosh: Unary = _unary("cosh", "Hyperbolic cosine.", lambda x: sinh(x))
 arcsinh = _unary("arcsinh", "Inverse hyperbolic sine.", lambda x: rsqrt(x * x + 1))
 arccosh = _unary("arccosh", "Inverse hyperbolic cosine.", lambda x: rsqrt((x - 1) * (x + 1)))
 arctanh = _unary("arctanh", "Inverse hyperbolic tangent.", lambda x: reciprocal((1 - x) * (1 + x)))
 erf = _unary("erf", "The error function.", lambda x: exp(-(x * x)) * float(2 / np.sqrt(np.pi)))
 
 
-def _arithmetic_unary(name: str, doc: str, kernel: Kernel, slope: Op | None = None) -> Op:
+def _arithmetic_unary(name: str, doc: str, kernel: Kernel, slope: Slope | None = None) -> Unary:
     """As `_unary`, and integers stay integers."""
 
     def function(x: TensorLike) -> Tensor:
@@ -100,14 +113,14 @@ def _arithmetic_unary(name: str, doc: str, kernel: Kernel, slope: Op | None = No
     return _op(name, doc, function)
 
 
-negative: Op = _arithmetic_unary("negative", "-x.", kernels.negative, lambda x, dy: negative(dy))
+negative: Unary = _arithmetic_unary("negative", "-x.", kernels.negative, lambda x, dy: negative(dy))
 absolute = _arithmetic_unary("absolute", "|x|.", kernels.absolute, lambda x, dy: dy * sign(x))
 square = _arithmetic_unary("square", "x * x.", kernels.square, lambda x, dy: dy * (x * 2))
-sign: Op = _arithmetic_unary("sign", "-1, 0 or 1 by the sign of x.", kernels.sign)
+sign: Unary = _arithmetic_unary("sign", "-1, 0 or 1 by the sign of x.", kernels.sign)
 abs = absolute
 
 
-def _to_integer(name: str, doc: str) -> Op:
+def _to_integer(name: str, doc: str) -> Unary:
     """Rounding functions: integers are their own result (as floats, as in Keras), the gradient is zero."""
     kernel = getattr(kernels, name)
 
@@ -135,7 +148,7 @@ def round(x: TensorLike, decimals: int = 0) -> Tensor:
     return divide(_nearest(as_float(x) * power_of_ten), power_of_ten)
 
 
-def _test(name: str, doc: str) -> Op:
+def _test(name: str, doc: str) -> Unary:
     kernel = getattr(kernels, name)
 
     def function(x: TensorLike) -> Tensor:
@@ -240,8 +253,8 @@ def _launch(kernel: Kernel, x1: Tensor, x2: Tensor, dtype: str) -> Tensor:
     return y
 
 
-def _binary(name: str, doc: str, gradient1: Op | None = None, gradient2: Op | None = None,
-            floating: bool = False) -> Op:
+def _binary(name: str, doc: str, gradient1: Slope | None = None, gradient2: Slope | None = None,
+            floating: bool = False) -> Binary:
     """The broadcasting function of kernel `name`.
 
     Gradients are functions of (x1, x2, dy), before the sum to shape; `floating`: integers become floats.
@@ -287,8 +300,8 @@ subtract = _binary("subtract", "x1 - x2.", lambda a, b, dy: dy, lambda a, b, dy:
 multiply = _binary("multiply", "x1 * x2.", lambda a, b, dy: dy * b, lambda a, b, dy: dy * a)
 divide = _binary("divide", "x1 / x2; integers become floats.",
                  lambda a, b, dy: dy / b, lambda a, b, dy: -(dy * a) / (b * b), floating=True)
-divide_no_nan: Op = _binary("divide_no_nan", "x1 / x2, and 0 where x2 is 0.", lambda a, b, dy: divide_no_nan(dy, b),
-                        lambda a, b, dy: -divide_no_nan(dy * a, b * b), floating=True)
+divide_no_nan: Binary = _binary("divide_no_nan", "x1 / x2, and 0 where x2 is 0.", lambda a, b, dy: divide_no_nan(dy, b),
+                                lambda a, b, dy: -divide_no_nan(dy * a, b * b), floating=True)
 maximum = _binary("maximum", "The larger of two; NaN where either is. Equal ones share the gradient.",
                   lambda a, b, dy: dy * _share(a, b), lambda a, b, dy: dy * _share(b, a))
 minimum = _binary("minimum", "The smaller of two; NaN where either is. Equal ones share the gradient.",
@@ -319,7 +332,7 @@ def power(x1: TensorLike, x2: TensorLike) -> Tensor:
     return _power(x1, x2)
 
 
-def _comparison(name: str, doc: str) -> Op:
+def _comparison(name: str, doc: str) -> Binary:
     kernel = getattr(kernels, name)
 
     def function(x1: TensorLike, x2: TensorLike) -> Tensor:

@@ -277,10 +277,11 @@ def cross(x1: TensorLike, x2: TensorLike, axisa: int = -1, axisb: int = -1, axis
     u, v = ops.unstack(a, axis=-1), ops.unstack(b, axis=-1)
 
     def minor(i: int, j: int) -> Tensor:  # u[i] v[j] - u[j] v[i], third elements that are not there being zero
-        terms = [ops.multiply(u[p], v[q]) if p < len(u) and q < len(v) else None for p, q in ((i, j), (j, i))]
-        if terms[0] is None:
-            return ops.negative(terms[1])
-        return terms[0] if terms[1] is None else ops.subtract(*terms)
+        first, second = (ops.multiply(u[p], v[q]) if p < len(u) and q < len(v) else None for p, q in ((i, j), (j, i)))
+        if first is None:
+            assert second is not None  # one of the vectors has three elements, or neither product needs a third
+            return ops.negative(second)
+        return first if second is None else ops.subtract(first, second)
 
     if len(u) == len(v) == 2:
         return minor(0, 1)
