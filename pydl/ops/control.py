@@ -7,7 +7,7 @@ tensor's value reads that value, which a recording refuses with an error that na
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydl import ops, tree
 from pydl.symbolic import KerasTensor
@@ -15,7 +15,7 @@ from pydl.tensor import Tensor
 
 __all__ = ["associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"]
 
-_map = map  # the builtin; the public name below hides it
+Structure: TypeAlias = Any  # tensors in lists, tuples and dicts
 
 
 def _refuse_symbolic(who: str, *values: object) -> None:
@@ -24,7 +24,8 @@ def _refuse_symbolic(who: str, *values: object) -> None:
                          "layer.")
 
 
-def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Any], Any], init_val: Any) -> Any:
+def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Structure], Structure],
+              init_val: Structure) -> Structure:
     """`val = body_fun(i, val)` for i = lower .. upper - 1. The bounds are read; a recording unrolls the loop.
 
     Returns:
@@ -37,8 +38,8 @@ def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Any], Any], init_
     return value
 
 
-def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any,
-               maximum_iterations: int | None = None) -> Any:
+def while_loop(cond: Callable[..., object], body: Callable[..., Structure], loop_vars: Structure,
+               maximum_iterations: int | None = None) -> Structure:
     """`loop_vars = body(*loop_vars)` while `cond(*loop_vars)`, at most `maximum_iterations` times.
 
     The condition is read each round, so it must not depend on tensors inside a recording.
@@ -60,19 +61,19 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: An
     return values[0] if single else type(loop_vars)(values)
 
 
-def cond(pred: object, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+def cond(pred: object, true_fn: Callable[[], Structure], false_fn: Callable[[], Structure]) -> Structure:
     """`true_fn()` if `pred` else `false_fn()`. `pred` is read: inside a recording use `ops.where` on both results."""
     _refuse_symbolic("cond", pred)
     return true_fn() if bool(pred) else false_fn()
 
 
-def switch(index: int | Tensor, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+def switch(index: int | Tensor, branches: Sequence[Callable[..., Structure]], *operands: Structure) -> Structure:
     """`branches[index](*operands)`, with the index clamped to the branches there are. The index is read."""
     _refuse_symbolic("switch", index)
     return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
 
 
-def _length(xs: Any, length: int | None, who: str) -> int:
+def _length(xs: Structure, length: int | None, who: str) -> int:
     lengths: set[int | None] = set()
     if xs is not None:
         lengths = {x.shape[0] if len(x.shape) else None for x in tree.flatten(xs)}
@@ -85,16 +86,16 @@ def _length(xs: Any, length: int | None, who: str) -> int:
     return n
 
 
-def _tensors(xs: Any) -> Any:
+def _tensors(xs: Structure) -> Structure:
     return tree.map_structure(ops.convert_to_tensor, xs)
 
 
-def _stacked(results: Sequence[Any]) -> Any:
+def _stacked(results: Sequence[Structure]) -> Structure:
     return tree.map_structure(lambda *parts: ops.stack(list(parts)), *results)
 
 
-def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None,
-         reverse: bool = False, unroll: int = 1) -> tuple[Any, Any]:
+def scan(f: Callable[[Structure, Structure], tuple[Structure, Structure]], init: Structure, xs: Structure = None,
+         length: int | None = None, reverse: bool = False, unroll: int = 1) -> tuple[Structure, Structure]:
     """`carry, y = f(carry, x)` for each slice x of `xs` along axis 0.
 
     Args:
@@ -119,7 +120,7 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, le
     return carry, None if not results or results[0] is None else _stacked(results)
 
 
-def map(f: Callable[[Any], Any], xs: Any) -> Any:
+def map(f: Callable[[Structure], Structure], xs: Structure) -> Structure:
     """`f` applied to each slice of `xs` along axis 0, the results stacked.
 
     Raises:
@@ -133,12 +134,13 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
     return _stacked([f(tree.map_structure(lambda x, i=i: x[i], xs)) for i in range(n)])
 
 
-def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
+def vectorized_map(function: Callable[[Structure], Structure], elements: Structure) -> Structure:
     """As `map`: slice by slice."""
     return map(function, elements)
 
 
-def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+def associative_scan(f: Callable[[Structure, Structure], Structure], elems: Structure, reverse: bool = False,
+                     axis: int = 0) -> Structure:
     """Running results e0, f(e0, e1), f(f(e0, e1), e2), ... of an associative `f` along `axis`, in log2(n) rounds.
 
     Args:

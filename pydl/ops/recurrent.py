@@ -373,7 +373,7 @@ def simple_rnn(inputs: TensorLike, initial_h: TensorLike, kernel: TensorLike, re
 def lstm(inputs: TensorLike, initial_h: TensorLike, initial_c: TensorLike, kernel: TensorLike,
          recurrent_kernel: TensorLike, bias: TensorLike | None = None, *, mask: TensorLike | None = None,
          recurrent_mask: TensorLike | None = None, go_backwards: bool = False,
-         return_gates: bool = False) -> tuple[Any, ...]:
+         return_gates: bool = False) -> tuple[Tensor | dict[str, Tensor], ...]:
     """A sequence through long short-term memory:
 
         i, f, o = sigmoid(...), g = tanh(...)      of x @ kernel + h' @ recurrent_kernel + bias, in the order i f g o
@@ -407,7 +407,7 @@ def lstm(inputs: TensorLike, initial_h: TensorLike, initial_c: TensorLike, kerne
 def gru(inputs: TensorLike, initial_h: TensorLike, kernel: TensorLike, recurrent_kernel: TensorLike,
         bias: TensorLike | None = None, *, reset_after: bool = True, mask: TensorLike | None = None,
         recurrent_mask: TensorLike | None = None, go_backwards: bool = False,
-        return_gates: bool = False) -> tuple[Any, ...]:
+        return_gates: bool = False) -> tuple[Tensor | dict[str, Tensor], ...]:
     """A sequence through gated recurrent units, with gates in the order z r h:
 
         z, r = sigmoid(x @ kernel + h' @ recurrent_kernel + biases)
