@@ -35,8 +35,8 @@ def public_names(module) -> list[str]:
 
 def is_written(value) -> bool:
     """Whether the docstring stands in the source of a class or function itself."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
-    return ast.get_docstring(tree.body[0]) is not None
+    (first, *_) = ast.parse(textwrap.dedent(inspect.getsource(value))).body
+    return isinstance(first, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(first) is not None
 
 
 def api_page(path: str, summary: str) -> str:
