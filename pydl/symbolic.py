@@ -6,7 +6,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from pydl.registry import auto_name
 from pydl.tape import no_grad
 from pydl.tensor import Tensor, empty, standardize_dtype
 
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 _count = itertools.count()
 
 
@@ -134,8 +136,9 @@ def is_symbolic(*args: Any, **kwargs: Any) -> bool:
     return is_symbolic(*kwargs.values()) if kwargs else False
 
 
-def op(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Marks a function of `pydl.ops`: on symbolic arguments it adds a node to the graph instead of computing."""
+def op(fn: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Marks a function of `pydl.ops`: on symbolic arguments it adds a node to the graph instead of computing. (A type
+    checker sees the result of the eager call.)"""
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:

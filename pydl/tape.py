@@ -12,7 +12,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 _order = itertools.count()
 
@@ -91,7 +91,11 @@ OWNED = -2
 FIRST_ORDER: Any = object()
 
 
-def differentiable(outputs: Any, inputs: Iterable[Any], vjp: Callable[..., Any], adds: bool = False) -> Any:
+_Outputs = TypeVar("_Outputs", bound=Any)
+
+
+def differentiable(outputs: _Outputs, inputs: Iterable[Any], vjp: Callable[..., Any] | None,
+                   adds: bool = False) -> _Outputs:
     """Puts the node of an op on its outputs, when a gradient may be needed.
 
     Args:

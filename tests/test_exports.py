@@ -49,6 +49,14 @@ def test_a_package_hands_on_what_its_files_list(package):
             assert getattr(module, name) is getattr(file, name)
 
 
+def test_type_checkers_see_every_file_of_ops():
+    """What `pydl/ops/__init__.py` gathers at run time, its part for type checkers imports file by file."""
+    tree = ast.parse((FOLDER / "ops" / "__init__.py").read_text(encoding="utf-8"))
+    starred = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"}
+    files = {path.stem for path in public_files("ops")} - APART["ops"] - DOORS["ops"]
+    assert starred == {f"pydl.ops.{file}" for file in files}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_name_is_written_down_twice(package):
     files = [path for path in public_files(package) if path.stem not in DOORS.get(package, ())]

@@ -115,6 +115,8 @@ def test_cached_attention_errors():
         ops.cached_attention(q, k, k, np.zeros((2, 2, 5, 3, 3), "float32"), 0)
     with pytest.raises(ValueError, match="one dtype"):
         ops.cached_attention(q, k, k, cache.astype("float64"), 0)
+    with pytest.raises(ValueError, match="key and value"):
+        ops.cached_attention(q, k, None, cache, 0)
 
 
 def test_decoder_errors():

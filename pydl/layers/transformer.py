@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydl import activations, initializers, ops
 from pydl.layers.base import Layer
 from pydl.layers.core import Dense
@@ -220,7 +222,7 @@ class TransformerDecoder(_Block):
 def _with_cache(layer: MultiHeadAttention, x: Tensor, source, cache, index, mask, causal):
     """(output, cache) of attention to the cache, into which the projections of `source` go before, if there is one."""
     to_query, to_key, to_value, to_output = layer.projections()
-    new = (None, None) if source is None else (to_key(source), to_value(source))
+    new: tuple[Any, Any] = (None, None) if source is None else (to_key(source), to_value(source))
     if source is not None and source.shape[1] != x.shape[1]:  # all of an encoder's output at once
         if not isinstance(index, int):
             raise ValueError(f"expected an int for cross_attention_cache_update_index; received {index!r}.")

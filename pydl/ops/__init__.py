@@ -4,15 +4,37 @@ Every module of this package lists its public ops in `__all__`; they are gathere
 which Keras keeps apart too.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydl.exports import gather as _gather
+if TYPE_CHECKING:  # what is gathered below, for type checkers, which do not run it; tests/test_exports.py compares
+    from pydl.ops import image as image
+    from pydl.ops import linalg as linalg
+    from pydl.ops import nn as nn
+    from pydl.ops import numpy as numpy
+    from pydl.ops.activation import *
+    from pydl.ops.attention import *
+    from pydl.ops.control import *
+    from pydl.ops.convolution import *
+    from pydl.ops.core import *
+    from pydl.ops.creation import *
+    from pydl.ops.crossentropy import *
+    from pydl.ops.depthwise import *
+    from pydl.ops.derived import *
+    from pydl.ops.elementwise import *
+    from pydl.ops.fourier import *
+    from pydl.ops.indexing import *
+    from pydl.ops.linalg import *
+    from pydl.ops.normalization import *
+    from pydl.ops.optimizer import *
+    from pydl.ops.pooling import *
+    from pydl.ops.recurrent import *
+    from pydl.ops.reduction import *
+    from pydl.ops.shape import *
+    from pydl.ops.softmax import *
+    from pydl.ops.sorting import *
+else:
+    from pydl.exports import gather as _gather
 
-if TYPE_CHECKING:  # the names are gathered at run time, where a type checker does not see them
-
-    def __getattr__(name: str) -> Any: ...
-
-
-_names = _gather(__name__, __path__, wanted=lambda file, _: file != "image")
-globals().update(_names)
-__all__: list[str] = [*_names]
+    _names = _gather(__name__, __path__, wanted=lambda file, _: file != "image")
+    globals().update(_names)
+    __all__ = [*_names]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
-from pydl.ops._common import as_tensor
+from pydl.ops._common import Shape, TensorLike, as_tensor
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, from_numpy
 
@@ -15,7 +16,7 @@ MAX_RANK = 16  # csrc/kernels/map.h
 
 
 @functools.lru_cache(4096)
-def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
+def broadcast_plan(*shapes: tuple[int, ...]) -> tuple[Shape, ...]:
     """How operands of `shapes` are read together.
 
     Returns:
@@ -41,7 +42,7 @@ def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
             raise ValueError(f"Shapes {names} do not broadcast: sizes {sizes} of an axis are neither equal nor 1.")
         joint.append(size)
     strides = [_strides(s) for s in padded]
-    axes: list[list] = []  # [size, stride of each operand]
+    axes: list[list[Any]] = []  # [size, stride of each operand]
     for size, *step in zip(joint, *strides):
         if size == 1:
             continue
@@ -59,7 +60,7 @@ def broadcast_plan(*shapes: tuple[int, ...]) -> tuple:
     return tuple(joint), tuple(a[0] for a in axes), *steps
 
 
-def _strides(shape):
+def _strides(shape: Shape) -> list[int]:
     strides, step = [], 1
     for d in reversed(shape):
         strides.append(0 if d == 1 else step)
@@ -86,16 +87,16 @@ def _view(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 @functools.lru_cache(1024)
-def _constant(x, negative_zero: bool, dtype: str) -> Tensor:
+def _constant(x: float, negative_zero: bool, dtype: str) -> Tensor:
     return from_numpy(np.asarray(x).astype(dtype))
 
 
-def operand(x, dtype: str) -> Tensor:
+def operand(x: TensorLike, dtype: str) -> Tensor:
     """`x` (tensor, array, number, list) as a tensor of `dtype`."""
     if isinstance(x, Tensor):
         if x.dtype == dtype:
             return x
-    elif type(x) in (int, float, bool):
+    elif type(x) is int or type(x) is float or type(x) is bool:
         return _constant(x, x == 0 and math.copysign(1, x) < 0, dtype)  # 0.0 == -0.0 as keys
     else:
         x = as_tensor(x, dtype)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pydl import ops
 from pydl.dtypes import is_float_dtype
 from pydl.ops import _window
-from pydl.ops._common import as_float, as_tensor
+from pydl.ops._common import TensorLike, as_float, as_tensor
 from pydl.symbolic import op
+from pydl.tensor import Tensor
 
 
-def check_images(x, who: str):
+def check_images(x: TensorLike, who: str) -> Tensor:
     """`x` as a tensor, refused unless of rank 3 or 4."""
     x = as_tensor(x)
     if x.ndim not in (3, 4):
@@ -19,12 +22,12 @@ def check_images(x, who: str):
     return x
 
 
-def channel_axis(data_format, who: str) -> int:
+def channel_axis(data_format: str | None, who: str) -> int:
     """-1 or -3; raises ValueError for an unknown data_format."""
     return -3 if _window.is_channels_first(data_format, who) else -1
 
 
-def _channels(images, count, data_format, who):
+def _channels(images: TensorLike, count: Sequence[int], data_format: str | None, who: str) -> tuple[Tensor, int]:
     x = check_images(images, who)
     axis = channel_axis(data_format, who)
     if x.shape[axis] not in count:
@@ -34,7 +37,7 @@ def _channels(images, count, data_format, who):
 
 
 @op
-def rgb_to_grayscale(images, data_format=None):
+def rgb_to_grayscale(images: TensorLike, data_format: str | None = None) -> Tensor:
     """Luma 0.2989 R + 0.5870 G + 0.1140 B of RGB images, as one channel; images of one channel come back."""
     x, axis = _channels(images, (1, 3), data_format, "rgb_to_grayscale")
     if x.shape[axis] == 1:
@@ -45,7 +48,7 @@ def rgb_to_grayscale(images, data_format=None):
     return ops.cast(ops.sum(x * weights.astype(x.dtype), axis=axis, keepdims=True), dtype)
 
 
-def _float_planes(images, data_format, who):
+def _float_planes(images: TensorLike, data_format: str | None, who: str) -> tuple[list[Tensor], int]:
     x, axis = _channels(images, (3,), data_format, who)
     if not is_float_dtype(x.dtype):
         raise ValueError(f"{who}: expected images of a float dtype; received {x.dtype}.")
@@ -53,7 +56,7 @@ def _float_planes(images, data_format, who):
 
 
 @op
-def rgb_to_hsv(images, data_format=None):
+def rgb_to_hsv(images: TensorLike, data_format: str | None = None) -> Tensor:
     """Hue (in turns), saturation and value, all in [0, 1], of RGB images in [0, 1] (float).
 
     Source: Smith 1978, "Color gamut transform pairs".
@@ -71,7 +74,7 @@ def rgb_to_hsv(images, data_format=None):
 
 
 @op
-def hsv_to_rgb(images, data_format=None):
+def hsv_to_rgb(images: TensorLike, data_format: str | None = None) -> Tensor:
     """The inverse of `rgb_to_hsv`; hues outside [0, 1] are taken modulo 1."""
     (hue, saturation, value), axis = _float_planes(images, data_format, "hsv_to_rgb")
     sixths = 6 * (hue - ops.floor(hue))

@@ -1,6 +1,9 @@
-"""What every op needs: arguments to tensors, dtype promotion."""
+"""What every op needs: the words of its signature, arguments to tensors, dtype promotion."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -9,10 +12,22 @@ from pydl.dtypes import PROMOTION, holds_floats, holds_integers, is_float_dtype
 from pydl.symbolic import KerasTensor
 from pydl.tensor import Tensor, from_numpy, standardize_dtype
 
-__all__ = ["as_tensor", "as_float", "result_dtype", "normalize_axis", "normalize_axes"]
+__all__ = ["Axis", "DType", "Gradients", "Padding", "PerAxis", "Shape", "ShapeLike", "Sizes", "TensorLike", "as_float",
+           "as_tensor", "normalize_axes", "normalize_axis", "result_dtype"]
+
+# What `as_tensor` takes, and a symbolic tensor, for which `symbolic.op` answers before an op runs.
+TensorLike: TypeAlias = Tensor | KerasTensor | np.ndarray | np.generic | float | Sequence["TensorLike"]
+DType: TypeAlias = str | np.dtype | type | None  # see `standardize_dtype`; None stands for what an op has by default
+Shape: TypeAlias = tuple[int, ...]
+ShapeLike: TypeAlias = int | Iterable[int]
+Axis: TypeAlias = int | Sequence[int] | None  # one axis, several, or all; negative ones count from the last
+PerAxis: TypeAlias = int | Sequence[int]  # one number for all spatial axes, or one for each
+Padding: TypeAlias = str | Sequence[Sequence[int]]  # a way by name, or (before, after) per spatial axis
+Sizes: TypeAlias = tuple[int, int, int]  # (outer, n, inner): how a kernel sees a tensor that it walks along n
+Gradients: TypeAlias = Sequence[Tensor | None]  # what a vjp returns: one gradient per input, None where none is needed
 
 
-def as_tensor(x, dtype: str | None = None) -> Tensor:
+def as_tensor(x: TensorLike, dtype: str | None = None) -> Tensor:
     """`x` (tensor, array, number, nested list) as a tensor; `dtype` is for values that have none of their own.
 
     Python floats and lists of them become `floatx`, Python ints int32, arrays keep their dtype.
@@ -35,7 +50,7 @@ def as_tensor(x, dtype: str | None = None) -> Tensor:
     return from_numpy(array)
 
 
-def as_float(x) -> Tensor:
+def as_float(x: TensorLike) -> Tensor:
     """As `as_tensor`; ints and bools are cast to `floatx`."""
     x = as_tensor(x)
     if is_float_dtype(x.dtype):
@@ -45,8 +60,8 @@ def as_float(x) -> Tensor:
     return ops.cast(x, config.floatx())
 
 
-def result_dtype(*operands) -> str:
-    """The dtype of an operation on `operands` (tensors, arrays, Python numbers), as Keras 3 promotes.
+def result_dtype(*operands: Any) -> str:
+    """The dtype of an operation on `operands` (tensors, arrays, Python numbers, what has a dtype), as Keras 3 promotes.
 
     Python numbers are weak: they take part with their kind only. An int with a float gives the float.
     """
@@ -73,7 +88,7 @@ def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:
     return axis % rank
 
 
-def normalize_axes(axis, rank: int) -> tuple[int, ...]:
+def normalize_axes(axis: Axis, rank: int) -> tuple[int, ...]:
     """Sorted, unique, non-negative axes of an int, a sequence or None (all)."""
     if axis is None:
         return tuple(range(rank))

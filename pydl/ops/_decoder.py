@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from pydl import ops
 from pydl._core import kernels
+from pydl.ops._common import Gradients
 from pydl.ops._fused import fused
 from pydl.ops._steps import unrolled
 from pydl.ops.recurrent import Sequence, checked, data_of, gru_steps, lstm_steps
 from pydl.tape import differentiable
-from pydl.tensor import empty
+from pydl.tensor import Tensor, empty
 
 
-def _kernel(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel, scale, from_context, memory_mask,
-            reset_after):
+def _kernel(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+            mask: Tensor | None, keys: Tensor, memory: Tensor, query_kernel: Tensor, scale: Tensor,
+            from_context: Tensor, memory_mask: Tensor | None, reset_after: bool | None) -> tuple[Tensor, ...]:
     lstm, s = reset_after is None, Sequence(x, states, kernel, recurrent, bias, mask, None)
     (batch, places, width), depth = keys.shape, memory.shape[-1]
     (sequence, inner), last = s.like_sequence(2), s.like_state(len(states))
@@ -27,7 +32,7 @@ def _kernel(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel
         gates, *given, recurrent.data, *before, *looked, y, inner.data, *(t.data for t in last),
         queries.data, contexts.data, weights, factors.data, safe.data, sizes)
 
-    def vjp(dsequence, dp, *dlast):
+    def vjp(dsequence: Tensor | None, dp: Tensor | None, *dlast: Tensor | None) -> Gradients:
         dz, (dinner, previous), dstates = s.new(*gates.shape), s.like_sequence(2), s.like_state(len(states))
         dqueries, dkeys, dmemory = s.new(*queries.shape), s.new(*keys.shape), s.new(*memory.shape)
         dscale = s.new(batch, width)
@@ -44,11 +49,13 @@ def _kernel(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel
 
 
 @fused(_kernel)
-def _attending(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel, scale, from_context, memory_mask,
-               reset_after):
+def _attending(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+               mask: Tensor | None, keys: Tensor, memory: Tensor, query_kernel: Tensor, scale: Tensor,
+               from_context: Tensor, memory_mask: Tensor | None, reset_after: bool | None) -> tuple[Tensor, ...]:
     if memory_mask is not None:  # masked places are not read: the context of a row that sees nothing is zero
         there = ops.expand_dims(memory_mask, -1)
         keys, memory = ops.where(there, keys, 0), ops.where(there, memory, 0)
+    step: Callable[..., tuple[Any, ...]]
     if reset_after is None:
         step = lstm_steps(x, kernel, recurrent, bias, mask)
     else:
@@ -56,7 +63,7 @@ def _attending(x, states, kernel, recurrent, bias, mask, keys, memory, query_ker
     seen = None if mask is None else ops.unstack(ops.expand_dims(mask, -1), axis=1)
     weights = []
 
-    def advance(t, before):
+    def advance(t: int, before: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         query = ops.expand_dims(ops.matmul(before[0], query_kernel), 1)
         context, p = (ops.squeeze(v, 1) for v in ops.additive_attention(query, keys, memory, scale, memory_mask))
         p = p if memory_mask is None else ops.where(memory_mask, p, 0)
@@ -68,8 +75,9 @@ def _attending(x, states, kernel, recurrent, bias, mask, keys, memory, query_ker
     return sequence, ops.stack(weights, 1), *last
 
 
-def attending(inputs, states, kernel, recurrent_kernel, bias, keys, memory, query_kernel, scale, mask=None,
-              memory_mask=None, reset_after=None):
+def attending(inputs: Tensor, states: Iterable[Tensor], kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor | None,
+              keys: Tensor, memory: Tensor, query_kernel: Tensor, scale: Tensor, mask: Tensor | None = None,
+              memory_mask: Tensor | None = None, reset_after: bool | None = None) -> tuple[Tensor, ...]:
     """A sequence through a GRU or LSTM that sees [x; c], where before each step
 
         e_j = scale . tanh(h' query_kernel + key_j),    p = softmax(e),    c = sum_j p_j memory_j

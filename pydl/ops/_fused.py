@@ -21,26 +21,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from pydl.tape import FIRST_ORDER, Node, backward_pass, state, twice
+from pydl.ops._common import Gradients
+from pydl.tape import FIRST_ORDER, Edge, Node, backward_pass, state, twice
 from pydl.tensor import Tensor, seed_of
 
 __all__ = ["composed_ops", "fused", "recorded_gradient"]
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
 class composed_ops:
     """Context: fused ops run as what they are composed of, on this thread."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._before = state.composed
         state.composed = True
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         state.composed = self._before
 
 
-def recorded_gradient(outputs, again: Callable[..., Any]):
+def recorded_gradient(outputs: _Result, again: Callable[..., Gradients]) -> _Result:
     """Says how the gradient of a kernel is computed while it is itself recorded.
 
     Args:
@@ -50,14 +54,15 @@ def recorded_gradient(outputs, again: Callable[..., Any]):
     Returns:
         `outputs`.
     """
-    node = (outputs[0] if isinstance(outputs, (tuple, list)) else outputs).node
+    first: Any = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+    node = first.node
     if node is not None:
         node.again = again if twice() else FIRST_ORDER
     return outputs
 
 
 def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = (),
-          keeps_inputs: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+          keeps_inputs: bool = False) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Decorator of a function composed of ops: `kernel` computes it.
 
     Args:
@@ -70,9 +75,9 @@ def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = (),
         keeps_inputs: the kernel's gradient reads all its inputs, so keeping them costs nothing under one tape either.
     """
 
-    def decorate(composed):
+    def decorate(composed: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(composed)
-        def call(*args):
+        def call(*args: Any) -> Any:
             if state.composed:
                 return composed(*args)
             for i in constants:
@@ -86,31 +91,32 @@ def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = (),
                 node.again = functools.partial(_composed_vjp, composed, args, node.inputs) if keep else FIRST_ORDER
             return outputs
 
-        call.composed = composed
+        call.composed = composed  # type: ignore[attr-defined]  # functions have attributes
         return call
 
     return decorate
 
 
-def _through(dy):
+def _through(dy: Tensor) -> Gradients:
     return (dy,)
 
 
-def _composed_vjp(composed, args, edges, *grads):
+def _composed_vjp(composed: Callable[..., Any], args: tuple[Any, ...], edges: tuple[Edge | None, ...],
+                  *grads: Tensor | None) -> Gradients:
     """The gradients for `edges`, the inputs of a kernel's node, from the composed function.
 
     Each argument stands for itself there, even if it is given twice or depends on another one.
     """
-    stand_ins = []
+    stand_ins: list[Node] = []
 
-    def stand_in(x):
+    def stand_in(x: Any) -> Any:
         if isinstance(x, (tuple, list)):
             return type(x)(map(stand_in, x))
         if not isinstance(x, Tensor) or x.node is None:
             return x
-        twin = x.with_node(Node(((x.node, x.slot),), _through))
-        stand_ins.append(twin)
-        return twin
+        node = Node(((x.node, x.slot),), _through)
+        stand_ins.append(node)
+        return x.with_node(node)
 
     state.tapes += 1  # the ops in it are differentiated below, and that is differentiated again
     try:
@@ -119,12 +125,12 @@ def _composed_vjp(composed, args, edges, *grads):
         state.tapes -= 1
     pairs = [(y, g) for y, g in zip(outputs if isinstance(outputs, tuple) else (outputs,), grads) if g is not None]
     targets, given = [y for y, _ in pairs], [seed_of(y, g) for y, g in pairs]
-    found = backward_pass(targets, given, {(x.node, 0) for x in stand_ins}, free=False, stop=True)
-    sums: dict = {}
-    for x in stand_ins:
-        gradient = found.get((x.node, 0))
+    found = backward_pass(targets, given, {(node, 0) for node in stand_ins}, free=False, stop=True)
+    sums: dict[Edge | None, Tensor] = {}
+    for node in stand_ins:
+        gradient = found.get((node, 0))
         if gradient is not None:
-            (edge,) = x.node.inputs
+            (edge,) = node.inputs
             sums[edge] = sums[edge] + gradient if edge in sums else gradient
     # An argument that was given twice has two edges: the first takes what belongs to both.
     return [sums.pop(edge, None) for edge in edges]

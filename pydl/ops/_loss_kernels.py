@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 from pydl._core import kernels
-from pydl.ops._common import normalize_axis
+from pydl.ops._common import Gradients, normalize_axis
 from pydl.tape import differentiable
-from pydl.tensor import empty
+from pydl.tensor import Tensor, empty
+
+LossKernel: TypeAlias = Callable[..., Tensor]  # of two tensors, settings, and for a group its axis between them
 
 
-def _nothing(name: str, p) -> ValueError:
+def _nothing(name: str, p: Tensor) -> ValueError:
     return ValueError(f"{name}: expected at least one value along the reduced axis; received predictions of shape "
                       f"{p.shape}.")
 
 
-def by_row(name: str, reduced: bool = True):
+def by_row(name: str, reduced: bool = True) -> LossKernel:
     """The kernels `name(t, p, loss, *parameters, rows, n)` and `<name>_grad(t, p, dy, dp, *parameters, rows, n)`.
 
     Args:
@@ -27,7 +31,7 @@ def by_row(name: str, reduced: bool = True):
     """
     forward, backward = getattr(kernels, name), getattr(kernels, f"{name}_grad")
 
-    def kernel(t, p, *parameters):
+    def kernel(t: Tensor, p: Tensor, *parameters: float) -> Tensor:
         shape = p.shape[:-1] if reduced else p.shape
         n = p.shape[-1] if reduced and p.ndim else 1
         rows = math.prod(shape)
@@ -36,7 +40,7 @@ def by_row(name: str, reduced: bool = True):
         loss = empty(shape, p.dtype)
         forward(t.data, p.data, loss.data, *parameters, rows, n)
 
-        def vjp(dy):
+        def vjp(dy: Tensor) -> Gradients:
             dp = empty(p.shape, p.dtype)
             backward(t.data, p.data, dy.data, dp.data, *parameters, rows, n)
             return (dp,)
@@ -46,7 +50,7 @@ def by_row(name: str, reduced: bool = True):
     return kernel
 
 
-def by_group(name: str, predictions: int = 1, again: int = 0):
+def by_group(name: str, predictions: int = 1, again: int = 0) -> LossKernel:
     """The kernels `name(x1, x2, a, b, loss, *parameters, outer, n, inner)` and
     `<name>_grad(x1, x2, a, b, dy, dp, *parameters[:again], outer, n, inner)` of whole groups along an axis.
 
@@ -60,7 +64,7 @@ def by_group(name: str, predictions: int = 1, again: int = 0):
     """
     forward, backward = getattr(kernels, name), getattr(kernels, f"{name}_grad")
 
-    def kernel(x1, x2, axis, *parameters):
+    def kernel(x1: Tensor, x2: Tensor, axis: int, *parameters: float) -> Tensor:
         p = (x1, x2)[predictions]
         axis = normalize_axis(axis, p.ndim)
         sizes = math.prod(p.shape[:axis]), p.shape[axis], math.prod(p.shape[axis + 1:])
@@ -70,7 +74,7 @@ def by_group(name: str, predictions: int = 1, again: int = 0):
         loss, a, b = empty(shape, p.dtype), empty(shape, p.dtype), empty(shape, p.dtype)
         forward(x1.data, x2.data, a.data, b.data, loss.data, *parameters, *sizes)
 
-        def vjp(dy):
+        def vjp(dy: Tensor) -> Gradients:
             dp = empty(p.shape, p.dtype)
             backward(x1.data, x2.data, a.data, b.data, dy.data, dp.data, *parameters[:again], *sizes)
             return (dp,)

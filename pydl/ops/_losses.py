@@ -9,16 +9,18 @@ Shapes: `y_true`, `y_pred` (batch, ..., K); results (batch, ...), the last axis 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 from pydl import config, ops
 from pydl._core import kernels
-from pydl.ops._common import as_float, as_tensor
+from pydl.ops._common import Axis, TensorLike, as_float, as_tensor
 from pydl.ops._fused import fused
-from pydl.ops._loss_kernels import by_group, by_row
+from pydl.ops._loss_kernels import LossKernel, by_group, by_row
 from pydl.ops._samples import align
 from pydl.ops.crossentropy import binary_of_logits, binary_of_probabilities
 from pydl.symbolic import op
-from pydl.tensor import empty
+from pydl.tensor import Tensor, empty
 
 # The functions that are losses as they stand: less is better.
 __all__ = [
@@ -28,12 +30,14 @@ __all__ = [
     "mean_squared_logarithmic_error", "poisson", "sparse_categorical_crossentropy", "squared_hinge", "tversky",
 ]
 
+Loss: TypeAlias = Callable[..., Tensor]  # of targets and predictions
 
-def _mean(x):
+
+def _mean(x: Tensor) -> Tensor:
     return ops.mean(x, axis=-1)
 
 
-def _aligned(kernel, *settings):
+def _aligned(kernel: LossKernel, *settings: Callable[[], float]) -> Callable[[Callable[..., Tensor]], Loss]:
     """Decorator: the public loss of a function of aligned targets and predictions that `kernel` serves.
 
     Args:
@@ -41,10 +45,10 @@ def _aligned(kernel, *settings):
         settings: functions without arguments; their results come behind the predictions.
     """
 
-    def decorate(composed):
+    def decorate(composed: Callable[..., Tensor]) -> Loss:
         served = fused(kernel, constants=(0,))(composed)
 
-        def loss(y_true, y_pred):
+        def loss(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
             y_true, y_pred = align(y_true, y_pred, composed.__name__)
             return served(y_true, y_pred, *(setting() for setting in settings))
 
@@ -56,103 +60,103 @@ def _aligned(kernel, *settings):
 
 
 @_aligned(by_row("mean_squared_error"))
-def mean_squared_error(t, p):
+def mean_squared_error(t: Tensor, p: Tensor) -> Tensor:
     """mean((y_true - y_pred)^2) over the last axis."""
     return _mean(ops.square(p - t))
 
 
 @_aligned(by_row("mean_absolute_error"))
-def mean_absolute_error(t, p):
+def mean_absolute_error(t: Tensor, p: Tensor) -> Tensor:
     """mean(|y_true - y_pred|) over the last axis; gradient 0 where they are equal."""
     return _mean(ops.absolute(p - t))
 
 
 @_aligned(by_row("mean_absolute_percentage_error"), config.epsilon)
-def mean_absolute_percentage_error(t, p, epsilon):
+def mean_absolute_percentage_error(t: Tensor, p: Tensor, epsilon: float) -> Tensor:
     """100 mean(|y_true - y_pred| / max(|y_true|, epsilon)) over the last axis."""
     return 100.0 * _mean(ops.absolute((p - t) / ops.maximum(ops.absolute(t), epsilon)))
 
 
 @_aligned(by_row("mean_squared_logarithmic_error"), config.epsilon)
-def mean_squared_logarithmic_error(t, p, epsilon):
+def mean_squared_logarithmic_error(t: Tensor, p: Tensor, epsilon: float) -> Tensor:
     """mean((log(1 + y_true) - log(1 + y_pred))^2) over the last axis, both raised to at least epsilon."""
     t, p = ops.clip(t, epsilon, math.inf), ops.clip(p, epsilon, math.inf)
     return _mean(ops.square(ops.log1p(p) - ops.log1p(t)))
 
 
 @fused(by_row("huber"), constants=(0,))
-def _huber(t, p, delta):
+def _huber(t: Tensor, p: Tensor, delta: float) -> Tensor:
     e = p - t
     inside = ops.clip(e, -delta, delta)  # squared up to delta, and delta times what is beyond
     return _mean(inside * (e - 0.5 * inside))
 
 
 @op
-def huber(y_true, y_pred, delta=1.0):
+def huber(y_true: TensorLike, y_pred: TensorLike, delta: float = 1.0) -> Tensor:
     """Mean over the last axis of e^2 / 2 up to |e| = `delta`, and of delta |e| - delta^2 / 2 beyond (Huber, 1964)."""
     return _huber(*align(y_true, y_pred, "huber"), float(delta))
 
 
 @_aligned(by_row("log_cosh"))
-def log_cosh(t, p):
+def log_cosh(t: Tensor, p: Tensor) -> Tensor:
     """mean(log(cosh(y_pred - y_true))) over the last axis, without overflow or cancellation."""
     e = p - t
     return _mean(e + ops.softplus(-2.0 * e) - math.log(2.0))
 
 
-def _labels_kernel(t):
+def _labels_kernel(t: Tensor) -> Tensor:
     signed = empty(t.shape, t.dtype)
     kernels.hinge_labels(t.data, signed.data, t.size)
     return signed
 
 
 @fused(_labels_kernel, constants=(0,))
-def _signed(t):
+def _signed(t: Tensor) -> Tensor:
     """Labels that are all 0 or 1 as -1 and 1; others as they are. (What they are is known at run time only.)"""
     binary = ops.all(ops.logical_or(ops.equal(t, 0.0), ops.equal(t, 1.0)))
     return ops.where(binary, 2.0 * t - 1.0, t)
 
 
-def _by_signed_row(name):
+def _by_signed_row(name: str) -> LossKernel:
     """As `by_row`, for targets as `_signed` makes them."""
     kernel = by_row(name)
     return lambda t, p: kernel(_signed(t), p)
 
 
 @_aligned(_by_signed_row("hinge"))
-def hinge(t, p):
+def hinge(t: Tensor, p: Tensor) -> Tensor:
     """mean(max(1 - y_true y_pred, 0)) over the last axis. Labels are -1 and 1; if all are 0 or 1, 0 counts as -1."""
     return _mean(ops.relu(1.0 - _signed(t) * p))
 
 
 @_aligned(_by_signed_row("squared_hinge"))
-def squared_hinge(t, p):
+def squared_hinge(t: Tensor, p: Tensor) -> Tensor:
     """mean(max(1 - y_true y_pred, 0)^2) over the last axis; labels as in `hinge`."""
     return _mean(ops.square(ops.relu(1.0 - _signed(t) * p)))
 
 
 @_aligned(by_group("categorical_hinge"), lambda: -1)
-def categorical_hinge(t, p, axis):
+def categorical_hinge(t: Tensor, p: Tensor, axis: int) -> Tensor:
     """max(max((1 - y_true) y_pred) - sum(y_true y_pred) + 1, 0) over the last axis, `y_true` one-hot."""
     return ops.relu(ops.max((1.0 - t) * p, axis) - ops.sum(t * p, axis) + 1.0)
 
 
 @_aligned(by_row("kl_divergence"), config.epsilon)
-def kl_divergence(t, p, epsilon):
+def kl_divergence(t: Tensor, p: Tensor, epsilon: float) -> Tensor:
     """sum(y_true log(y_true / y_pred)) over the last axis, both clipped to [epsilon, 1]."""
     t, p = ops.clip(t, epsilon, 1.0), ops.clip(p, epsilon, 1.0)
     return ops.sum(t * ops.log(t / p), axis=-1)
 
 
 @_aligned(by_row("poisson"), config.epsilon)
-def poisson(t, p, epsilon):
+def poisson(t: Tensor, p: Tensor, epsilon: float) -> Tensor:
     """mean(y_pred - y_true log(y_pred + epsilon)) over the last axis."""
     return _mean(p - t * ops.log(p + epsilon))
 
 
 @fused(by_group("cosine_similarity"), constants=(0,))
-def _cosine_similarity(t, p, axis, epsilon):
-    def length(x):
+def _cosine_similarity(t: Tensor, p: Tensor, axis: int, epsilon: float) -> Tensor:
+    def length(x: Tensor) -> Tensor:
         squares = ops.sum(ops.square(x), axis)
         return ops.sqrt(ops.clip(squares, epsilon * epsilon, math.inf))  # before the root, whose slope at 0 is infinite
 
@@ -160,7 +164,7 @@ def _cosine_similarity(t, p, axis, epsilon):
 
 
 @op
-def cosine_similarity(y_true, y_pred, axis=-1):
+def cosine_similarity(y_true: TensorLike, y_pred: TensorLike, axis: int = -1) -> Tensor:
     """The cosine of the angle between `y_true` and `y_pred` along `axis`, lengths at least epsilon. (The loss is its
     negative.)"""
     y_true, y_pred = align(y_true, y_pred, "cosine_similarity")
@@ -169,12 +173,12 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     return _cosine_similarity(y_true, y_pred, -1, config.epsilon())
 
 
-def _check_axis(axis) -> None:
+def _check_axis(axis: object) -> None:
     if isinstance(axis, bool):
         raise ValueError(f"`axis` must be of type `int`. Received: axis={axis} of type {type(axis)}")
 
 
-def _warn_one_class(y_pred, what: str) -> None:
+def _warn_one_class(y_pred: Tensor, what: str) -> None:
     if y_pred.shape[-1] == 1:
         import warnings
 
@@ -182,23 +186,24 @@ def _warn_one_class(y_pred, what: str) -> None:
                       " output use the binary cross-entropy.", SyntaxWarning, stacklevel=3)
 
 
-def _smooth(y_true, label_smoothing: float, classes: int):
+def _smooth(y_true: Tensor, label_smoothing: float, classes: int) -> Tensor:
     """Moves `label_smoothing` of the probability to the uniform distribution over the classes."""
     return y_true * (1.0 - label_smoothing) + label_smoothing / classes if label_smoothing else y_true
 
 
 @fused(by_row("binary_crossentropy"), constants=(0,))
-def _binary_of_probabilities(t, p, epsilon):
+def _binary_of_probabilities(t: Tensor, p: Tensor, epsilon: float) -> Tensor:
     return _mean(binary_of_probabilities(t, p, epsilon))
 
 
 @fused(by_row("binary_crossentropy_logits"), constants=(0,))
-def _binary_of_logits(t, z):
+def _binary_of_logits(t: Tensor, z: Tensor) -> Tensor:
     return _mean(binary_of_logits(t, z))
 
 
 @op
-def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1):
+def binary_crossentropy(y_true: TensorLike, y_pred: TensorLike, from_logits: bool = False, label_smoothing: float = 0.0,
+                        axis: Axis = -1) -> Tensor:
     """mean(-y_true log(p) - (1 - y_true) log(1 - p)) over `axis`; probabilities clipped to [epsilon, 1 - epsilon]."""
     y_true, y_pred = align(y_true, y_pred, "binary_crossentropy")
     y_true = _smooth(y_true, label_smoothing, 2)
@@ -210,8 +215,9 @@ def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, 
 
 
 @op
-def binary_focal_crossentropy(y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False,
-                              label_smoothing=0.0, axis=-1):
+def binary_focal_crossentropy(y_true: TensorLike, y_pred: TensorLike, apply_class_balancing: bool = False,
+                              alpha: float = 0.25, gamma: float = 2.0, from_logits: bool = False,
+                              label_smoothing: float = 0.0, axis: Axis = -1) -> Tensor:
     """Binary cross-entropy times (1 - p_t)^gamma, p_t the probability of the true class (Lin et al., 2017, eq. 4-5)."""
     y_true, y_pred = align(y_true, y_pred, "binary_focal_crossentropy")
     y_true = _smooth(y_true, label_smoothing, 2)
@@ -225,7 +231,8 @@ def binary_focal_crossentropy(y_true, y_pred, apply_class_balancing=False, alpha
 
 
 @op
-def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1):
+def categorical_crossentropy(y_true: TensorLike, y_pred: TensorLike, from_logits: bool = False,
+                             label_smoothing: float = 0.0, axis: int = -1) -> Tensor:
     """-sum(y_true log(p)) over `axis`; probabilities are normalised and clipped to [epsilon, 1 - epsilon]."""
     _check_axis(axis)
     y_pred = as_float(y_pred)
@@ -236,8 +243,8 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
 
 
 @op
-def categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0,
-                                   axis=-1):
+def categorical_focal_crossentropy(y_true: TensorLike, y_pred: TensorLike, alpha: float = 0.25, gamma: float = 2.0,
+                                   from_logits: bool = False, label_smoothing: float = 0.0, axis: Axis = -1) -> Tensor:
     """-alpha sum(y_true (1 - p)^gamma log(p)) over `axis` (Lin et al., 2017)."""
     _check_axis(axis)
     y_true, y_pred = align(y_true, y_pred, "categorical_focal_crossentropy")
@@ -250,7 +257,8 @@ def categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, from_l
 
 
 @op
-def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1):
+def sparse_categorical_crossentropy(y_true: TensorLike, y_pred: TensorLike, from_logits: bool = False,
+                                    ignore_class: int | None = None, axis: int = -1) -> Tensor:
     """-log(p[y_true]); `y_true` holds class numbers and has one axis less than `y_pred` (or that axis of size 1).
 
     Samples of `ignore_class` give 0 and are left out of the mean (the result carries a mask).
@@ -266,7 +274,7 @@ def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_cl
 
 
 @op
-def categorical_generalized_cross_entropy(y_true, y_pred, q):
+def categorical_generalized_cross_entropy(y_true: TensorLike, y_pred: TensorLike, q: float) -> Tensor:
     """(1 - p[y_true]^q) / q with class numbers `y_true` (Zhang and Sabuncu, 2018)."""
     y_pred = as_float(y_pred)
     y_true = ops.cast(as_tensor(y_true), "int32")
@@ -277,7 +285,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q):
 
 
 @op
-def dice(y_true, y_pred, axis=None):
+def dice(y_true: TensorLike, y_pred: TensorLike, axis: Axis = None) -> Tensor:
     """1 - 2 sum(y_true y_pred) / (sum(y_true) + sum(y_pred) + epsilon), sums over `axis` (None: everything)."""
     y_true, y_pred = align(y_true, y_pred, "dice")
     total = ops.sum(y_true, axis=axis) + ops.sum(y_pred, axis=axis) + config.epsilon()
@@ -285,7 +293,7 @@ def dice(y_true, y_pred, axis=None):
 
 
 @op
-def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
+def tversky(y_true: TensorLike, y_pred: TensorLike, alpha: float = 0.5, beta: float = 0.5, axis: Axis = None) -> Tensor:
     """1 - I / (I + alpha FP + beta FN + epsilon) with I = sum(y_true y_pred), as Keras defines alpha and beta:
     FP = sum(y_true (1 - y_pred)), FN = sum((1 - y_true) y_pred) (Salehi et al., 2017)."""
     y_true, y_pred = align(y_true, y_pred, "tversky")
@@ -296,7 +304,9 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 
 
 @op
-def circle(y_true, y_pred, ref_labels=None, ref_embeddings=None, remove_diagonal=True, gamma=80, margin=0.4):
+def circle(y_true: TensorLike, y_pred: TensorLike, ref_labels: TensorLike | None = None,
+           ref_embeddings: TensorLike | None = None, remove_diagonal: bool = True, gamma: float = 80,
+           margin: float = 0.4) -> Tensor:
     """Circle loss of L2-normalised embeddings (Sun et al., 2020, eq. 6), on cosine distances.
 
     Args:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.tensor import empty, from_numpy
+from pydl.tensor import Tensor, empty, from_numpy
 
 
-def accumulate_mean(values, weight, total, count) -> None:
+def accumulate_mean(values: Tensor, weight: Tensor | None, total: Tensor, count: Tensor) -> None:
     """Adds a batch to a weighted mean: total += sum of weighted sample means, count += sum of weights.
 
     Args:
@@ -27,7 +28,8 @@ def accumulate_mean(values, weight, total, count) -> None:
                             max(per_sample, 1))
 
 
-def confusion_counts(y_true, y_pred, weight, thresholds, multi_label: bool):
+def confusion_counts(y_true: Tensor, y_pred: Tensor, weight: Tensor | None, thresholds: Sequence[float],
+                     multi_label: bool) -> Tensor:
     """Weights of true positives, false positives, true negatives and false negatives at every threshold.
 
     Args:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from pydl import ops, tensor
+from pydl.ops._common import Axis, TensorLike
 from pydl.ops.core import assign
 from pydl.symbolic import KerasTensor
 from pydl.tensor import Tensor
@@ -14,18 +18,18 @@ _BINARY = {
 _COMPARE = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
 
 
-def _binary(name):
-    def forward(self, other):
+def _binary(name: str) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    def forward(self: TensorLike, other: TensorLike) -> Any:
         return getattr(ops, name)(self, other)
 
-    def reflected(self, other):
+    def reflected(self: TensorLike, other: TensorLike) -> Any:
         return getattr(ops, name)(other, self)
 
     return forward, reflected
 
 
-def _compare(name):
-    def compare(self, other):
+def _compare(name: str) -> Callable[..., Tensor | bool]:
+    def compare(self: TensorLike, other: TensorLike | None) -> Any:
         if other is None:
             return name == "not_equal"
         return getattr(ops, name)(self, other)
@@ -33,15 +37,19 @@ def _compare(name):
     return compare
 
 
-def _reduce(name):
+def _reduce(name: str) -> Callable[..., Tensor]:
     return lambda self, axis=None, keepdims=False: getattr(ops, name)(self, axis=axis, keepdims=keepdims)
 
 
-def _reshape(self, *shape):
+def _squeeze(self: TensorLike, axis: Axis = None) -> Tensor:
+    return ops.squeeze(self, axis)
+
+
+def _reshape(self: TensorLike, *shape: Any) -> Tensor:
     return ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
 
-def _transpose(self, *axes):
+def _transpose(self: TensorLike, *axes: Any) -> Tensor:
     return ops.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
 
 
@@ -54,8 +62,8 @@ _METHODS = {
     "__getitem__": lambda self, key: ops.getitem(self, key),
     "reshape": _reshape,
     "transpose": _transpose,
-    "T": property(lambda self: ops.transpose(self)),
-    "squeeze": lambda self, axis=None: ops.squeeze(self, axis),
+    "T": property(_transpose),
+    "squeeze": _squeeze,
     "astype": lambda self, dtype: ops.cast(self, dtype),
     **{name: _reduce(name) for name in ("sum", "mean", "max", "min")},
     **{f"__{symbol}__": _compare(name) for symbol, name in _COMPARE.items()},

@@ -6,19 +6,19 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.ops._common import as_float, as_tensor
+from pydl.ops._common import Gradients, TensorLike, as_float, as_tensor
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import empty
+from pydl.tensor import Tensor, empty
 
 
-def get_mask(x):
+def get_mask(x: object) -> Tensor | None:
     """The mask a layer put on its output, or None."""
     return getattr(x, "_keras_mask", None)
 
 
-def squeeze_or_expand_to_same_rank(x1, x2, expand_rank_1: bool = True):
+def squeeze_or_expand_to_same_rank(x1: Tensor, x2: Tensor, expand_rank_1: bool = True) -> tuple[Tensor, Tensor]:
     """Drops or adds a last axis of size 1 when the ranks differ by one; a vector gains the axis."""
     if len(x1.shape) == len(x2.shape) + 1 and x1.shape[-1] == 1:
         if len(x2.shape) == 1 and expand_rank_1:
@@ -29,7 +29,8 @@ def squeeze_or_expand_to_same_rank(x1, x2, expand_rank_1: bool = True):
     return x1, x2
 
 
-def apply_mask(sample_weight, mask, dtype: str, reduction):
+def apply_mask(sample_weight: TensorLike | None, mask: TensorLike | None, dtype: str,
+               reduction: str | None) -> TensorLike | None:
     """Weights and mask merged into weights.
 
     With a mean over the batch, the valid entries get weight total / valid, so that dividing by the number of all
@@ -47,7 +48,7 @@ def apply_mask(sample_weight, mask, dtype: str, reduction):
     return sample_weight * mask
 
 
-def align_weight(values, sample_weight):
+def align_weight(values: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weights of fewer axes than the values belong to the leading ones: (batch,) weights a (batch, time) loss."""
     values, sample_weight = squeeze_or_expand_to_same_rank(values, sample_weight)
     rank = len(sample_weight.shape)
@@ -56,7 +57,7 @@ def align_weight(values, sample_weight):
     return values, sample_weight
 
 
-def align(y_true, y_pred, what: str):
+def align(y_true: TensorLike, y_pred: TensorLike, what: str) -> tuple[Tensor, Tensor]:
     """Predictions as floats, targets in their dtype; both of one shape."""
     y_pred = as_float(y_pred)
     y_true = ops.cast(as_tensor(y_true), y_pred.dtype)
@@ -71,12 +72,12 @@ def align(y_true, y_pred, what: str):
     return y_true, y_pred
 
 
-def _weighted_mean_kernel(x, weights, by_weight):
+def _weighted_mean_kernel(x: Tensor, weights: Tensor | None, by_weight: bool) -> Tensor:
     scale, y = empty((), x.dtype), empty((), x.dtype)
     w = None if weights is None else weights.data
     kernels.weighted_mean(x.data, w, scale.data, y.data, x.size, int(by_weight))
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.weighted_mean_grad(w, scale.data, dy.data, dx.data, x.size)
         return (dx,)
@@ -85,7 +86,7 @@ def _weighted_mean_kernel(x, weights, by_weight):
 
 
 @fused(_weighted_mean_kernel, constants=(1,))
-def _weighted_mean(x, weights, by_weight):
+def _weighted_mean(x: Tensor, weights: Tensor | None, by_weight: bool) -> Tensor:
     if weights is None:
         return ops.mean(x)
     total = ops.sum(x * weights)
@@ -93,7 +94,7 @@ def _weighted_mean(x, weights, by_weight):
 
 
 @op
-def weighted_mean(values, weights=None, by_weight=False):
+def weighted_mean(values: TensorLike, weights: TensorLike | None = None, by_weight: bool = False) -> Tensor:
     """sum(values * weights) / n: how per-sample losses become one number.
 
     Args:

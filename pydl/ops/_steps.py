@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
 from pydl import ops, tree
 from pydl.ops.activation import sigmoid, tanh
+from pydl.tensor import Tensor
+
+Activation: TypeAlias = Callable[[Tensor], Tensor]
+States: TypeAlias = Any  # of a cell: a structure of tensors
 
 
-def unrolled(advance, steps: int, states, mask, go_backwards: bool) -> tuple:
+def unrolled(advance: Callable[[int, States], tuple[Tensor, States]], steps: int, states: States, mask: Tensor | None,
+             go_backwards: bool) -> tuple[Tensor, States]:
     """One step after the other.
 
     Args:
@@ -19,8 +27,8 @@ def unrolled(advance, steps: int, states, mask, go_backwards: bool) -> tuple:
     Returns:
         Outputs (batch, steps, ...) in the order of the walk, and the last states.
     """
-    outputs: list = []
-    kept = [None] * steps if mask is None else ops.unstack(mask, axis=1)
+    outputs: list[Tensor] = []
+    kept = [] if mask is None else ops.unstack(mask, axis=1)
     for t in reversed(range(steps)) if go_backwards else range(steps):
         output, new = advance(t, states)
         if mask is not None:
@@ -32,19 +40,21 @@ def unrolled(advance, steps: int, states, mask, go_backwards: bool) -> tuple:
     return ops.stack(outputs, 1), states
 
 
-def beside(mask, values):
+def beside(mask: Tensor, values: Tensor) -> Tensor:
     """`mask` with axes of size 1 up to the rank of `values`."""
     return ops.reshape(mask, (*mask.shape, *[1] * (values.ndim - mask.ndim)))
 
 
-def lstm_step(sums, c, gate=sigmoid, activation=tanh) -> tuple:
+def lstm_step(sums: Sequence[Tensor], c: Tensor, gate: Activation = sigmoid,
+              activation: Activation = tanh) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """(h, c, values of the gates) from the sums of the gates i f g o and the cell state before."""
     i, f, g, o = gate(sums[0]), gate(sums[1]), activation(sums[2]), gate(sums[3])
     c = f * c + i * g
     return o * activation(c), c, (i, f, g, o)
 
 
-def gru_step(inputs, products, candidate, h, gate=sigmoid, activation=tanh) -> tuple:
+def gru_step(inputs: Sequence[Tensor], products: Sequence[Tensor], candidate: Activation, h: Tensor,
+             gate: Activation = sigmoid, activation: Activation = tanh) -> tuple[Tensor, tuple[Tensor, ...]]:
     """(h, values of the gates) of a gated recurrent unit.
 
     Args:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.ops._common import Gradients, Shape
 from pydl.tape import CONSTANT, differentiable
 from pydl.tensor import Tensor, Variable, empty
 
 
-def strides_of(shape) -> list[int]:
+def strides_of(shape: Sequence[int]) -> list[int]:
     """Strides, in elements, of a C-contiguous tensor."""
     strides, step = [0] * len(shape), 1
     for axis in range(len(shape) - 1, -1, -1):
@@ -19,7 +21,7 @@ def strides_of(shape) -> list[int]:
     return strides
 
 
-def view(x: Tensor, shape) -> Tensor:
+def view(x: Tensor, shape: Shape) -> Tensor:
     """The same elements under another shape, without a launch. A variable is copied: its memory changes later."""
     if isinstance(x, Variable):
         y = empty(shape, x.dtype)
@@ -33,7 +35,7 @@ def view(x: Tensor, shape) -> Tensor:
     return differentiable(y, (x,), lambda dy: (view(dy, before),))
 
 
-def strided_copy(x: Tensor, shape, strides, offset: int = 0) -> Tensor:
+def strided_copy(x: Tensor, shape: Shape, strides: Sequence[int], offset: int = 0) -> Tensor:
     """y (shape) with y[i] = x.ravel()[offset + i . strides]; no element may be read twice when x has a gradient."""
     contiguous = all(n == 1 or a == b for n, a, b in zip(shape, strides, strides_of(shape)))
     if contiguous and not isinstance(x, Variable):
@@ -45,7 +47,8 @@ def strided_copy(x: Tensor, shape, strides, offset: int = 0) -> Tensor:
     return differentiable(y, (x,), lambda dy: (strided_scatter(dy, before, strides, offset),))
 
 
-def strided_scatter(x: Tensor, shape, strides, offset: int = 0, base: Tensor | None = None) -> Tensor:
+def strided_scatter(x: Tensor, shape: Shape, strides: Sequence[int], offset: int = 0,
+                    base: Tensor | None = None) -> Tensor:
     """y (shape) = base or zeros, with y.ravel()[offset + i . strides] = x[i]."""
     y = empty(shape, x.dtype)
     kernels.strided_scatter(None if base is None else base.data, x.data, y.data, y.size, x.shape, strides, offset)
@@ -53,7 +56,7 @@ def strided_scatter(x: Tensor, shape, strides, offset: int = 0, base: Tensor | N
     if base is None:
         return differentiable(y, (x,), lambda dy: (strided_copy(dy, part, strides, offset),))
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = strided_copy(dy, part, strides, offset) if x.node is not None else None
         if base.node is None:
             return dx, None
@@ -63,14 +66,14 @@ def strided_scatter(x: Tensor, shape, strides, offset: int = 0, base: Tensor | N
     return differentiable(y, (x, base), vjp)
 
 
-def repeated_copy(x: Tensor, shape, strides) -> Tensor:
+def repeated_copy(x: Tensor, shape: Shape, strides: Sequence[int]) -> Tensor:
     """As strided_copy, where axes of stride 0 repeat and all of x is read: broadcast, tile, repeat."""
     y = empty(shape, x.dtype)
     kernels.strided_copy(x.data, y.data, shape, strides, 0)
     axes = [axis for axis, stride in enumerate(strides) if stride == 0 and shape[axis] != 1]
     before = x.shape
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         return (view(ops.sum(dy, axis=tuple(axes)) if axes else dy, before),)
 
     return differentiable(y, (x,), vjp)
@@ -93,8 +96,7 @@ def split(x: Tensor, sizes: list[int], axis: int) -> list[Tensor]:
     parts = [empty(shape, x.dtype) for shape in shapes]
     kernels.split(x.data, [p.data for p in parts], [n * inner for n in sizes], outer)
 
-    def vjp(*grads):
-        grads = [ops.zeros(shape, x.dtype) if g is None else g for g, shape in zip(grads, shapes)]
-        return (concatenate(grads, axis),)
+    def vjp(*grads: Tensor | None) -> Gradients:
+        return (concatenate([ops.zeros(shape, x.dtype) if g is None else g for g, shape in zip(grads, shapes)], axis),)
 
     return differentiable(parts, (x,), vjp)

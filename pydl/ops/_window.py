@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydl import config
+from pydl.ops._common import Padding, PerAxis
+from pydl.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Window:
         return tuple(n for one, values in neutral for n in (one,) * fill + values)
 
 
-def per_axis(value, rank: int, what: str, op: str) -> tuple[int, ...]:
+def per_axis(value: PerAxis, rank: int, what: str, op: str) -> tuple[int, ...]:
     """`value` (int, or one int per spatial axis) as a tuple of `rank` positive ints."""
     values = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(values) != rank or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
@@ -51,7 +54,8 @@ def pad_total(size: int, taps: int, stride: int, dilation: int) -> int:
     return max((-(-size // stride) - 1) * stride + (taps - 1) * dilation + 1 - size, 0)
 
 
-def window(op: str, spatial, sizes, strides, padding, dilation=1) -> Window:
+def window(op: str, spatial: Sequence[int], sizes: PerAxis, strides: PerAxis, padding: Padding,
+           dilation: PerAxis = 1) -> Window:
     """The positions of a window over `spatial`.
 
     Args:
@@ -99,14 +103,14 @@ def is_channels_first(data_format: str | None, op: str) -> bool:
     return data_format == "channels_first"
 
 
-def channels_last(x):
+def channels_last(x: Tensor) -> Tensor:
     """(batch, channels, spatial...) to (batch, spatial..., channels)."""
     from pydl import ops
 
     return ops.transpose(x, (0, *range(2, x.ndim), 1))
 
 
-def channels_first(x):
+def channels_first(x: Tensor) -> Tensor:
     """(batch, spatial..., channels) to (batch, channels, spatial...)."""
     from pydl import ops
 

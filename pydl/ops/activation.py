@@ -8,11 +8,13 @@ loses a gradient far from zero.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from pydl._core import kernels
-from pydl.ops._common import as_float
+from pydl.ops._common import Gradients, TensorLike, as_float
 from pydl.ops._fused import fused, recorded_gradient
 from pydl.ops.elementwise import (
+    Unary,
     _op,
     absolute,
     cast,
@@ -32,7 +34,7 @@ from pydl.ops.elementwise import (
 )
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import empty
+from pydl.tensor import Tensor, empty
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
@@ -42,7 +44,8 @@ __all__ = [
 ]
 
 
-def _kernel(name, from_result=False, gradient=None):
+def _kernel(name: str, from_result: bool | Callable[..., bool] = False,
+            gradient: str | None = None) -> Callable[..., Tensor]:
     """The op of the kernels `name(x, y, *parameters, n)` and `gradient(x or y, dy, dx, *parameters, n)`.
 
     Args:
@@ -51,7 +54,7 @@ def _kernel(name, from_result=False, gradient=None):
     """
     forward, backward = getattr(kernels, name), getattr(kernels, gradient or f"{name}_grad")
 
-    def kernel(x, *parameters):
+    def kernel(x: Tensor, *parameters: float) -> Tensor:
         y = empty(x.shape, x.dtype)
         forward(x.data, y.data, *parameters, x.size)
         if x.node is None:  # the common case of predictions, which needs no closure
@@ -59,7 +62,7 @@ def _kernel(name, from_result=False, gradient=None):
         saved = y.data if (from_result(*parameters) if callable(from_result) else from_result) else x.data
         shape, dtype, size = x.shape, x.dtype, x.size
 
-        def vjp(dy):
+        def vjp(dy: Tensor) -> Gradients:
             dx = empty(shape, dtype)
             backward(saved, dy.data, dx.data, *parameters, size)
             return (dx,)
@@ -69,21 +72,25 @@ def _kernel(name, from_result=False, gradient=None):
     return kernel
 
 
-def _elementary(name, doc, slope):
+def _elementary(name: str, doc: str, slope: Callable[[Tensor], Tensor]) -> Unary:
     """An activation that is composed of nothing simpler; its derivative is `slope` of its result."""
     kernel = _kernel(name, from_result=True)
 
-    def function(x):
+    def function(x: TensorLike) -> Tensor:
         x = as_float(x)
         return recorded_gradient(kernel(x), lambda dy: (dy * slope(function(x)),))
 
     return _op(name, doc, function)
 
 
-def _activation(name, doc, composed, from_result=False):
+def _activation(name: str, doc: str, composed: Callable[[Tensor], Tensor], from_result: bool = False) -> Unary:
     """The activation `composed(x)`, served by the kernels `name` and `name_grad`."""
     served = fused(_kernel(name, from_result))(composed)
-    return _op(name, doc, lambda x: served(as_float(x)))
+
+    def function(x: TensorLike) -> Tensor:
+        return served(as_float(x))
+
+    return _op(name, doc, function)
 
 
 # log(1 + exp(x)) as max(x, 0) + log1p(exp(-|x|)) has no slope at 0: softplus is as elementary as sigmoid, its slope.
@@ -97,8 +104,6 @@ silu = _activation("silu", "x * sigmoid(x), also called swish (Elfwing et al. 20
 # Past 40 the factor is 1, and products with x might overflow.
 mish = _activation("mish", "x * tanh(softplus(x)) (Misra 2019).",
                    lambda x: x * tanh(softplus(clip(x, -math.inf, 40.0))))
-hard_sigmoid = _activation("hard_sigmoid", "relu6(x + 3) / 6: 0 below -3, 1 above 3, x / 6 + 1/2 between.",
-                           lambda x: relu6(x + 3) / 6)
 # clip and not relu6: at -3 and 3 the gradient is that of the slope between them.
 hard_silu = _activation("hard_silu", "x * hard_sigmoid(x), also called hard swish (Howard et al. 2019).",
                         lambda x: x * (clip(x + 3, 0, 6) / 6))
@@ -108,14 +113,14 @@ hard_swish = hard_silu
 
 
 @fused(_kernel("gelu_tanh"))
-def _gelu_tanh(x):
+def _gelu_tanh(x: Tensor) -> Tensor:
     """(1 + tanh(u)) / 2 = sigmoid(2 u) does not cancel for negative x; past 40 it is 0 or 1, and x^3 might overflow."""
     near, k = clip(x, -40, 40), 2 * math.sqrt(2 / math.pi)
     return x * sigmoid(near * (k + 0.044715 * k * square(near)))
 
 
 @op
-def gelu(x, approximate: bool = True):
+def gelu(x: TensorLike, approximate: bool = True) -> Tensor:
     """Gaussian error linear unit, x * Phi(x) with the normal distribution Phi (Hendrycks & Gimpel 2016).
 
     Args:
@@ -126,14 +131,15 @@ def gelu(x, approximate: bool = True):
 
 
 @fused(_kernel("relu_general"))
-def _relu_general(x, negative_slope, max_value, threshold):
+def _relu_general(x: Tensor, negative_slope: float, max_value: float, threshold: float) -> Tensor:
     """At the threshold itself the value is that of the upper part, the slope that of the lower one."""
     below = negative_slope * (x - threshold) + threshold * cast(equal(x, threshold), x.dtype)
     return where(greater_equal(x, max_value), max_value, where(greater(x, threshold), x, below))
 
 
 @op
-def relu_general(x, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0):
+def relu_general(x: TensorLike, negative_slope: float = 0.0, max_value: float | None = None,
+                 threshold: float = 0.0) -> Tensor:
     """The ReLU of `keras.layers.ReLU`: x from `threshold` up to `max_value`, limited there.
 
     Args:
@@ -150,24 +156,28 @@ def relu_general(x, negative_slope: float = 0.0, max_value: float | None = None,
 
 
 @op
-def relu6(x):
+def relu6(x: TensorLike) -> Tensor:
     """min(max(x, 0), 6)."""
     return relu_general(x, max_value=6.0)
 
 
+hard_sigmoid = _activation("hard_sigmoid", "relu6(x + 3) / 6: 0 below -3, 1 above 3, x / 6 + 1/2 between.",
+                           lambda x: relu6(x + 3) / 6)
+
+
 # With a slope >= 0 the result has the sign of x, and x need not be kept.
 @fused(_kernel("leaky_relu", from_result=lambda slope: slope >= 0))
-def _leaky_relu(x, slope):
+def _leaky_relu(x: Tensor, slope: float) -> Tensor:
     return where(greater(x, 0), x, slope * x)
 
 
 @op
-def leaky_relu(x, negative_slope: float = 0.2):
+def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> Tensor:
     """x where positive, negative_slope * x elsewhere (Maas et al. 2013)."""
     return _leaky_relu(as_float(x), float(negative_slope))
 
 
-def _elu_kernel(x, alpha, scale, rate):
+def _elu_kernel(x: Tensor, alpha: float, scale: float, rate: float) -> Tensor:
     y = empty(x.shape, x.dtype)
     kernels.elu(x.data, y.data, alpha, scale, rate, x.size)
     result = y.data
@@ -175,7 +185,7 @@ def _elu_kernel(x, alpha, scale, rate):
     sign = result if alpha > 0 else x.data
     shape, dtype, size = x.shape, x.dtype, x.size
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(shape, dtype)
         kernels.elu_grad(sign, result, dy.data, dx.data, alpha, scale, rate, size)
         return (dx,)
@@ -184,7 +194,7 @@ def _elu_kernel(x, alpha, scale, rate):
 
 
 @fused(_elu_kernel)
-def _elu(x, alpha, scale, rate):
+def _elu(x: Tensor, alpha: float, scale: float, rate: float) -> Tensor:
     """scale x where positive, scale alpha (exp(rate x) - 1) elsewhere."""
     positive = greater(x, 0)
     bent = expm1(rate * where(positive, 0, x))  # no exponential of what is large
@@ -192,81 +202,81 @@ def _elu(x, alpha, scale, rate):
 
 
 @op
-def elu(x, alpha: float = 1.0):
+def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2015)."""
     return _elu(as_float(x), float(alpha), 1.0, 1.0)
 
 
 @op
-def selu(x):
+def selu(x: TensorLike) -> Tensor:
     """elu with the scale and alpha that keep mean 0 and variance 1 over layers (Klambauer et al. 2017)."""
     return _elu(as_float(x), 1.6732632423543772, 1.0507009873554805, 1.0)
 
 
 @op
-def celu(x, alpha: float = 1.0):
+def celu(x: TensorLike, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017); alpha must not be 0."""
     return _elu(as_float(x), float(alpha), 1.0, 1.0 / float(alpha))
 
 
 @op
-def prelu(x, alpha):
+def prelu(x: TensorLike, alpha: TensorLike) -> Tensor:
     """x where positive, alpha * x elsewhere, with learnt `alpha` that broadcasts to x (He et al. 2015)."""
     x = as_float(x)
     return where(greater(x, 0), x, alpha * x)
 
 
 @fused(_kernel("soft_shrink", gradient="shrink_grad"))
-def _soft_shrink(x, threshold):
+def _soft_shrink(x: Tensor, threshold: float) -> Tensor:
     return where(greater(x, threshold), x - threshold, where(less(x, -threshold), x + threshold, x * 0))
 
 
 @op
-def soft_shrink(x, threshold: float = 0.5):
+def soft_shrink(x: TensorLike, threshold: float = 0.5) -> Tensor:
     """x moved toward zero by `threshold`; zero where it would pass zero."""
     return _soft_shrink(as_float(x), float(threshold))
 
 
 @fused(_kernel("hard_shrink", gradient="shrink_grad"))
-def _hard_shrink(x, threshold):
+def _hard_shrink(x: Tensor, threshold: float) -> Tensor:
     return where(greater(absolute(x), threshold), x, x * 0)
 
 
 @op
-def hard_shrink(x, threshold: float = 0.5):
+def hard_shrink(x: TensorLike, threshold: float = 0.5) -> Tensor:
     """x where |x| > threshold, else zero."""
     return _hard_shrink(as_float(x), float(threshold))
 
 
 @op
-def hard_tanh(x):
+def hard_tanh(x: TensorLike) -> Tensor:
     """min(max(x, -1), 1)."""
     return clip(as_float(x), -1.0, 1.0)
 
 
 @op
-def tanh_shrink(x):
+def tanh_shrink(x: TensorLike) -> Tensor:
     """x - tanh(x)."""
     x = as_float(x)
     return x - tanh(x)
 
 
 @op
-def threshold(x, threshold: float, default_value: float):
+def threshold(x: TensorLike, threshold: float, default_value: float) -> Tensor:
     """x where x > threshold, `default_value` elsewhere."""
     x = as_float(x)
     return where(greater(x, threshold), x, default_value)
 
 
 @op
-def squareplus(x, b: float = 4.0):
+def squareplus(x: TensorLike, b: float = 4.0) -> Tensor:
     """(x + sqrt(x^2 + b)) / 2 (Barron 2021)."""
     x = as_float(x)
     return (x + sqrt(square(x) + b)) * 0.5
 
 
 @op
-def sparse_plus(x):
+def sparse_plus(x: TensorLike) -> Tensor:
     """0 below -1, x above 1, (x + 1)^2 / 4 between."""
     x = as_float(x)
     inside = minimum(maximum(x, -1.0), 1.0)
@@ -274,7 +284,7 @@ def sparse_plus(x):
 
 
 @op
-def glu(x, axis: int = -1):
+def glu(x: TensorLike, axis: int = -1) -> Tensor:
     """The first half of x along `axis` times the sigmoid of the second (Dauphin et al. 2016)."""
     from pydl import ops
 

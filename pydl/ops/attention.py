@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
 from pydl.ops import _draws, _strided
 from pydl.ops._broadcast import sum_to_shape
-from pydl.ops._common import as_float, as_tensor, result_dtype
+from pydl.ops._common import Gradients, Shape, TensorLike, as_float, as_tensor, result_dtype
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -18,18 +21,20 @@ from pydl.tensor import Tensor, Variable, empty
 __all__ = ["additive_attention", "cached_attention", "dot_attention", "dot_product_attention"]
 
 
-def _data(tensor):
+def _data(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.data
 
 
-def _floats(*given) -> list:
-    """Tensors of one float dtype; None stays."""
-    tensors = [None if x is None else as_float(x) for x in given]
-    dtype = result_dtype(*(x for x in tensors if x is not None))
-    return [x if x is None or x.dtype == dtype else ops.cast(x, dtype) for x in tensors]
+def _floats(query: TensorLike, key: TensorLike, value: TensorLike,
+            more: TensorLike | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Tensors of one float dtype; `more` may be None, and stays so."""
+    query, key, value, more = as_float(query), as_float(key), as_float(value), None if more is None else as_float(more)
+    dtype = result_dtype(*(x for x in (query, key, value, more) if x is not None))
+    query, key, value = (x if x.dtype == dtype else ops.cast(x, dtype) for x in (query, key, value))
+    return query, key, value, more if more is None or more.dtype == dtype else ops.cast(more, dtype)
 
 
-def _booleans(mask) -> Tensor:
+def _booleans(mask: TensorLike) -> Tensor:
     mask = as_tensor(mask)
     return mask if is_byte_dtype(mask.dtype) else ops.cast(mask, "bool")
 
@@ -55,7 +60,7 @@ def _seen_as(x: Tensor | None, shape: tuple[int, ...]) -> tuple[Tensor | None, t
     return x, tuple(strides[::-1])
 
 
-def _mask_as(mask, shape: tuple[int, ...], name: str) -> tuple[Tensor | None, tuple[int, ...]]:
+def _mask_as(mask: TensorLike | None, shape: tuple[int, ...], name: str) -> tuple[Tensor | None, tuple[int, ...]]:
     """`_seen_as` of a mask, checked."""
     if mask is not None:
         mask = _booleans(mask)
@@ -63,7 +68,8 @@ def _mask_as(mask, shape: tuple[int, ...], name: str) -> tuple[Tensor | None, tu
     return _seen_as(mask, shape)
 
 
-def _dropout(rate: float, training: bool, seed, like: Tensor, shape: tuple[int, ...], name: str):
+def _dropout(rate: float, training: bool, seed: object, like: Tensor, shape: tuple[int, ...],
+             name: str) -> tuple[Tensor | None, float]:
     """(mask of what is kept, or None; what it is multiplied with)."""
     if not 0 <= rate <= 1:
         raise ValueError(f"{name}: expected dropout between 0 and 1; received {rate}.")
@@ -76,9 +82,11 @@ def _dropout(rate: float, training: bool, seed, like: Tensor, shape: tuple[int, 
 
 
 @op
-def dot_product_attention(query, key, value, bias=None, mask=None, scale=None, is_causal=False, flash_attention=None,
-                          attn_logits_soft_cap=None, *, dropout=0.0, seed=None, training=False,
-                          return_attention_scores=False):
+def dot_product_attention(query: TensorLike, key: TensorLike, value: TensorLike, bias: TensorLike | None = None,
+                          mask: TensorLike | None = None, scale: float | None = None, is_causal: bool = False,
+                          flash_attention: bool | None = None, attn_logits_soft_cap: float | None = None, *,
+                          dropout: float = 0.0, seed: object = None, training: bool = False,
+                          return_attention_scores: bool = False) -> Tensor | tuple[Tensor, Tensor]:
     """softmax(scale query . key + bias) value, over the keys, in heads.
 
     One kernel, forwards and backwards; the probabilities are stored for the gradient or the caller only. A query that
@@ -122,10 +130,12 @@ def dot_product_attention(query, key, value, bias=None, mask=None, scale=None, i
     kept = _dropout(dropout, training, seed, query, scores, "dot_product_attention")
     context, weights = _dot(query, key, value, bias, mask, mask_strides, *kept, scale,
                             float(attn_logits_soft_cap or 0), bool(is_causal), return_attention_scores)
-    return (context, weights) if return_attention_scores else context
+    return context if weights is None else (context, weights)
 
 
-def _dot_kernel(query, key, value, bias, mask, mask_strides, drop, factor, scale, cap, causal, want_weights):
+def _dot_kernel(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mask: Tensor | None,
+                mask_strides: Shape, drop: Tensor | None, factor: float, scale: float, cap: float, causal: bool,
+                want_weights: bool) -> tuple[Tensor, Tensor | None]:
     (batch, queries, heads, width), (_, keys, groups, depth) = query.shape, value.shape
     dtype, scores = query.dtype, (batch, heads, queries, keys)
     sizes = (batch, heads, groups, queries, keys, width, depth)
@@ -138,7 +148,7 @@ def _dot_kernel(query, key, value, bias, mask, mask_strides, drop, factor, scale
     kernels.dot_attention(q, k, v, _data(biased), seen, keep, context.data, p, sizes, bias_strides, mask_strides,
                           scale, cap, factor, causal)
 
-    def vjp(dy, dp=None):
+    def vjp(dy: Tensor | None, dp: Tensor | None = None) -> Gradients:
         dq, dk, dv = (empty(x.shape, dtype) if x.node is not None else None for x in (query, key, value))
         dlogits = empty(scores, dtype) if bias is not None and bias.node is not None else None
         kernels.ddot_attention(q, k, v, seen, keep, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv),
@@ -153,7 +163,9 @@ def _dot_kernel(query, key, value, bias, mask, mask_strides, drop, factor, scale
 
 
 @fused(_dot_kernel)
-def _dot(query, key, value, bias, mask, mask_strides, drop, factor, scale, cap, causal, want_weights):
+def _dot(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mask: Tensor | None, mask_strides: Shape,
+         drop: Tensor | None, factor: float, scale: float, cap: float, causal: bool,
+         want_weights: bool) -> tuple[Tensor, Tensor | None]:
     """(context, probabilities or None) of queries, keys and values in heads.
 
     Args:
@@ -180,7 +192,7 @@ def _dot(query, key, value, bias, mask, mask_strides, drop, factor, scale, cap, 
     return context, weights if want_weights else None
 
 
-def _weights(logits, mask, drop, factor) -> tuple:
+def _weights(logits: Tensor, mask: Tensor | None, drop: Tensor | None, factor: float) -> tuple[Tensor, Tensor]:
     """The probabilities of logits (..., T, S), and what dropout leaves of them."""
     if not logits.shape[-1]:
         return logits, logits
@@ -192,7 +204,9 @@ def _weights(logits, mask, drop, factor) -> tuple:
 
 
 @op
-def cached_attention(query, key, value, cache, index, mask=None, scale=None, is_causal=True):
+def cached_attention(query: TensorLike, key: TensorLike | None, value: TensorLike | None, cache: TensorLike,
+                     index: TensorLike, mask: TensorLike | None = None, scale: float | None = None,
+                     is_causal: bool = True) -> tuple[Tensor, Tensor]:
     """A step of generation: attention to keys and values of earlier steps, which `cache` holds.
 
     The index is read when the program runs: one recorded step serves all positions. No gradient.
@@ -215,10 +229,13 @@ def cached_attention(query, key, value, cache, index, mask=None, scale=None, is_
     """
     query = as_float(query)
     cache = as_tensor(cache)
-    (key, value) = (None, None) if key is None else (as_float(x) for x in (key, value))
+    key = None if key is None else as_float(key)
+    value = None if key is None or value is None else as_float(value)
     fits = query.ndim == 4 and cache.ndim == 5 and cache.shape[1] == 2 and cache.shape[3] > 0 and (
         cache.shape[::4] == query.shape[::3]) and query.shape[2] % cache.shape[3] == 0
-    fits = fits and (key is None or key.shape == value.shape == (*query.shape[:2], *cache.shape[3:]))
+    if key is not None:
+        new = (*query.shape[:2], *cache.shape[3:])
+        fits = fits and value is not None and key.shape == value.shape == new
     if not fits:
         raise ValueError("cached_attention: expected query (B, T, N, H), key and value (B, T, K, H) and cache"
                          f" (B, 2, S, K, H) with N a multiple of K; received {query.shape},"
@@ -242,7 +259,8 @@ def cached_attention(query, key, value, cache, index, mask=None, scale=None, is_
     return y, cache
 
 
-def _sequences(name: str, query, key, value, scale, mask) -> tuple:
+def _sequences(name: str, query: TensorLike, key: TensorLike, value: TensorLike, scale: TensorLike | None,
+               mask: TensorLike | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """The arguments of attention without heads, checked: query, key, value, scale, mask (B, 1 or T, S) or None."""
     query, key, value, scale = _floats(query, key, value, scale)
     if not (query.ndim == key.ndim == value.ndim == 3 and query.shape[0] == key.shape[0]
@@ -256,7 +274,9 @@ def _sequences(name: str, query, key, value, scale, mask) -> tuple:
 
 
 @op
-def dot_attention(query, key, value, scale=None, mask=None, *, is_causal=False, dropout=0.0, seed=None, training=False):
+def dot_attention(query: TensorLike, key: TensorLike, value: TensorLike, scale: TensorLike | None = None,
+                  mask: TensorLike | None = None, *, is_causal: bool = False, dropout: float = 0.0, seed: object = None,
+                  training: bool = False) -> tuple[Tensor, Tensor]:
     """softmax(scale query . key) value, over the keys: Luong's attention with the score "dot".
 
     Args:
@@ -286,14 +306,17 @@ def dot_attention(query, key, value, scale=None, mask=None, *, is_causal=False, 
     (batch, queries, _), (_, keys, depth) = query.shape, value.shape
     mask, strides = _mask_as(mask, (batch, queries, keys), "dot_attention")
     kept = _dropout(dropout, training, seed, query, (batch, queries, keys), "dot_attention")
-    heads = [_strided.view(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]
+    q, k, v = (_strided.view(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value))
     if mask is not None and mask.ndim == 3:
         mask = _strided.view(mask, (mask.shape[0], 1, *mask.shape[1:]))
-    context, weights = _dot(*heads, None, mask, (strides[0], 0, strides[1]), *kept, number, 0.0, bool(is_causal), True)
+    context, weights = _dot(q, k, v, None, mask, (strides[0], 0, strides[1]), *kept, number, 0.0, bool(is_causal),
+                            True)
+    assert weights is not None  # they were wanted
     return _strided.view(context, (batch, queries, depth)), _strided.view(weights, (batch, queries, keys))
 
 
-def _additive_kernel(query, key, value, scale, mask, strides, drop, factor):
+def _additive_kernel(query: Tensor, key: Tensor, value: Tensor, scale: Tensor | None, mask: Tensor | None,
+                     strides: Sequence[int], drop: Tensor | None, factor: float) -> tuple[Tensor, Tensor]:
     (batch, queries, width), (_, keys, depth) = query.shape, value.shape
     dtype, sizes = query.dtype, (batch, queries, keys, width, depth, *strides)
     context, weights = empty((batch, queries, depth), dtype), empty((batch, queries, keys), dtype)
@@ -301,8 +324,8 @@ def _additive_kernel(query, key, value, scale, mask, strides, drop, factor):
     kernels.additive_attention(*given, context.data, weights.data, sizes, factor)
     p = weights.data
 
-    def vjp(dy, dp):
-        def new(x, wanted):
+    def vjp(dy: Tensor | None, dp: Tensor | None) -> Gradients:
+        def new(x: Tensor, wanted: bool) -> Tensor | None:
             return empty(x.shape, dtype) if wanted else None
 
         of_key = key.node is not None
@@ -318,14 +341,17 @@ def _additive_kernel(query, key, value, scale, mask, strides, drop, factor):
 
 
 @fused(_additive_kernel)
-def _additive(query, key, value, scale, mask, strides, drop, factor):
+def _additive(query: Tensor, key: Tensor, value: Tensor, scale: Tensor | None, mask: Tensor | None,
+              strides: Sequence[int], drop: Tensor | None, factor: float) -> tuple[Tensor, Tensor]:
     hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(key, 1))
     weights, dropped = _weights(ops.sum(hidden if scale is None else hidden * scale, -1), mask, drop, factor)
     return ops.matmul(dropped, value), weights
 
 
 @op
-def additive_attention(query, key, value, scale=None, mask=None, *, dropout=0.0, seed=None, training=False):
+def additive_attention(query: TensorLike, key: TensorLike, value: TensorLike, scale: TensorLike | None = None,
+                       mask: TensorLike | None = None, *, dropout: float = 0.0, seed: object = None,
+                       training: bool = False) -> tuple[Tensor, Tensor]:
     """softmax(sum over d of scale_d tanh(query_d + key_d)) value, over the keys: Bahdanau's attention.
 
     One kernel, forwards and backwards; the sums inside tanh are not stored, the gradient makes them again.

@@ -6,22 +6,26 @@ tensor's value reads that value, which a recording refuses with an error that na
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
 from pydl import ops, tree
 from pydl.symbolic import KerasTensor
 from pydl.tensor import Tensor
 
 __all__ = ["associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"]
 
-_map = map  # the builtin; the public name below hides it
+Structure: TypeAlias = Any  # tensors in lists, tuples and dicts
 
 
-def _refuse_symbolic(who, *values):
+def _refuse_symbolic(who: str, *values: object) -> None:
     if any(isinstance(v, KerasTensor) for value in values for v in tree.flatten(value)):
         raise ValueError(f"{who}: a KerasTensor has no value to decide by. Put the loop or branch into the `call` of a "
                          "layer.")
 
 
-def fori_loop(lower, upper, body_fun, init_val):
+def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Structure], Structure],
+              init_val: Structure) -> Structure:
     """`val = body_fun(i, val)` for i = lower .. upper - 1. The bounds are read; a recording unrolls the loop.
 
     Returns:
@@ -34,7 +38,8 @@ def fori_loop(lower, upper, body_fun, init_val):
     return value
 
 
-def while_loop(cond, body, loop_vars, maximum_iterations=None):
+def while_loop(cond: Callable[..., object], body: Callable[..., Structure], loop_vars: Structure,
+               maximum_iterations: int | None = None) -> Structure:
     """`loop_vars = body(*loop_vars)` while `cond(*loop_vars)`, at most `maximum_iterations` times.
 
     The condition is read each round, so it must not depend on tensors inside a recording.
@@ -56,37 +61,41 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
     return values[0] if single else type(loop_vars)(values)
 
 
-def cond(pred, true_fn, false_fn):
+def cond(pred: object, true_fn: Callable[[], Structure], false_fn: Callable[[], Structure]) -> Structure:
     """`true_fn()` if `pred` else `false_fn()`. `pred` is read: inside a recording use `ops.where` on both results."""
     _refuse_symbolic("cond", pred)
     return true_fn() if bool(pred) else false_fn()
 
 
-def switch(index, branches, *operands):
+def switch(index: int | Tensor, branches: Sequence[Callable[..., Structure]], *operands: Structure) -> Structure:
     """`branches[index](*operands)`, with the index clamped to the branches there are. The index is read."""
     _refuse_symbolic("switch", index)
     return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
 
 
-def _length(xs, length, who):
-    lengths = {x.shape[0] if len(x.shape) else None for x in tree.flatten(xs)} if xs is not None else set()
+def _length(xs: Structure, length: int | None, who: str) -> int:
+    lengths: set[int | None] = set()
+    if xs is not None:
+        lengths = {x.shape[0] if len(x.shape) else None for x in tree.flatten(xs)}
     if length is not None:
         lengths.add(int(length))
-    if len(lengths) != 1 or None in lengths:
+    (n,) = lengths if len(lengths) == 1 else {None}
+    if n is None:
         raise ValueError(f"{who}: expected tensors with one common size of axis 0; received sizes "
                          f"{sorted(lengths, key=str)}.")
-    return lengths.pop()
+    return n
 
 
-def _tensors(xs):
+def _tensors(xs: Structure) -> Structure:
     return tree.map_structure(ops.convert_to_tensor, xs)
 
 
-def _stacked(results):
+def _stacked(results: Sequence[Structure]) -> Structure:
     return tree.map_structure(lambda *parts: ops.stack(list(parts)), *results)
 
 
-def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
+def scan(f: Callable[[Structure, Structure], tuple[Structure, Structure]], init: Structure, xs: Structure = None,
+         length: int | None = None, reverse: bool = False, unroll: int = 1) -> tuple[Structure, Structure]:
     """`carry, y = f(carry, x)` for each slice x of `xs` along axis 0.
 
     Args:
@@ -111,7 +120,7 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     return carry, None if not results or results[0] is None else _stacked(results)
 
 
-def map(f, xs):
+def map(f: Callable[[Structure], Structure], xs: Structure) -> Structure:
     """`f` applied to each slice of `xs` along axis 0, the results stacked.
 
     Raises:
@@ -125,12 +134,13 @@ def map(f, xs):
     return _stacked([f(tree.map_structure(lambda x, i=i: x[i], xs)) for i in range(n)])
 
 
-def vectorized_map(function, elements):
+def vectorized_map(function: Callable[[Structure], Structure], elements: Structure) -> Structure:
     """As `map`: slice by slice."""
     return map(function, elements)
 
 
-def associative_scan(f, elems, reverse=False, axis=0):
+def associative_scan(f: Callable[[Structure, Structure], Structure], elems: Structure, reverse: bool = False,
+                     axis: int = 0) -> Structure:
     """Running results e0, f(e0, e1), f(f(e0, e1), e2), ... of an associative `f` along `axis`, in log2(n) rounds.
 
     Args:
@@ -146,7 +156,7 @@ def associative_scan(f, elems, reverse=False, axis=0):
         raise ValueError(f"associative_scan: expected one size of axis {axis}; received shapes "
                          f"{[x.shape for x in flat]}.")
 
-    def part(x: Tensor, begin, end):
+    def part(x: Tensor, begin: int, end: int) -> Tensor:
         return x[(slice(None),) * (axis % x.ndim) + (slice(begin, end),)]
 
     if reverse:

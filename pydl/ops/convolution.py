@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydl import ops
 from pydl._core import kernels
-from pydl.ops._common import as_float, result_dtype
+from pydl.ops._common import Gradients, Padding, PerAxis, Shape, TensorLike, as_float, result_dtype
 from pydl.ops._fused import fused
 from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, pad_total, per_axis, window
 from pydl.ops.linalg import FUSED_ACTIVATIONS, activated, before_activation
@@ -15,7 +17,8 @@ from pydl.tensor import Tensor, empty
 __all__ = ["conv", "conv_transpose"]
 
 
-def _operands(op_name: str, x, kernel, bias, activation, data_format) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+def _operands(op_name: str, x: TensorLike, kernel: TensorLike, bias: TensorLike | None, activation: str | None,
+              data_format: str | None) -> tuple[Tensor, Tensor, Tensor | None, bool]:
     """Channels-last input, kernel and bias of one float dtype; whether the result goes back to channels first."""
     if activation not in FUSED_ACTIVATIONS:
         raise ValueError(f"{op_name}: expected activation to be one of {list(FUSED_ACTIVATIONS)}; received"
@@ -40,7 +43,9 @@ def _check_bias(op_name: str, bias: Tensor | None, filters: int) -> None:
 
 
 @op
-def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1, *, bias=None, activation=None):
+def conv(inputs: TensorLike, kernel: TensorLike, strides: PerAxis = 1, padding: Padding = "valid",
+         data_format: str | None = None, dilation_rate: PerAxis = 1, *, bias: TensorLike | None = None,
+         activation: str | None = None) -> Tensor:
     """Convolution (cross-correlation, as everywhere in deep learning) over 1 to 3 spatial axes:
 
         y[n, o, f] = activation(bias[f] + sum over taps t and channels c of
@@ -80,14 +85,15 @@ def _geometry(batch: int, groups: int, channels: int, filters: int, w: Window) -
     return [batch, groups, channels, filters, *w.flat()]
 
 
-def _conv_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, groups: int, activation) -> Tensor:
+def _conv_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, groups: int,
+                 activation: str | None) -> Tensor:
     filters, code = kernel.shape[-1], FUSED_ACTIVATIONS[activation]
     geometry = _geometry(x.shape[0], groups, x.shape[-1], filters, w)
     y = empty((x.shape[0], *w.outputs, filters), x.dtype)
     kernels.conv(x.data, kernel.data, None if bias is None else bias.data, y.data, geometry, code)
     value = y.data
 
-    def vjp(dy, into):
+    def vjp(dy: Tensor, into: Sequence[Tensor | None]) -> Gradients:
         dz, dbias = before_activation(value, dy, bias, code)
         dx = _input_grad(dz, kernel, w, groups, x.shape[-1]) if x.node is not None else None
         dkernel = _kernel_grad(x, dz, w, groups, kernel.shape, into[1]) if kernel.node is not None else None
@@ -97,7 +103,7 @@ def _conv_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, grou
 
 
 @fused(_conv_kernel, keeps_inputs=True)
-def _conv(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, groups: int, activation) -> Tensor:
+def _conv(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, groups: int, activation: str | None) -> Tensor:
     return activated(_sums(x, kernel, w, groups), bias, activation)
 
 
@@ -113,7 +119,7 @@ def _sums(x: Tensor, kernel: Tensor, w: Window, groups: int) -> Tensor:
     y = empty((x.shape[0], *w.outputs, kernel.shape[-1]), x.dtype)
     kernels.conv(x.data, kernel.data, None, y.data, _geometry(x.shape[0], groups, x.shape[-1], kernel.shape[-1], w), 0)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         return (_input_grad(dy, kernel, w, groups, x.shape[-1]) if x.node is not None else None,
                 _kernel_grad(x, dy, w, groups, kernel.shape) if kernel.node is not None else None)
 
@@ -126,14 +132,14 @@ def _input_grad(dy: Tensor, kernel: Tensor, w: Window, groups: int, channels: in
     kernels.conv_dx(dy.data, kernel.data, None, dx.data,
                     _geometry(dy.shape[0], groups, channels, kernel.shape[-1], w), 0)
 
-    def vjp(ddx):
+    def vjp(ddx: Tensor) -> Gradients:
         return (_sums(ddx, kernel, w, groups) if dy.node is not None else None,
                 _kernel_grad(ddx, dy, w, groups, kernel.shape) if kernel.node is not None else None)
 
     return differentiable(dx, (dy, kernel), vjp)
 
 
-def _kernel_grad(x: Tensor, dy: Tensor, w: Window, groups: int, shape, into: Tensor | None = None) -> Tensor:
+def _kernel_grad(x: Tensor, dy: Tensor, w: Window, groups: int, shape: Shape, into: Tensor | None = None) -> Tensor:
     """The gradient of `_sums` for a kernel of `shape`, added to `into` when that is a tensor."""
     geometry = _geometry(x.shape[0], groups, x.shape[-1], shape[-1], w)
     if into is not None:
@@ -143,7 +149,7 @@ def _kernel_grad(x: Tensor, dy: Tensor, w: Window, groups: int, shape, into: Ten
     dkernel.slot = OWNED
     kernels.conv_dw(x.data, dy.data, dkernel.data, geometry)
 
-    def vjp(ddkernel):
+    def vjp(ddkernel: Tensor) -> Gradients:
         return (_input_grad(dy, ddkernel, w, groups, x.shape[-1]) if x.node is not None else None,
                 _sums(x, ddkernel, w, groups) if dy.node is not None else None)
 
@@ -153,7 +159,8 @@ def _kernel_grad(x: Tensor, dy: Tensor, w: Window, groups: int, shape, into: Ten
 # ---------------------------------------------------------------------------------------- transposed
 
 
-def _transposed_window(inputs, sizes, strides, padding, output_padding, dilation) -> Window:
+def _transposed_window(inputs: Sequence[int], sizes: Sequence[int], strides: PerAxis, padding: str,
+                       output_padding: PerAxis | None, dilation: PerAxis) -> Window:
     """The window of the convolution that a transposed convolution over `inputs` is the gradient of.
 
     Sizes are Keras's: "valid" gives (n - 1) * stride + reach (at least n * stride), "same" n * stride; with
@@ -187,8 +194,9 @@ def _transposed_window(inputs, sizes, strides, padding, output_padding, dilation
 
 
 @op
-def conv_transpose(inputs, kernel, strides=1, padding="valid", output_padding=None, data_format=None, dilation_rate=1,
-                   *, bias=None, activation=None):
+def conv_transpose(inputs: TensorLike, kernel: TensorLike, strides: PerAxis = 1, padding: str = "valid",
+                   output_padding: PerAxis | None = None, data_format: str | None = None, dilation_rate: PerAxis = 1, *,
+                   bias: TensorLike | None = None, activation: str | None = None) -> Tensor:
     """Transposed convolution: the gradient of a convolution for its input, used forwards, so that `strides` enlarge.
 
     Args:
@@ -214,14 +222,14 @@ def conv_transpose(inputs, kernel, strides=1, padding="valid", output_padding=No
     return channels_first(y) if first else y
 
 
-def _transposed_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
+def _transposed_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation: str | None) -> Tensor:
     filters, code = kernel.shape[-2], FUSED_ACTIVATIONS[activation]
     y = empty((x.shape[0], *w.inputs, filters), x.dtype)
     kernels.conv_dx(x.data, kernel.data, None if bias is None else bias.data, y.data,
                     _geometry(x.shape[0], 1, filters, kernel.shape[-1], w), code)
     value = y.data
 
-    def vjp(dy, into):
+    def vjp(dy: Tensor, into: Sequence[Tensor | None]) -> Gradients:
         dz, dbias = before_activation(value, dy, bias, code)
         dx = _sums(dz, kernel, w, 1) if x.node is not None else None
         dkernel = _kernel_grad(dz, x, w, 1, kernel.shape, into[1]) if kernel.node is not None else None
@@ -231,5 +239,5 @@ def _transposed_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window
 
 
 @fused(_transposed_kernel, keeps_inputs=True)
-def _conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
+def _conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation: str | None) -> Tensor:
     return activated(_input_grad(x, kernel, w, 1, kernel.shape[-2]), bias, activation)

@@ -7,7 +7,7 @@ import numpy as np
 from pydl import _core
 from pydl._core import kernels
 from pydl.ops._broadcast import broadcast_plan
-from pydl.ops._common import as_tensor
+from pydl.ops._common import TensorLike, as_tensor
 from pydl.symbolic import op
 from pydl.tensor import Tensor, Variable
 
@@ -15,12 +15,12 @@ __all__ = ["stop_gradient"]
 
 
 @op
-def stop_gradient(variable):
+def stop_gradient(variable: TensorLike) -> Tensor:
     """The same values, through which no gradient flows."""
     return Tensor(as_tensor(variable).data)
 
 
-def assign(variable: Variable, value, how: str) -> None:
+def assign(variable: Variable, value: TensorLike, how: str) -> None:
     """variable = value, variable += value or variable -= value, in the variable's memory.
 
     Args:

@@ -5,13 +5,15 @@ A constant is filled once, outside the open recording: a replay finds it in memo
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from pydl import config, ops
 from pydl._core import kernels
 from pydl.dtypes import is_float_dtype
 from pydl.ops import _strided
-from pydl.ops._common import as_tensor, normalize_axis, result_dtype
+from pydl.ops._common import DType, ShapeLike, TensorLike, as_tensor, normalize_axis, result_dtype
 from pydl.symbolic import KerasTensor, op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, from_numpy, paused_recording, standardize_dtype
@@ -24,37 +26,37 @@ __all__ = [
 ]
 
 
-def _shape(shape) -> tuple[int, ...]:
+def _shape(shape: ShapeLike) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
 
 
-def _constant(array: np.ndarray, dtype: str) -> Tensor:
+def _constant(array: np.ndarray, dtype: DType) -> Tensor:
     with paused_recording():
         y = _empty(array.shape, from_numpy(np.empty(0, standardize_dtype(dtype))).dtype)
     np.copyto(y.data, array, casting="unsafe")
     return y
 
 
-def _filled(shape, value, dtype) -> Tensor:
+def _filled(shape: ShapeLike, value: TensorLike, dtype: DType) -> Tensor:
     return _constant(np.broadcast_to(np.asarray(value), _shape(shape)), dtype)
 
 
-def zeros(shape, dtype=None):
+def zeros(shape: ShapeLike, dtype: DType = None) -> Tensor:
     """A tensor of zeros; `dtype` is `config.floatx()` by default."""
     return _filled(shape, 0, dtype)
 
 
-def ones(shape, dtype=None):
+def ones(shape: ShapeLike, dtype: DType = None) -> Tensor:
     """A tensor of ones; `dtype` is `config.floatx()` by default."""
     return _filled(shape, 1, dtype)
 
 
-def empty(shape, dtype=None):
+def empty(shape: ShapeLike, dtype: DType = None) -> Tensor:
     """A tensor of zeros (nothing in this library hands out uninitialised values)."""
     return _filled(shape, 0, dtype)
 
 
-def full(shape, fill_value, dtype=None):
+def full(shape: ShapeLike, fill_value: TensorLike, dtype: DType = None) -> Tensor:
     """A tensor of `shape` filled with `fill_value` (a number, or what broadcasts to the shape)."""
     if isinstance(fill_value, (Tensor, KerasTensor)):
         return ops.broadcast_to(ops.cast(fill_value, standardize_dtype(dtype)), _shape(shape))
@@ -62,56 +64,58 @@ def full(shape, fill_value, dtype=None):
 
 
 @op
-def zeros_like(x, dtype=None):
+def zeros_like(x: TensorLike, dtype: DType = None) -> Tensor:
     """Zeros of the shape and, unless `dtype` is given, dtype of `x`."""
     x = as_tensor(x)
     return _filled(x.shape, 0, dtype or x.dtype)
 
 
 @op
-def ones_like(x, dtype=None):
+def ones_like(x: TensorLike, dtype: DType = None) -> Tensor:
     """Ones of the shape and, unless `dtype` is given, dtype of `x`."""
     x = as_tensor(x)
     return _filled(x.shape, 1, dtype or x.dtype)
 
 
 @op
-def empty_like(x, dtype=None):
+def empty_like(x: TensorLike, dtype: DType = None) -> Tensor:
     """As `zeros_like`."""
     x = as_tensor(x)
     return _filled(x.shape, 0, dtype or x.dtype)
 
 
 @op
-def full_like(x, fill_value, dtype=None):
+def full_like(x: TensorLike, fill_value: TensorLike, dtype: DType = None) -> Tensor:
     """`fill_value` in the shape and, unless `dtype` is given, dtype of `x`."""
     x = as_tensor(x)
     return full(x.shape, fill_value, dtype or x.dtype)
 
 
-def eye(N, M=None, k=0, dtype=None):
+def eye(N: int, M: int | None = None, k: int = 0, dtype: DType = None) -> Tensor:
     """An (N, M) matrix (M = N by default) with ones on its `k`-th diagonal and zeros elsewhere."""
     return _constant(np.eye(N, M, k), dtype)
 
 
-def identity(n, dtype=None):
+def identity(n: int, dtype: DType = None) -> Tensor:
     """The (n, n) identity matrix."""
     return eye(n, dtype=dtype)
 
 
-def tri(N, M=None, k=0, dtype=None):
+def tri(N: int, M: int | None = None, k: int = 0, dtype: DType = None) -> Tensor:
     """An (N, M) matrix with ones on and below its `k`-th diagonal and zeros above."""
     return _constant(np.tri(N, M, k), dtype)
 
 
 # ------------------------------------------------------------------------------------------ ranges
 
+Number: TypeAlias = float | Tensor | np.ndarray | np.generic  # of one element
 
-def _number(x):
+
+def _number(x: Number) -> float:
     return x.item() if isinstance(x, (Tensor, np.ndarray, np.generic)) else x
 
 
-def arange(start, stop=None, step=None, dtype=None):
+def arange(start: Number, stop: Number | None = None, step: Number | None = None, dtype: DType = None) -> Tensor:
     """start, start + step, ... below `stop`; `arange(n)` counts from 0. int32 for ints, `floatx` for floats.
 
     The length depends on the values, so they must be known when a step is recorded.
@@ -124,7 +128,7 @@ def arange(start, stop=None, step=None, dtype=None):
     return _constant(np.arange(start, stop, step), dtype or result_dtype(start, stop, step))
 
 
-def _float_dtype(dtype, *values) -> str:
+def _float_dtype(dtype: DType, *values: TensorLike) -> str:
     if dtype is not None:
         return standardize_dtype(dtype)
     found = result_dtype(*(as_tensor(v) for v in values))
@@ -132,7 +136,8 @@ def _float_dtype(dtype, *values) -> str:
 
 
 @op
-def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
+def linspace(start: TensorLike, stop: TensorLike, num: int = 50, endpoint: bool = True, retstep: bool = False,
+             dtype: DType = None, axis: int = 0) -> Tensor | tuple[Tensor, Tensor]:
     """`num` evenly spaced values from `start` to `stop`, the latter included when `endpoint`.
 
     Args:
@@ -143,7 +148,7 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
         raise ValueError(f"linspace: expected num of at least 0; received {num}.")
     dtype = _float_dtype(dtype, start, stop)
     if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
-        values, step = np.linspace(start, stop, num, endpoint, retstep=True, axis=axis)
+        values, step = np.linspace(np.asarray(start), np.asarray(stop), num, endpoint, retstep=True, axis=axis)
         y = _constant(values, dtype)
         return (y, _constant(np.asarray(step), dtype)) if retstep else y
     work = dtype if is_float_dtype(dtype) else config.floatx()
@@ -158,16 +163,18 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
 
 
 @op
-def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
+def logspace(start: TensorLike, stop: TensorLike, num: int = 50, endpoint: bool = True, base: float = 10,
+             dtype: DType = None, axis: int = 0) -> Tensor:
     """`base` to the powers `linspace(start, stop, num)`."""
     if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
-        return _constant(np.logspace(start, stop, num, endpoint, base, axis=axis), _float_dtype(dtype, start, stop))
+        return _constant(np.logspace(np.asarray(start), np.asarray(stop), num, endpoint, base, axis=axis),
+                         _float_dtype(dtype, start, stop))
     y = ops.power(float(base), linspace(start, stop, num, endpoint, axis=axis))
     return y if dtype is None else ops.cast(y, dtype)
 
 
 @op
-def meshgrid(*x, indexing="xy"):
+def meshgrid(*x: TensorLike, indexing: str = "xy") -> list[Tensor]:
     """Coordinate matrices of coordinate vectors, as a list; "ij" keeps the order of axes, "xy" swaps the first two."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: expected indexing 'xy' or 'ij'; received {indexing!r}.")
@@ -186,7 +193,8 @@ def meshgrid(*x, indexing="xy"):
 
 
 @op
-def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
+def convert_to_tensor(x: TensorLike, dtype: DType = None, sparse: bool | None = None,
+                      ragged: bool | None = None) -> Tensor:
     """`x` (array, number, nested list, tensor) as a tensor; tensors of the right dtype pass unchanged.
 
     Arrays that kernels can read (C-contiguous, of a supported dtype) are shared, not copied.
@@ -197,23 +205,23 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     return x if dtype is None or x.dtype == standardize_dtype(dtype) else ops.cast(x, dtype)
 
 
-def array(x, dtype=None):
+def array(x: TensorLike, dtype: DType = None) -> Tensor:
     """As `convert_to_tensor`."""
     return convert_to_tensor(x, dtype)
 
 
-def convert_to_numpy(x) -> np.ndarray:
+def convert_to_numpy(x: TensorLike) -> np.ndarray:
     """The values of `x` as a NumPy array of its own memory."""
     return np.array(x.numpy() if isinstance(x, Tensor) else x)
 
 
-def is_tensor(x) -> bool:
+def is_tensor(x: object) -> bool:
     """Whether `x` is a Tensor, a Variable or a symbolic KerasTensor."""
     return isinstance(x, (Tensor, KerasTensor))
 
 
 @op
-def copy(x):
+def copy(x: TensorLike) -> Tensor:
     """A tensor with the values of `x` in memory of its own."""
     x = as_tensor(x)
     y = _empty(x.shape, x.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydl import config, ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
-from pydl.ops._common import as_float, as_tensor, normalize_axis, result_dtype
+from pydl.ops._common import TensorLike, as_float, as_tensor, normalize_axis, result_dtype
 from pydl.ops._fused import fused
 from pydl.ops._loss_kernels import by_group, by_row
 from pydl.symbolic import op
@@ -16,7 +16,7 @@ __all__ = ["binary_crossentropy", "categorical_crossentropy", "sparse_categorica
 _NO_CLASS = -(2**31)  # an int32 that is no class number: no label is ignored
 
 
-def _same(name: str, target, output) -> tuple[Tensor, Tensor]:
+def _same(name: str, target: TensorLike, output: TensorLike) -> tuple[Tensor, Tensor]:
     """Both as floats of one dtype. Raises ValueError unless they have one shape."""
     t, p = as_float(target), as_float(output)
     if t.shape != p.shape:
@@ -29,18 +29,18 @@ def _same(name: str, target, output) -> tuple[Tensor, Tensor]:
 
 
 @fused(by_row("binary_crossentropy", reduced=False), constants=(0,))
-def binary_of_probabilities(t, p, epsilon):
+def binary_of_probabilities(t: Tensor, p: Tensor, epsilon: float) -> Tensor:
     p = ops.clip(p, epsilon, 1.0 - epsilon)
     return -t * ops.log(p) - (1.0 - t) * ops.log(1.0 - p)
 
 
 @fused(by_row("binary_crossentropy_logits", reduced=False), constants=(0,))
-def binary_of_logits(t, z):
+def binary_of_logits(t: Tensor, z: Tensor) -> Tensor:
     return ops.softplus(z) - t * z
 
 
 @op
-def binary_crossentropy(target, output, from_logits=False):
+def binary_crossentropy(target: TensorLike, output: TensorLike, from_logits: bool = False) -> Tensor:
     """-target log(p) - (1 - target) log(1 - p) of each element.
 
     Args:
@@ -56,20 +56,21 @@ def binary_crossentropy(target, output, from_logits=False):
 
 
 @fused(by_group("categorical_crossentropy", again=1), constants=(0,))
-def _categorical_of_probabilities(t, p, axis, epsilon):
+def _categorical_of_probabilities(t: Tensor, p: Tensor, axis: int, epsilon: float) -> Tensor:
     q = ops.clip(p / ops.sum(p, axis, keepdims=True), epsilon, 1.0 - epsilon)
     return -ops.sum(t * ops.log(q), axis)
 
 
 @fused(by_group("categorical_crossentropy_logits"), constants=(0,))
-def _categorical_of_logits(t, z, axis):
+def _categorical_of_logits(t: Tensor, z: Tensor, axis: int) -> Tensor:
     log_q = ops.log_softmax(z, axis)
     masked = ops.logical_and(ops.equal(t, 0.0), ops.isinf(log_q))  # a logit of -inf where nothing is expected
     return -ops.sum(t * ops.where(masked, 0.0, log_q), axis)
 
 
 @op
-def categorical_crossentropy(target, output, from_logits=False, axis=-1):
+def categorical_crossentropy(target: TensorLike, output: TensorLike, from_logits: bool = False,
+                             axis: int = -1) -> Tensor:
     """-sum(target log(p)) over `axis`.
 
     Args:
@@ -90,7 +91,7 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     return _categorical_of_probabilities(t, p, axis, config.epsilon())
 
 
-def _at_labels(x, labels, axis, ignored):
+def _at_labels(x: Tensor, labels: Tensor, axis: int, ignored: int) -> Tensor:
     """`x` at the class of each label along `axis`, 0 where the label is the ignored one."""
     shape = x.shape[:axis] + x.shape[axis + 1:]
     labels = ops.reshape(labels, shape)
@@ -100,18 +101,19 @@ def _at_labels(x, labels, axis, ignored):
 
 
 @fused(by_group("sparse_categorical_crossentropy", predictions=0))
-def _sparse_of_probabilities(p, labels, axis, epsilon, ignored):
+def _sparse_of_probabilities(p: Tensor, labels: Tensor, axis: int, epsilon: float, ignored: int) -> Tensor:
     q = ops.clip(p / ops.sum(p, axis, keepdims=True), epsilon, 1.0 - epsilon)
     return -_at_labels(ops.log(q), labels, axis, ignored)
 
 
 @fused(by_group("sparse_categorical_crossentropy_logits", predictions=0))
-def _sparse_of_logits(z, labels, axis, ignored):
+def _sparse_of_logits(z: Tensor, labels: Tensor, axis: int, ignored: int) -> Tensor:
     return -_at_labels(ops.log_softmax(z, axis), labels, axis, ignored)
 
 
 @op
-def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1, ignore_class=None):
+def sparse_categorical_crossentropy(target: TensorLike, output: TensorLike, from_logits: bool = False, axis: int = -1,
+                                    ignore_class: int | None = None) -> Tensor:
     """-log(p[target]) over `axis`.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl._core import kernels
+from pydl.ops._common import Gradients, PerAxis, TensorLike
 from pydl.ops._fused import fused
 from pydl.ops._window import Window, channels_first, window
 from pydl.ops.convolution import _check_bias, _operands
@@ -16,8 +17,9 @@ __all__ = ["depthwise_conv", "separable_conv"]
 
 
 @op
-def depthwise_conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1, *, bias=None,
-                   activation=None):
+def depthwise_conv(inputs: TensorLike, kernel: TensorLike, strides: PerAxis = 1, padding: str = "valid",
+                   data_format: str | None = None, dilation_rate: PerAxis = 1, *, bias: TensorLike | None = None,
+                   activation: str | None = None) -> Tensor:
     """Convolution of every channel with its own filters, over 1 to 3 spatial axes; channel c of the input makes the
     channels c * multiplier ... (c + 1) * multiplier - 1 of the result.
 
@@ -51,13 +53,13 @@ def depthwise_conv(inputs, kernel, strides=1, padding="valid", data_format=None,
     return channels_first(y) if first else y
 
 
-def _depthwise_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
+def _depthwise_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation: str | None) -> Tensor:
     code, batch, channels = FUSED_ACTIVATIONS[activation], x.shape[0], x.shape[-1]
     y = empty((batch, *w.outputs, channels), x.dtype)
     kernels.depthwise(x.data, kernel.data, None if bias is None else bias.data, y.data, batch, channels, w.flat(), code)
     value = y.data
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dz = dy
         if code:
             dz = empty(dy.shape, dy.dtype)
@@ -71,7 +73,7 @@ def _depthwise_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window,
 
 
 @fused(_depthwise_kernel, keeps_inputs=True)
-def _depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation) -> Tensor:
+def _depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, w: Window, activation: str | None) -> Tensor:
     """activation(x * kernel + bias) for x (batch, spatial..., channels) and kernel (window..., channels)."""
     return activated(_sums(x, kernel, w), bias, activation)
 
@@ -85,7 +87,7 @@ def _sums(x: Tensor, kernel: Tensor, w: Window) -> Tensor:
     y = empty((batch, *w.outputs, channels), x.dtype)
     kernels.depthwise(x.data, kernel.data, None, y.data, batch, channels, w.flat(), 0)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         return (_input_grad(dy, kernel, w) if x.node is not None else None,
                 _kernel_grad(x, dy, w) if kernel.node is not None else None)
 
@@ -98,7 +100,7 @@ def _input_grad(dy: Tensor, kernel: Tensor, w: Window) -> Tensor:
     dx = empty((batch, *w.inputs, channels), dy.dtype)
     kernels.depthwise_input_grad(dy.data, kernel.data, dx.data, batch, channels, w.flat())
 
-    def vjp(ddx):
+    def vjp(ddx: Tensor) -> Gradients:
         return (_sums(ddx, kernel, w) if dy.node is not None else None,
                 _kernel_grad(ddx, dy, w) if kernel.node is not None else None)
 
@@ -112,7 +114,7 @@ def _kernel_grad(x: Tensor, dy: Tensor, w: Window, dbias: Tensor | None = None) 
     kernels.depthwise_kernel_grad(x.data, dy.data, dkernel.data, None if dbias is None else dbias.data, batch, channels,
                                   w.flat())
 
-    def vjp(ddkernel):
+    def vjp(ddkernel: Tensor) -> Gradients:
         return (_input_grad(dy, ddkernel, w) if x.node is not None else None,
                 _sums(x, ddkernel, w) if dy.node is not None else None)
 
@@ -120,8 +122,9 @@ def _kernel_grad(x: Tensor, dy: Tensor, w: Window, dbias: Tensor | None = None) 
 
 
 @op
-def separable_conv(inputs, depthwise_kernel, pointwise_kernel, strides=1, padding="valid", data_format=None,
-                   dilation_rate=1, *, bias=None, activation=None):
+def separable_conv(inputs: TensorLike, depthwise_kernel: TensorLike, pointwise_kernel: TensorLike, strides: PerAxis = 1,
+                   padding: str = "valid", data_format: str | None = None, dilation_rate: PerAxis = 1, *,
+                   bias: TensorLike | None = None, activation: str | None = None) -> Tensor:
     """`depthwise_conv`, then a convolution with a window of 1: channels are mixed at every position.
 
     Args:

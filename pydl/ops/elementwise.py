@@ -7,15 +7,15 @@ is that of its kernel, and the gradient stands beside it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, Protocol, TypeAlias, overload
 
 import numpy as np
 
 from pydl import config
-from pydl._core import kernels
+from pydl._core import Kernel, kernels
 from pydl.dtypes import PROMOTION, STORED_AS, holds_floats, is_byte_dtype, is_float_dtype
 from pydl.ops._broadcast import broadcast_plan, operand, sum_to_shape
-from pydl.ops._common import as_float, as_tensor, result_dtype
+from pydl.ops._common import DType, Gradients, TensorLike, as_float, as_tensor, result_dtype
 from pydl.ops._fused import fused, recorded_gradient
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -32,22 +32,35 @@ __all__ = [
 ]
 
 
-Op = Callable[..., Any]  # said of the ops that a gradient above them names
+class Unary(Protocol):
+    """An op of one tensor."""
+
+    def __call__(self, x: TensorLike) -> Tensor: ...
+
+
+class Binary(Protocol):
+    """An op of two tensors that broadcast."""
+
+    def __call__(self, x1: TensorLike, x2: TensorLike) -> Tensor: ...
+
+
+_Parameters = ParamSpec("_Parameters")
+Slope: TypeAlias = Callable[..., Tensor]  # of tensors that an op had, gave, or was given as the gradient of its result
 
 # ----------------------------------------------------------------------------- one element each
 
 
-def _op(name: str, doc: str, fn) -> Op:
+def _op(name: str, doc: str, fn: Callable[_Parameters, Tensor]) -> Callable[_Parameters, Tensor]:
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = doc
     return op(fn)
 
 
-def _unary(name, doc, slope=None, slope_of_result=None):
+def _unary(name: str, doc: str, slope: Slope | None = None, slope_of_result: Slope | None = None) -> Unary:
     """The float function of kernel `name`; its gradient is dy times `slope(x)` or `slope_of_result(y)`."""
     kernel = getattr(kernels, name)
 
-    def function(x):
+    def function(x: TensorLike) -> Tensor:
         x = as_float(x)
         y = empty(x.shape, x.dtype)
         kernel(x.data, y.data, x.size)
@@ -73,23 +86,23 @@ log1p = _unary("log1p", "log(1 + x), precise for small x.", lambda x: reciprocal
 log2 = _unary("log2", "Logarithm to base 2.", lambda x: reciprocal(x * float(np.log(2))))
 log10 = _unary("log10", "Logarithm to base 10.", lambda x: reciprocal(x * float(np.log(10))))
 sin = _unary("sin", "Sine of an angle in radians.", lambda x: cos(x))
-cos: Op = _unary("cos", "Cosine of an angle in radians.", lambda x: -sin(x))
+cos: Unary = _unary("cos", "Cosine of an angle in radians.", lambda x: -sin(x))
 tan = _unary("tan", "Tangent of an angle in radians.", slope_of_result=lambda y: y * y + 1)
 arcsin = _unary("arcsin", "Inverse sine, in radians.", lambda x: rsqrt((1 - x) * (1 + x)))
 arccos = _unary("arccos", "Inverse cosine, in radians.", lambda x: -rsqrt((1 - x) * (1 + x)))
 arctan = _unary("arctan", "Inverse tangent, in radians.", lambda x: reciprocal(x * x + 1))
 sinh = _unary("sinh", "Hyperbolic sine.", lambda x: cosh(x))
-cosh: Op = _unary("cosh", "Hyperbolic cosine.", lambda x: sinh(x))
+cosh: Unary = _unary("cosh", "Hyperbolic cosine.", lambda x: sinh(x))
 arcsinh = _unary("arcsinh", "Inverse hyperbolic sine.", lambda x: rsqrt(x * x + 1))
 arccosh = _unary("arccosh", "Inverse hyperbolic cosine.", lambda x: rsqrt((x - 1) * (x + 1)))
 arctanh = _unary("arctanh", "Inverse hyperbolic tangent.", lambda x: reciprocal((1 - x) * (1 + x)))
 erf = _unary("erf", "The error function.", lambda x: exp(-(x * x)) * float(2 / np.sqrt(np.pi)))
 
 
-def _arithmetic_unary(name, doc, kernel, slope=None):
+def _arithmetic_unary(name: str, doc: str, kernel: Kernel, slope: Slope | None = None) -> Unary:
     """As `_unary`, and integers stay integers."""
 
-    def function(x):
+    def function(x: TensorLike) -> Tensor:
         x = as_tensor(x)
         if is_byte_dtype(x.dtype):
             return cast(function(cast(x, "int32")), x.dtype)
@@ -100,18 +113,18 @@ def _arithmetic_unary(name, doc, kernel, slope=None):
     return _op(name, doc, function)
 
 
-negative: Op = _arithmetic_unary("negative", "-x.", kernels.negative, lambda x, dy: negative(dy))
+negative: Unary = _arithmetic_unary("negative", "-x.", kernels.negative, lambda x, dy: negative(dy))
 absolute = _arithmetic_unary("absolute", "|x|.", kernels.absolute, lambda x, dy: dy * sign(x))
 square = _arithmetic_unary("square", "x * x.", kernels.square, lambda x, dy: dy * (x * 2))
-sign: Op = _arithmetic_unary("sign", "-1, 0 or 1 by the sign of x.", kernels.sign)
+sign: Unary = _arithmetic_unary("sign", "-1, 0 or 1 by the sign of x.", kernels.sign)
 abs = absolute
 
 
-def _to_integer(name, doc):
+def _to_integer(name: str, doc: str) -> Unary:
     """Rounding functions: integers are their own result (as floats, as in Keras), the gradient is zero."""
     kernel = getattr(kernels, name)
 
-    def function(x):
+    def function(x: TensorLike) -> Tensor:
         x = as_float(x)
         y = empty(x.shape, x.dtype)
         kernel(x.data, y.data, x.size)
@@ -127,7 +140,7 @@ _nearest = _to_integer("round", "The nearest integer, ties to even.")
 
 
 @op
-def round(x, decimals: int = 0):
+def round(x: TensorLike, decimals: int = 0) -> Tensor:
     """The nearest number of `decimals` decimals; ties go to the even one."""
     if decimals == 0:
         return _nearest(x)
@@ -135,10 +148,10 @@ def round(x, decimals: int = 0):
     return divide(_nearest(as_float(x) * power_of_ten), power_of_ten)
 
 
-def _test(name, doc):
+def _test(name: str, doc: str) -> Unary:
     kernel = getattr(kernels, name)
 
-    def function(x):
+    def function(x: TensorLike) -> Tensor:
         x = as_float(x)
         y = empty(x.shape, "bool")
         kernel(x.data, y.data, x.size)
@@ -153,7 +166,7 @@ isfinite = _test("isfinite", "Whether each element is neither infinite nor NaN."
 
 
 @op
-def logical_not(x):
+def logical_not(x: TensorLike) -> Tensor:
     """Whether each element is zero (False)."""
     x = as_tensor(x)
     y = empty(x.shape, "bool")
@@ -165,7 +178,7 @@ _CASTS = {name: getattr(kernels, f"cast_to_{name}") for name in PROMOTION}
 
 
 @op
-def cast(x, dtype):
+def cast(x: TensorLike, dtype: DType) -> Tensor:
     """`x` in another dtype.
 
     Floats lose their fraction toward zero when they become integers; numbers outside the integer type become
@@ -187,11 +200,11 @@ def cast(x, dtype):
     return y
 
 
-def _clip_kernel(x, x_min, x_max):
+def _clip_kernel(x: Tensor, x_min: float, x_max: float) -> Tensor:
     y = empty(x.shape, x.dtype)
     kernels.clip(x.data, y.data, x_min, x_max, x.size)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.clip_grad(x.data, dy.data, dx.data, x_min, x_max, x.size)
         return (dx,)
@@ -200,7 +213,7 @@ def _clip_kernel(x, x_min, x_max):
 
 
 @fused(_clip_kernel)
-def _clip(x, x_min, x_max):
+def _clip(x: Tensor, x_min: float, x_max: float) -> Tensor:
     """Not of `maximum` and `minimum`, which share the gradient at the ends: those belong to the range."""
     low, high = operand(x_min, x.dtype), operand(x_max, x.dtype)
     raised = where(less(x, low), low, x)
@@ -208,9 +221,9 @@ def _clip(x, x_min, x_max):
 
 
 @op
-def clip(x, x_min, x_max):
+def clip(x: TensorLike, x_min: TensorLike, x_max: TensorLike) -> Tensor:
     """`x` limited to the range from `x_min` to `x_max` (numbers, or tensors that broadcast)."""
-    if not all(isinstance(bound, (int, float)) for bound in (x_min, x_max)):
+    if not (isinstance(x_min, (int, float)) and isinstance(x_max, (int, float))):
         return minimum(maximum(x, x_min), x_max)
     dtype = result_dtype(x, x_min, x_max)
     x = operand(x, "int32" if dtype == "bool" else dtype)
@@ -222,7 +235,7 @@ def clip(x, x_min, x_max):
 # ---------------------------------------------------------------------------------------- two operands
 
 
-def _promote(x1, x2):
+def _promote(x1: TensorLike, x2: TensorLike) -> str:
     """`result_dtype`, with a short way for common cases (an eager add of ten numbers: 5 us, 11 without)."""
     if isinstance(x1, Tensor):
         if isinstance(x2, Tensor):
@@ -233,21 +246,22 @@ def _promote(x1, x2):
     return result_dtype(x1, x2)
 
 
-def _launch(kernel, x1, x2, dtype):
+def _launch(kernel: Kernel, x1: Tensor, x2: Tensor, dtype: str) -> Tensor:
     shape, *plan = broadcast_plan(x1.shape, x2.shape)
     y = empty(shape, dtype)
     kernel(x1.data, x2.data, y.data, *plan)
     return y
 
 
-def _binary(name, doc, gradient1=None, gradient2=None, floating=False):
+def _binary(name: str, doc: str, gradient1: Slope | None = None, gradient2: Slope | None = None,
+            floating: bool = False) -> Binary:
     """The broadcasting function of kernel `name`.
 
     Gradients are functions of (x1, x2, dy), before the sum to shape; `floating`: integers become floats.
     """
     kernel = getattr(kernels, name)
 
-    def function(x1, x2):
+    def function(x1: TensorLike, x2: TensorLike) -> Tensor:
         dtype = _promote(x1, x2)
         if floating and not is_float_dtype(dtype):
             dtype = config.floatx()
@@ -255,10 +269,10 @@ def _binary(name, doc, gradient1=None, gradient2=None, floating=False):
             return cast(function(operand(x1, "int32"), operand(x2, "int32")), dtype)
         x1, x2 = operand(x1, dtype), operand(x2, dtype)
         y = _launch(kernel, x1, x2, dtype)
-        if gradient1 is None:
+        if gradient1 is None or gradient2 is None:
             return y
 
-        def vjp(dy):
+        def vjp(dy: Tensor) -> Gradients:
             return (sum_to_shape(gradient1(x1, x2, dy), x1.shape) if x1.node is not None else None,
                     sum_to_shape(gradient2(x1, x2, dy), x2.shape) if x2.node is not None else None)
 
@@ -267,12 +281,16 @@ def _binary(name, doc, gradient1=None, gradient2=None, floating=False):
     return _op(name, doc, function)
 
 
-def _share(x1, x2):
+def _share(x1: Tensor, x2: Tensor) -> Tensor:
     """1 where x1 > x2, 1/2 where they are equal, else 0: the slope of the maximum."""
     return (cast(greater(x1, x2), x1.dtype) + cast(greater_equal(x1, x2), x1.dtype)) * 0.5
 
 
-def _power_slope2(x1, x2, dy):
+def _power_slope1(x1: Tensor, x2: Tensor, dy: Tensor) -> Tensor:
+    return dy * x2 * power(x1, x2 - 1)
+
+
+def _power_slope2(x1: Tensor, x2: Tensor, dy: Tensor) -> Tensor:
     positive = greater(x1, 0)
     return where(positive, dy * power(x1, x2) * log(where(positive, x1, 1)), 0)
 
@@ -282,8 +300,8 @@ subtract = _binary("subtract", "x1 - x2.", lambda a, b, dy: dy, lambda a, b, dy:
 multiply = _binary("multiply", "x1 * x2.", lambda a, b, dy: dy * b, lambda a, b, dy: dy * a)
 divide = _binary("divide", "x1 / x2; integers become floats.",
                  lambda a, b, dy: dy / b, lambda a, b, dy: -(dy * a) / (b * b), floating=True)
-divide_no_nan: Op = _binary("divide_no_nan", "x1 / x2, and 0 where x2 is 0.", lambda a, b, dy: divide_no_nan(dy, b),
-                        lambda a, b, dy: -divide_no_nan(dy * a, b * b), floating=True)
+divide_no_nan: Binary = _binary("divide_no_nan", "x1 / x2, and 0 where x2 is 0.", lambda a, b, dy: divide_no_nan(dy, b),
+                                lambda a, b, dy: -divide_no_nan(dy * a, b * b), floating=True)
 maximum = _binary("maximum", "The larger of two; NaN where either is. Equal ones share the gradient.",
                   lambda a, b, dy: dy * _share(a, b), lambda a, b, dy: dy * _share(b, a))
 minimum = _binary("minimum", "The smaller of two; NaN where either is. Equal ones share the gradient.",
@@ -294,13 +312,12 @@ arctan2 = _binary("arctan2", "The angle of the point (x2, x1), in radians from -
 mod = _binary("mod", "The remainder of x1 / x2, of x2's sign; 0 for integers divided by 0.",
               lambda a, b, dy: dy, lambda a, b, dy: -dy * floor(a / b))
 floor_divide = _binary("floor_divide", "The largest integer not above x1 / x2; 0 for integers divided by 0.")
-_power = _binary("power", "x1 to the power of x2.",
-                 lambda a, b, dy: dy * b * power(a, b - 1), _power_slope2)
+_power = _binary("power", "x1 to the power of x2.", _power_slope1, _power_slope2)
 true_divide = divide
 
 
 @op
-def power(x1, x2):
+def power(x1: TensorLike, x2: TensorLike) -> Tensor:
     """`x1` to the power of `x2`; an integer's negative power is rounded toward zero."""
     if isinstance(x2, (int, float)) and not isinstance(x2, bool) and not isinstance(x1, (bool, int, float)):
         x1 = as_tensor(x1)
@@ -315,10 +332,10 @@ def power(x1, x2):
     return _power(x1, x2)
 
 
-def _comparison(name, doc):
+def _comparison(name: str, doc: str) -> Binary:
     kernel = getattr(kernels, name)
 
-    def function(x1, x2):
+    def function(x1: TensorLike, x2: TensorLike) -> Tensor:
         dtype = _promote(x1, x2)
         return _launch(kernel, operand(x1, dtype), operand(x2, dtype), "bool")
 
@@ -336,8 +353,17 @@ logical_or = _comparison("logical_or", "Whether either is non-zero.")
 logical_xor = _comparison("logical_xor", "Whether exactly one is non-zero.")
 
 
+@overload
+def where(condition: TensorLike) -> tuple[Tensor, ...]: ...
+
+
+@overload
+def where(condition: TensorLike, x1: TensorLike, x2: TensorLike) -> Tensor: ...
+
+
 @op
-def where(condition, x1=None, x2=None):
+def where(condition: TensorLike, x1: TensorLike | None = None,
+          x2: TensorLike | None = None) -> Tensor | tuple[Tensor, ...]:
     """Elements of `x1` where `condition` holds, of `x2` elsewhere; all three broadcast.
 
     Without `x1` and `x2`: the indices where `condition` is non-zero, one array per axis (reads the values, so
@@ -353,7 +379,7 @@ def where(condition, x1=None, x2=None):
     y = empty(shape, dtype)
     kernels.where(condition.data, x1.data, x2.data, y.data, *plan)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         return (None,
                 sum_to_shape(where(condition, dy, 0), x1.shape) if x1.node is not None else None,
                 sum_to_shape(where(condition, 0, dy), x2.shape) if x2.node is not None else None)
@@ -365,7 +391,7 @@ def where(condition, x1=None, x2=None):
 
 
 @op
-def logaddexp(x1, x2):
+def logaddexp(x1: TensorLike, x2: TensorLike) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
     from pydl import ops
 
@@ -373,7 +399,7 @@ def logaddexp(x1, x2):
 
 
 @op
-def isclose(x1, x2, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False):
+def isclose(x1: TensorLike, x2: TensorLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether |x1 - x2| <= atol + rtol |x2|; infinities equal themselves, NaN NaN if `equal_nan`."""
     dtype = result_dtype(x1, x2)
     dtype = dtype if is_float_dtype(dtype) else config.floatx()
@@ -384,7 +410,7 @@ def isclose(x1, x2, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = Fa
 
 
 @op
-def nan_to_num(x, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None):
+def nan_to_num(x: TensorLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """`x` with NaN and infinities replaced; infinities by the largest finite numbers by default."""
     x = as_float(x)
     largest = float(np.finfo(x.dtype).max)
@@ -394,13 +420,13 @@ def nan_to_num(x, nan: float = 0.0, posinf: float | None = None, neginf: float |
 
 
 @op
-def real(x):
+def real(x: TensorLike) -> Tensor:
     """The real part: tensors are real, so `x` itself."""
     return as_tensor(x)
 
 
 @op
-def imag(x):
+def imag(x: TensorLike) -> Tensor:
     """The imaginary part: zeros."""
     x = as_tensor(x)
     y = empty(x.shape, x.dtype)
@@ -409,7 +435,7 @@ def imag(x):
 
 
 @op
-def conjugate(x):
+def conjugate(x: TensorLike) -> Tensor:
     """The complex conjugate: tensors are real, so `x` itself."""
     return as_tensor(x)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pydl import ops
-from pydl.ops._common import as_float
+from pydl.ops._common import TensorLike, as_float
 from pydl.symbolic import op
+from pydl.tensor import Tensor
 
 __all__ = ["fft", "fft2", "ifft2"]
 
 
-def _pair(x, who):
+def _pair(x: Sequence[TensorLike], who: str) -> tuple[Tensor, Tensor]:
     if not isinstance(x, (tuple, list)) or len(x) != 2:
         raise ValueError(f"{who}: expected a pair (real part, imaginary part); received {type(x).__name__}.")
     real, imaginary = (as_float(part) for part in x)
@@ -21,7 +24,7 @@ def _pair(x, who):
     return real, imaginary
 
 
-def _along_last(real, imaginary, sign):
+def _along_last(real: Tensor, imaginary: Tensor, sign: int) -> tuple[Tensor, Tensor]:
     """sum_k x_k exp(sign 2 pi i j k / n): two products with the matrix of cosines and sines. The angles are taken of
     j k modulo n, so that they stay exact however long the axis."""
     n = real.shape[-1]
@@ -32,7 +35,7 @@ def _along_last(real, imaginary, sign):
     return (a + d, b - c) if sign < 0 else (a - d, b + c)
 
 
-def _along_two(x, sign, who):
+def _along_two(x: Sequence[TensorLike], sign: int, who: str) -> tuple[Tensor, Tensor]:
     real, imaginary = _pair(x, who)
     if real.ndim < 2:
         raise ValueError(f"{who}: expected at least two axes; received shape {real.shape}.")
@@ -42,7 +45,7 @@ def _along_two(x, sign, who):
 
 
 @op
-def fft(x):
+def fft(x: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
     """The discrete Fourier transform along the last axis, X_j = sum_k x_k exp(-2 pi i j k / n).
 
     Args:
@@ -59,13 +62,13 @@ def fft(x):
 
 
 @op
-def fft2(x):
+def fft2(x: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
     """`fft` along the last two axes of a pair (..., m, n)."""
     return _along_two(x, -1, "fft2")
 
 
 @op
-def ifft2(x):
+def ifft2(x: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
     """The inverse of `fft2`."""
     real, imaginary = _along_two(x, 1, "ifft2")
     size = real.shape[-1] * real.shape[-2]

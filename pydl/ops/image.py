@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,16 +19,18 @@ from pydl._core import kernels
 from pydl.dtypes import INTEGERS, is_float_dtype
 from pydl.ops import _window
 from pydl.ops._colour import check_images, hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
-from pydl.ops._common import as_float, as_tensor
+from pydl.ops._common import Gradients, PerAxis, TensorLike, as_float, as_tensor
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import empty
+from pydl.tensor import Tensor, empty
 
 __all__ = ["affine_transform", "crop_images", "extract_patches", "extract_patches_3d", "hsv_to_rgb", "map_coordinates",
            "pad_images", "resize", "rgb_to_grayscale", "rgb_to_hsv"]
 
+Table: TypeAlias = tuple[np.ndarray, np.ndarray]  # see `_table`
 
-def spatial_axes(data_format, who: str) -> tuple[int, int]:
+
+def spatial_axes(data_format: str | None, who: str) -> tuple[int, int]:
     """The axes of height and width, from the end."""
     return (-2, -1) if _window.is_channels_first(data_format, who) else (-3, -2)
 
@@ -34,16 +38,17 @@ def spatial_axes(data_format, who: str) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------------------------- resize
 
 
-def _triangle(x):
-    return np.maximum(0, 1 - x)
+def _triangle(x: np.ndarray) -> np.ndarray:
+    y: np.ndarray = np.maximum(0, 1 - x)
+    return y
 
 
-def _cubic(x):  # Keys 1981, a = -1/2
+def _cubic(x: np.ndarray) -> np.ndarray:  # Keys 1981, a = -1/2
     near, far = ((1.5 * x - 2.5) * x) * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
     return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
-def _lanczos(radius):
+def _lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: np.where(x <= radius, np.sinc(x) * np.sinc(x / radius), 0)
 
 
@@ -57,11 +62,12 @@ def _resize_weights(n: int, m: int, interpolation: str, antialias: bool) -> np.n
         return np.eye(n)[(2 * np.arange(m) + 1) * n // (2 * m)]
     step = n / m
     centre = (np.arange(m)[:, None] + 0.5) * step - 0.5
-    weights = _FILTERS[interpolation](np.abs(centre - np.arange(n)) / (max(step, 1) if antialias else 1))
-    return weights / weights.sum(1, keepdims=True)
+    weights: np.ndarray = _FILTERS[interpolation](np.abs(centre - np.arange(n)) / (max(step, 1) if antialias else 1))
+    weights = weights / weights.sum(1, keepdims=True)
+    return weights
 
 
-def _table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _table(weights: np.ndarray) -> Table:
     """(start (m), weights (m, taps)) of a matrix (m, n) whose rows are zero but for a run of values."""
     n = weights.shape[1]
     used = weights != 0
@@ -72,13 +78,14 @@ def _table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(128)
-def _tables(n: int, m: int, interpolation: str, antialias: bool, dtype: str):
+def _tables(n: int, m: int, interpolation: str, antialias: bool, dtype: str) -> tuple[Table, Table]:
     """The tables of the resampling and of its transpose."""
     weights = _resize_weights(n, m, interpolation, antialias)
-    return tuple((start, values.astype(dtype)) for start, values in (_table(weights), _table(weights.T)))
+    (start, values), (back_start, back_values) = _table(weights), _table(weights.T)
+    return (start, values.astype(dtype)), (back_start, back_values.astype(dtype))
 
 
-def _resample(x, axis, tables):
+def _resample(x: Tensor, axis: int, tables: tuple[Table, Table]) -> Tensor:
     """x with `axis` resampled by tables[0]; tables[1] is the transpose."""
     (start, weights), back = tables[0], tables[1]
     outer, n, inner = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1:])
@@ -88,7 +95,7 @@ def _resample(x, axis, tables):
     return differentiable(y, (x,), lambda dy: (_resample(dy, axis, (back, tables[0])),))
 
 
-def saturate(x, dtype: str):
+def saturate(x: Tensor, dtype: str) -> Tensor:
     """Floats rounded and clipped into an integer dtype; another float dtype is a cast."""
     if x.dtype == dtype:
         return x
@@ -99,8 +106,9 @@ def saturate(x, dtype: str):
 
 
 @op
-def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspect_ratio=False,
-           pad_to_aspect_ratio=False, fill_mode="constant", fill_value=0.0, data_format=None):
+def resize(images: TensorLike, size: Sequence[int], interpolation: str = "bilinear", antialias: bool = False,
+           crop_to_aspect_ratio: bool = False, pad_to_aspect_ratio: bool = False, fill_mode: str = "constant",
+           fill_value: float = 0.0, data_format: str | None = None) -> Tensor:
     """Images of another size.
 
     Args:
@@ -147,7 +155,7 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
     return saturate(x, dtype)
 
 
-def _crop(x, axes, starts, sizes):
+def _crop(x: Tensor, axes: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
     start, shape = [0] * x.ndim, list(x.shape)
     for a, s, n in zip(axes, starts, sizes):
         start[a], shape[a] = s, n
@@ -155,8 +163,9 @@ def _crop(x, axes, starts, sizes):
 
 
 @op
-def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=None, right_cropping=None,
-                target_height=None, target_width=None, data_format=None):
+def crop_images(images: TensorLike, top_cropping: int | None = None, left_cropping: int | None = None,
+                bottom_cropping: int | None = None, right_cropping: int | None = None, target_height: int | None = None,
+                target_width: int | None = None, data_format: str | None = None) -> Tensor:
     """Images without their margins: for each axis two of (cropping before, cropping after, target size) are given.
 
     Raises:
@@ -177,8 +186,9 @@ def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=N
 
 
 @op
-def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None, right_padding=None,
-               target_height=None, target_width=None, data_format=None):
+def pad_images(images: TensorLike, top_padding: int | None = None, left_padding: int | None = None,
+               bottom_padding: int | None = None, right_padding: int | None = None, target_height: int | None = None,
+               target_width: int | None = None, data_format: str | None = None) -> Tensor:
     """Images with zeros around: for each axis two of (padding before, padding after, target size) are given.
 
     Raises:
@@ -194,14 +204,15 @@ def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None,
     return ops.pad(x, widths)
 
 
-def _completed(size, first, last, target, names, who, sign) -> tuple[int, int, int]:
+def _completed(size: int, first: int | None, last: int | None, target: int | None, names: Sequence[str], who: str,
+               sign: int) -> tuple[int, int, int]:
     """All of (first, last, target), of which one is None: target = size - sign (first + last)."""
-    values = [first, last, target]
+    values: list[Any] = [first, last, target]
     given = ", ".join(f"{n}={v}" for n, v in zip(names, values))
     if values.count(None) != 1:
         raise ValueError(f"{who}: must specify exactly two of {', '.join(names)}; received {given}.")
     if target is None:
-        values[2] = size - sign * (first + last)
+        values[2] = size - sign * (values[0] + values[1])
     else:
         missing = values.index(None)
         values[missing] = sign * (size - target) - values[1 - missing]
@@ -213,7 +224,8 @@ def _completed(size, first, last, target, names, who, sign) -> tuple[int, int, i
 # ------------------------------------------------------------------------------------------------------ patches
 
 
-def _patches(images, rank, size, strides, dilation_rate, padding, data_format, who):
+def _patches(images: TensorLike, rank: int, size: PerAxis, strides: PerAxis | None, dilation_rate: PerAxis,
+             padding: str, data_format: str | None, who: str) -> Tensor:
     x = as_tensor(images)
     if x.ndim not in (rank + 1, rank + 2):
         raise ValueError(f"{who}: expected one image or a batch of them, rank {rank + 1} or {rank + 2}; received shape"
@@ -242,7 +254,8 @@ def _patches(images, rank, size, strides, dilation_rate, padding, data_format, w
 
 
 @op
-def extract_patches(images, size, strides=None, dilation_rate=1, padding="valid", data_format=None):
+def extract_patches(images: TensorLike, size: PerAxis, strides: PerAxis | None = None, dilation_rate: PerAxis = 1,
+                    padding: str = "valid", data_format: str | None = None) -> Tensor:
     """The windows of images: y[b, i, j] is the window at (i, j), its pixels row by row, channels innermost.
 
     Args:
@@ -266,7 +279,8 @@ def extract_patches(images, size, strides=None, dilation_rate=1, padding="valid"
 
 
 @op
-def extract_patches_3d(volumes, size, strides=None, dilation_rate=1, padding="valid", data_format=None):
+def extract_patches_3d(volumes: TensorLike, size: PerAxis, strides: PerAxis | None = None, dilation_rate: PerAxis = 1,
+                       padding: str = "valid", data_format: str | None = None) -> Tensor:
     """`extract_patches` of volumes (depth, height, width, channels); an int `size` is that of all three axes."""
     return _patches(volumes, 3, size, strides, dilation_rate, padding, data_format, "extract_patches_3d")
 
@@ -277,8 +291,8 @@ FILL_MODES = ("constant", "nearest", "wrap", "mirror", "reflect")  # their order
 
 
 @op
-def affine_transform(images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0,
-                     data_format=None):
+def affine_transform(images: TensorLike, transform: TensorLike, interpolation: str = "bilinear",
+                     fill_mode: str = "constant", fill_value: float = 0, data_format: str | None = None) -> Tensor:
     """Images seen through a transform of the plane: pixel (x, y) of the result shows (x', y') of the image,
 
         x' = (a0 x + a1 y + a2) / k,  y' = (b0 x + b1 y + b2) / k,  k = c0 x + c1 y + 1.
@@ -320,12 +334,12 @@ def affine_transform(images, transform, interpolation="bilinear", fill_mode="con
     return saturate(ops.squeeze(y, 0) if single else y, dtype)
 
 
-def _warp(x, transform, linear, fill, value):
+def _warp(x: Tensor, transform: Tensor, linear: int, fill: int, value: float) -> Tensor:
     y = empty(x.shape, x.dtype)
     kernels.warp(x.data, transform.data, y.data, *x.shape, linear, fill, value)
     before = x.shape
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(before, dy.dtype)
         kernels.warp_grad(transform.data, dy.data, dx.data, *before, linear, fill)
         return (differentiable(dx, (dy,), lambda ddx: (_warp(ddx, transform, linear, fill, 0.0),)),)
@@ -333,7 +347,7 @@ def _warp(x, transform, linear, fill, value):
     return differentiable(y, (x,), vjp)
 
 
-def _shown(index, n: int, fill_mode: str):
+def _shown(index: Tensor, n: int, fill_mode: str) -> Tensor:
     """The place in 0 .. n - 1 that is shown at each place of `index`, an int tensor; any place for "constant"."""
     if fill_mode == "wrap":
         return ops.mod(index, n)
@@ -346,7 +360,8 @@ def _shown(index, n: int, fill_mode: str):
 
 
 @op
-def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value=0.0):
+def map_coordinates(inputs: TensorLike, coordinates: TensorLike, order: int, fill_mode: str = "constant",
+                    fill_value: float = 0.0) -> Tensor:
     """Values between the elements of a tensor: y[...] = inputs[coordinates[0, ...], coordinates[1, ...], ...].
 
     Differentiable in both. Integers are rounded back into their dtype.
@@ -368,7 +383,8 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
     if order not in (0, 1) or fill_mode not in FILL_MODES:
         raise ValueError(f"map_coordinates: expected order 0 or 1 and fill_mode among {FILL_MODES}; received"
                          f" order={order}, fill_mode={fill_mode!r}.")
-    flat, axes = ops.reshape(x, (-1,)), []
+    flat = ops.reshape(x, (-1,))
+    axes: list[list[tuple[Tensor, int, Tensor | None]]] = []
     for axis, n in enumerate(x.shape):
         place = at[axis]
         if order == 0:  # halves away from zero
@@ -378,9 +394,11 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
             low = ops.stop_gradient(ops.floor(place))
             index = ops.cast(low, "int32")
             axes.append([(index, n, 1.0 + low - place), (index + 1, n, place - low)])
-    total = None
+    total: Tensor | None = None
     for corner in itertools.product(*axes):
-        where, inside, weight = 0, True, 1.0
+        where: Tensor | int = 0
+        inside: Tensor | bool = True
+        weight: Tensor | float = 1.0
         for index, n, share in corner:
             where = where * n + _shown(index, n, fill_mode)
             inside = ops.logical_and(inside, ops.logical_and(index >= 0, index < n))
@@ -389,4 +407,5 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
         if fill_mode == "constant":
             value = ops.where(inside, value, fill_value)
         total = value * weight if total is None else total + value * weight
+    assert total is not None  # there is at least one corner
     return saturate(total, dtype)

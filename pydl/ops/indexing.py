@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from builtins import slice as _slice  # the public name below hides it
+from collections.abc import Sequence
 from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -10,7 +13,7 @@ from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import INTEGERS, holds_floats, holds_integers, is_byte_dtype
 from pydl.ops import _strided
-from pydl.ops._common import as_tensor, normalize_axis
+from pydl.ops._common import DType, Gradients, Shape, TensorLike, as_tensor, normalize_axis
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty, standardize_dtype
@@ -20,10 +23,8 @@ __all__ = [
     "segment_sum", "slice", "slice_update", "take", "take_along_axis", "unravel_index",
 ]
 
-_slice = slice  # the builtin; the public name below hides it
 
-
-def as_index(x, low: int, high: int, who: str) -> Tensor:
+def as_index(x: TensorLike, low: int, high: int, who: str) -> Tensor:
     """Indices as an int32 tensor, checked to lie in low..high-1: at once for host values, when the step runs for
     tensors.
 
@@ -48,7 +49,7 @@ def as_index(x, low: int, high: int, who: str) -> Tensor:
     return Tensor(np.array(values, dtype="int32", order="C"))
 
 
-def _as_int32(x) -> Tensor:
+def _as_int32(x: TensorLike) -> Tensor:
     x = as_tensor(x)
     return x if x.dtype == "int32" else ops.cast(x, "int32")
 
@@ -56,7 +57,7 @@ def _as_int32(x) -> Tensor:
 # -------------------------------------------------------------------------------- gather and scatter
 
 
-def _gather(x, index, outer, n, axes_shape, width, shape):
+def _gather(x: Tensor, index: Tensor, outer: int, n: int, axes_shape: Shape, width: int, shape: Shape) -> Tensor:
     """x (outer, *axes_shape, width), index (n, len(axes_shape)) -> y (outer, n, width) under `shape`."""
     y = empty(shape, x.dtype)
     kernels.gather(x.data, index.data, y.data, outer, n, axes_shape, width)
@@ -64,7 +65,8 @@ def _gather(x, index, outer, n, axes_shape, width, shape):
     return differentiable(y, (x,), lambda dy: (_scatter_add(index, dy, outer, n, axes_shape, width, before), ))
 
 
-def _scatter_add(index, updates, outer, n, axes_shape, width, shape):
+def _scatter_add(index: Tensor, updates: Tensor, outer: int, n: int, axes_shape: Shape, width: int,
+                 shape: Shape) -> Tensor:
     """The transpose of _gather: zeros of `shape`, plus updates at their places."""
     y = empty(shape, updates.dtype)
     kernels.scatter(None, index.data, updates.data, y.data, outer, n, axes_shape, width, 1)
@@ -73,7 +75,7 @@ def _scatter_add(index, updates, outer, n, axes_shape, width, shape):
 
 
 @op
-def take(x, indices, axis=None):
+def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     """Elements of `x` at `indices` along `axis`.
 
     Args:
@@ -98,7 +100,7 @@ def take(x, indices, axis=None):
 
 
 @op
-def embedding(table, ids):
+def embedding(table: TensorLike, ids: TensorLike) -> Tensor:
     """Rows of a table: y[..., :] = table[ids[...]].
 
     Args:
@@ -121,7 +123,7 @@ def embedding(table, ids):
 
 
 @op
-def take_along_axis(x, indices, axis=None):
+def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     """y[..., j, ...] = x[..., indices[..., j, ...], ...] along `axis`; the other axes broadcast.
 
     Args:
@@ -154,14 +156,14 @@ def take_along_axis(x, indices, axis=None):
     return _take_along(x, index, prod(head), n, m, prod(tail))
 
 
-def _take_along(x, index, outer, n, m, inner):
+def _take_along(x: Tensor, index: Tensor, outer: int, n: int, m: int, inner: int) -> Tensor:
     y = empty(index.shape, x.dtype)
     kernels.take_along(x.data, index.data, y.data, outer, n, m, inner)
     before = x.shape
     return differentiable(y, (x,), lambda dy: (_take_along_grad(dy, index, outer, n, m, inner, before),))
 
 
-def _take_along_grad(dy, index, outer, n, m, inner, shape):
+def _take_along_grad(dy: Tensor, index: Tensor, outer: int, n: int, m: int, inner: int, shape: Shape) -> Tensor:
     dx = empty(shape, dy.dtype)
     kernels.take_along_grad(index.data, dy.data, dx.data, outer, n, m, inner)
     return differentiable(dx, (dy,), lambda ddx: (_take_along(ddx, index, outer, n, m, inner),))
@@ -170,7 +172,7 @@ def _take_along_grad(dy, index, outer, n, m, inner, shape):
 _REDUCTIONS = {None: 0, "add": 1, "mul": 2, "max": 3, "min": 4}
 
 
-def _scatter_index(indices, shape, who):
+def _scatter_index(indices: TensorLike, shape: Shape, who: str) -> tuple[Tensor, Shape, int]:
     """(index (n, k) tensor, leading shape of the updates, k)."""
     indices = indices if isinstance(indices, Tensor) else np.asarray(indices)
     if indices.ndim == 0 or indices.shape[-1] > len(shape):
@@ -188,13 +190,13 @@ def _scatter_index(indices, shape, who):
     return index, tuple(indices.shape[:-1]), k
 
 
-def _check_updates(updates, lead, shape, k, who):
+def _check_updates(updates: Tensor, lead: Shape, shape: Shape, k: int, who: str) -> None:
     if updates.shape != lead + shape[k:]:
         raise ValueError(f"{who}: expected updates of shape {lead + shape[k:]}; received {updates.shape}.")
 
 
 @op
-def scatter(indices, values, shape):
+def scatter(indices: TensorLike, values: TensorLike, shape: Sequence[int]) -> Tensor:
     """Zeros of `shape` with `values` added at `indices`; repeated indices add up.
 
     Args:
@@ -209,7 +211,8 @@ def scatter(indices, values, shape):
 
 
 @op
-def scatter_update(inputs, indices, updates, reduction=None):
+def scatter_update(inputs: TensorLike, indices: TensorLike, updates: TensorLike,
+                   reduction: str | None = None) -> Tensor:
     """`inputs` with `updates` written at `indices`; of repeated indices the last one wins.
 
     Args:
@@ -233,7 +236,7 @@ def scatter_update(inputs, indices, updates, reduction=None):
         return y
     shape = updates.shape
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = None
         if x.node is not None:
             dx = dy if reduction == "add" else scatter_update(dy, index, ops.zeros(shape, dy.dtype))
@@ -242,7 +245,8 @@ def scatter_update(inputs, indices, updates, reduction=None):
     return differentiable(y, (x, updates), vjp)
 
 
-def _segments(data, segment_ids, num_segments, who):
+def _segments(data: TensorLike, segment_ids: TensorLike, num_segments: int | None,
+              who: str) -> tuple[Tensor, Tensor, int]:
     data = as_tensor(data)
     if num_segments is None:
         ids = segment_ids.numpy() if isinstance(segment_ids, Tensor) else np.asarray(segment_ids)
@@ -254,7 +258,8 @@ def _segments(data, segment_ids, num_segments, who):
 
 
 @op
-def segment_sum(data, segment_ids, num_segments=None, sorted=False):
+def segment_sum(data: TensorLike, segment_ids: TensorLike, num_segments: int | None = None,
+                sorted: bool = False) -> Tensor:
     """Row s of the result is the sum of the rows of `data` whose segment id is s.
 
     `num_segments` (the largest id + 1 by default) must be given inside a recording.
@@ -265,7 +270,8 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
 
 
 @op
-def segment_max(data, segment_ids, num_segments=None, sorted=False):
+def segment_max(data: TensorLike, segment_ids: TensorLike, num_segments: int | None = None,
+                sorted: bool = False) -> Tensor:
     """Row s is the maximum over the rows of `data` whose segment id is s; -inf (lowest int) if none. No gradient."""
     data, index, count = _segments(data, segment_ids, num_segments, "segment_max")
     lowest = -np.inf if holds_floats(data.data) else np.iinfo(data.data.dtype).min
@@ -277,8 +283,10 @@ def segment_max(data, segment_ids, num_segments=None, sorted=False):
 
 # ------------------------------------------------------------------------------------------- slices
 
+Starts: TypeAlias = int | Sequence[int] | np.ndarray | Tensor  # one number per axis
 
-def _window(x, start_indices, shape, who):
+
+def _window(x: Tensor, start_indices: Starts, shape: Sequence[int], who: str) -> tuple[Shape, list[int], int]:
     if isinstance(start_indices, Tensor):
         start_indices = start_indices.numpy()  # in a recording: an error, the window must not move
     starts = [int(s.item() if isinstance(s, Tensor) else s) for s in np.atleast_1d(start_indices)]
@@ -294,14 +302,14 @@ def _window(x, start_indices, shape, who):
 
 
 @op
-def slice(inputs, start_indices, shape):
+def slice(inputs: TensorLike, start_indices: Starts, shape: Sequence[int]) -> Tensor:
     """The window of `inputs` that starts at `start_indices` and has `shape` (-1: to the end of the axis)."""
     x = as_tensor(inputs)
     return _strided.strided_copy(x, *_window(x, start_indices, shape, "slice"))
 
 
 @op
-def slice_update(inputs, start_indices, updates):
+def slice_update(inputs: TensorLike, start_indices: Starts, updates: TensorLike) -> Tensor:
     """`inputs` with the window at `start_indices` replaced by `updates`."""
     x, updates = as_tensor(inputs), as_tensor(updates, as_tensor(inputs).dtype)
     updates = updates if updates.dtype == x.dtype else ops.cast(updates, x.dtype)
@@ -310,7 +318,7 @@ def slice_update(inputs, start_indices, updates):
 
 
 @op
-def getitem(x, key):
+def getitem(x: TensorLike, key: Any) -> Tensor:
     """`x[key]` as NumPy: ints, slices, `...`, None, integer tensors and arrays, boolean masks.
 
     A boolean mask that is a tensor decides the shape of the result by its values, so it cannot be recorded.
@@ -356,11 +364,11 @@ def getitem(x, key):
     return _by_arrays(y, arrays) if arrays else y
 
 
-class _Mask(list):
+class _Mask(list[np.ndarray]):
     """The integer arrays a boolean mask stands for."""
 
 
-def _unmasked(k):
+def _unmasked(k: Any) -> Any:
     if isinstance(k, (list, np.ndarray, bool)) or (isinstance(k, Tensor) and k.dtype == "bool"):
         values = k.numpy() if isinstance(k, Tensor) else np.asarray(k)
         if values.dtype == bool:
@@ -373,7 +381,7 @@ def _unmasked(k):
     return k
 
 
-def _by_arrays(x, arrays):
+def _by_arrays(x: Tensor, arrays: Sequence[tuple[int, TensorLike]]) -> Tensor:
     """x[..., index arrays at the axes given, ...]; their broadcast shape stands where NumPy puts it."""
     axes = [axis for axis, _ in arrays]
     if len(arrays) == 1:
@@ -391,7 +399,7 @@ def _by_arrays(x, arrays):
 
 
 @op
-def nonzero(x):
+def nonzero(x: TensorLike) -> tuple[Tensor, ...]:
     """One int32 tensor per axis with the positions of non-zero elements. Their number depends on the values, so it
     cannot be recorded. No gradient."""
     x = as_tensor(x)
@@ -399,7 +407,7 @@ def nonzero(x):
 
 
 @op
-def unravel_index(indices, shape):
+def unravel_index(indices: TensorLike, shape: Sequence[int]) -> tuple[Tensor, ...]:
     """The coordinates in a tensor of `shape` of positions in its flattened form, one tensor per axis."""
     x = as_tensor(indices)
     shape = tuple(int(n) for n in shape)
@@ -416,7 +424,7 @@ def unravel_index(indices, shape):
 
 
 @op
-def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
+def one_hot(x: TensorLike, num_classes: int, axis: int = -1, dtype: DType = None, sparse: bool = False) -> Tensor:
     """1 at the class each integer names, else 0; an integer outside 0..num_classes-1 gives zeros. No gradient.
 
     Args:
@@ -436,7 +444,8 @@ def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
 
 
 @op
-def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
+def multi_hot(inputs: TensorLike, num_classes: int | None = None, axis: int = -1, dtype: DType = None,
+              sparse: bool = False, **kwargs: Any) -> Tensor:
     """1 at every class that a row of integers names: (batch, n, ...) -> (batch, ..., num_classes). No gradient.
 
     A vector (n,) gives (num_classes,). Integers outside 0..num_classes-1 are skipped.
@@ -455,7 +464,7 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
     return y if axis == -1 else ops.moveaxis(y, -1, axis)
 
 
-def gather_rows_into(source, index, out):
+def gather_rows_into(source: Tensor, index: Tensor, out: Tensor) -> None:
     """Writes rows `index` of `source` into `out`, converted to its dtype: how a training loop fills its batch.
 
     Args:

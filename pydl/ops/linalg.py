@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_float_dtype
-from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis, result_dtype
+from pydl.ops._common import (
+    Gradients,
+    Shape,
+    TensorLike,
+    as_float,
+    as_tensor,
+    normalize_axes,
+    normalize_axis,
+    result_dtype,
+)
 from pydl.ops._fused import fused
 from pydl.ops.reduction import norm  # noqa: F401  keras.ops.linalg has it
 from pydl.symbolic import op
@@ -20,13 +33,14 @@ __all__ = ["cross", "dense", "dot", "einsum", "inner", "matmul", "outer", "tenso
 FUSED_ACTIVATIONS = {None: 0, "linear": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 
 
-def _operands(x1, x2) -> tuple[Tensor, Tensor, str]:
+def _operands(x1: TensorLike, x2: TensorLike) -> tuple[Tensor, Tensor, str]:
     """Both as tensors of the dtype products are computed in, and the dtype of the result (integers go through
     float64, exact up to 2^53)."""
     x1, x2 = as_tensor(x1), as_tensor(x2)
     dtype = result_dtype(x1, x2)
     compute = dtype if is_float_dtype(dtype) else "float64"
-    return tuple(x if x.dtype == compute else ops.cast(x, compute) for x in (x1, x2)) + (dtype,)
+    x1, x2 = (x if x.dtype == compute else ops.cast(x, compute) for x in (x1, x2))
+    return x1, x2, dtype
 
 
 def _result(y: Tensor, dtype: str) -> Tensor:
@@ -42,7 +56,7 @@ def _product(a: Tensor, b: Tensor, trans_a: bool = False, trans_b: bool = False)
     kernels.matmul(a.data, b.data, None, y.data, math.prod(batch), m, n, k, trans_a, trans_b,
                    m * k if a.ndim > 2 else 0, k * n if b.ndim > 2 else 0, 0)
 
-    def vjp(dy):  # of products, so that it has a gradient itself
+    def vjp(dy: Tensor) -> Gradients:  # of products, so that it has a gradient itself
         da = db = None
         if a.node is not None:
             da = _product(b, dy, trans_b, True) if trans_a else _product(dy, b, False, not trans_b)
@@ -58,7 +72,7 @@ def _product(a: Tensor, b: Tensor, trans_a: bool = False, trans_b: bool = False)
 
 
 @op
-def matmul(x1, x2):
+def matmul(x1: TensorLike, x2: TensorLike) -> Tensor:
     """Matrix product over the last two axes.
 
     Args:
@@ -92,7 +106,7 @@ def matmul(x1, x2):
     return _result(y if y.shape == lead + shape else ops.reshape(y, lead + shape), dtype)
 
 
-def _broadcast_shape(a: tuple, b: tuple) -> tuple:
+def _broadcast_shape(a: Shape, b: Shape) -> Shape:
     rank = max(len(a), len(b))
     pairs = list(zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b))
     if any(m != n and 1 not in (m, n) for m, n in pairs):
@@ -101,7 +115,7 @@ def _broadcast_shape(a: tuple, b: tuple) -> tuple:
 
 
 @op
-def dense(x, kernel, bias=None, activation=None):
+def dense(x: TensorLike, kernel: TensorLike, bias: TensorLike | None = None, activation: str | None = None) -> Tensor:
     """`activation(x @ kernel + bias)` in one pass: bias and activation are applied to tiles still in registers or L1.
 
     Args:
@@ -128,13 +142,13 @@ def dense(x, kernel, bias=None, activation=None):
     return _dense(x, kernel, bias, activation)
 
 
-def activated(z: Tensor, bias: Tensor | None, activation) -> Tensor:
+def activated(z: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     """activation(z + bias): what the kernels of `dense` and of the convolutions do to their sums."""
     z = z if bias is None else ops.add(z, bias)
-    return getattr(ops, activation)(z) if FUSED_ACTIVATIONS[activation] else z
+    return getattr(ops, activation)(z) if activation is not None and FUSED_ACTIVATIONS[activation] else z
 
 
-def before_activation(value, dy: Tensor, bias: Tensor | None, code: int) -> tuple[Tensor, Tensor | None]:
+def before_activation(value: np.ndarray, dy: Tensor, bias: Tensor | None, code: int) -> tuple[Tensor, Tensor | None]:
     """The gradients of the sums in front of a fused activation, and of the bias. value: the activation's result."""
     channels = dy.shape[-1]
     dz = empty(dy.shape, dy.dtype) if code else dy
@@ -145,14 +159,14 @@ def before_activation(value, dy: Tensor, bias: Tensor | None, code: int) -> tupl
     return dz, dbias
 
 
-def _dense_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, activation) -> Tensor:
+def _dense_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     (k, n), m, dtype = kernel.shape, math.prod(x.shape[:-1]), x.dtype
     code = FUSED_ACTIVATIONS[activation]
     y = empty((*x.shape[:-1], n), dtype)
     kernels.matmul(x.data, kernel.data, None if bias is None else bias.data, y.data, 1, m, n, k, 0, 0, 0, 0, code)
     value = y.data
 
-    def vjp(dy, into):
+    def vjp(dy: Tensor, into: Sequence[Tensor | None]) -> Gradients:
         dx = dkernel = None
         dz, dbias = before_activation(value, dy, bias, code)
         if x.node is not None:
@@ -171,7 +185,7 @@ def _dense_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None, activation) ->
 
 
 @fused(_dense_kernel, keeps_inputs=True)
-def _dense(x: Tensor, kernel: Tensor, bias: Tensor | None, activation) -> Tensor:
+def _dense(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     return activated(matmul(x, kernel), bias, activation)
 
 
@@ -179,7 +193,7 @@ def _dense(x: Tensor, kernel: Tensor, bias: Tensor | None, activation) -> Tensor
 
 
 @op
-def tensordot(x1, x2, axes=2):
+def tensordot(x1: TensorLike, x2: TensorLike, axes: int | Sequence[int | Sequence[int]] = 2) -> Tensor:
     """Sum of products over pairs of axes.
 
     Args:
@@ -210,12 +224,12 @@ def tensordot(x1, x2, axes=2):
     return _result(ops.reshape(_product(a, b), shape), dtype)
 
 
-def _permuted(x: Tensor, order: tuple) -> Tensor:
+def _permuted(x: Tensor, order: Shape) -> Tensor:
     return x if order == tuple(range(x.ndim)) else ops.transpose(x, order)
 
 
 @op
-def dot(x1, x2):
+def dot(x1: TensorLike, x2: TensorLike) -> Tensor:
     """As `numpy.dot`: the product over the last axis of `x1` and the second last (or only) of `x2`; a number scales."""
     a, b = as_tensor(x1), as_tensor(x2)
     if a.ndim == 0 or b.ndim == 0:
@@ -224,7 +238,7 @@ def dot(x1, x2):
 
 
 @op
-def inner(x1, x2):
+def inner(x1: TensorLike, x2: TensorLike) -> Tensor:
     """As `numpy.inner`: the product over the last axis of both; a number scales."""
     a, b = as_tensor(x1), as_tensor(x2)
     if a.ndim == 0 or b.ndim == 0:
@@ -233,19 +247,20 @@ def inner(x1, x2):
 
 
 @op
-def vdot(x1, x2):
+def vdot(x1: TensorLike, x2: TensorLike) -> Tensor:
     """The sum of products of all elements of two tensors of equal size."""
     return dot(ops.ravel(x1), ops.ravel(x2))
 
 
 @op
-def outer(x1, x2):
+def outer(x1: TensorLike, x2: TensorLike) -> Tensor:
     """(m, n): every element of `x1` (raveled, m) times every element of `x2` (raveled, n)."""
     return ops.multiply(ops.reshape(ops.ravel(x1), (-1, 1)), ops.reshape(ops.ravel(x2), (1, -1)))
 
 
 @op
-def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
+def cross(x1: TensorLike, x2: TensorLike, axisa: int = -1, axisb: int = -1, axisc: int = -1,
+          axis: int | None = None) -> Tensor:
     """The cross product of vectors of 2 or 3 elements (a missing third is zero); two of 2 give the third element only.
 
     Args:
@@ -259,15 +274,16 @@ def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
     a, b = ops.moveaxis(a, axisa, -1), ops.moveaxis(b, axisb, -1)
     if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
         raise ValueError(f"cross: expected vectors of 2 or 3 elements; received {a.shape[-1]} and {b.shape[-1]}.")
-    a, b = ops.unstack(a, axis=-1), ops.unstack(b, axis=-1)
+    u, v = ops.unstack(a, axis=-1), ops.unstack(b, axis=-1)
 
-    def minor(i, j):  # a[i] b[j] - a[j] b[i], third elements that are not there being zero
-        terms = [ops.multiply(a[p], b[q]) if p < len(a) and q < len(b) else None for p, q in ((i, j), (j, i))]
-        if terms[0] is None:
-            return ops.negative(terms[1])
-        return terms[0] if terms[1] is None else ops.subtract(*terms)
+    def minor(i: int, j: int) -> Tensor:  # u[i] v[j] - u[j] v[i], third elements that are not there being zero
+        first, second = (ops.multiply(u[p], v[q]) if p < len(u) and q < len(v) else None for p, q in ((i, j), (j, i)))
+        if first is None:
+            assert second is not None  # one of the vectors has three elements, or neither product needs a third
+            return ops.negative(second)
+        return first if second is None else ops.subtract(first, second)
 
-    if len(a) == len(b) == 2:
+    if len(u) == len(v) == 2:
         return minor(0, 1)
     y = ops.stack([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1)
     return ops.moveaxis(y, -1, normalize_axis(axisc, y.ndim, "axisc"))
@@ -275,9 +291,11 @@ def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
 
 # ----------------------------------------------------------------------------------------- einsum
 
+Label: TypeAlias = str | int  # of an axis: its letter, or the place of an axis of "..."
+
 
 @op
-def einsum(subscripts, *operands, **kwargs):
+def einsum(subscripts: str, *operands: TensorLike, **kwargs: Any) -> Tensor:
     """Sums of products named by letters, as `numpy.einsum`: `"bij,bjk->bik"`, `"...ij->...ji"`, `"ii"`.
 
     Operands are contracted from left to right, each pair as one batched matrix product.
@@ -294,7 +312,7 @@ def einsum(subscripts, *operands, **kwargs):
     tensors = [as_tensor(x) for x in operands]
     tensors = [x if x.dtype == compute else ops.cast(x, compute) for x in tensors]
     terms, result = _parse(subscripts, [x.shape for x in tensors])
-    sizes: dict = {}
+    sizes: dict[Label, int] = {}
     for term, x in zip(terms, tensors):
         for label, size in zip(term, x.shape):
             known = sizes.get(label, 1)
@@ -311,7 +329,7 @@ def einsum(subscripts, *operands, **kwargs):
     return _result(_permuted(x, tuple(labels.index(label) for label in result)), dtype)
 
 
-def _parse(subscripts: str, shapes: list) -> tuple[list[list], list]:
+def _parse(subscripts: str, shapes: list[Shape]) -> tuple[list[list[Label]], list[Label]]:
     """The axis labels of each operand and of the result. The axes of `...` are the labels 0, 1, ... counted from the
     last, so that they align as broadcasting does."""
     left, arrow, right = subscripts.replace(" ", "").partition("->")
@@ -320,7 +338,7 @@ def _parse(subscripts: str, shapes: list) -> tuple[list[list], list]:
         raise ValueError(f"einsum {subscripts!r}: names {len(parts)} operands; received {len(shapes)}.")
     terms, extra = [], 0
 
-    def expand(part: str, count: int) -> list:
+    def expand(part: str, count: int) -> list[Label]:
         before, dots, after = part.partition("...")
         if not (before + after).isalpha() and before + after:
             raise ValueError(f"einsum {subscripts!r}: {part!r} is not made of letters and one '...'.")
@@ -343,7 +361,7 @@ def _parse(subscripts: str, shapes: list) -> tuple[list[list], list]:
     return terms, result
 
 
-def _reduced(x: Tensor, term: list, kept: set, sizes: dict) -> tuple[Tensor, list]:
+def _reduced(x: Tensor, term: list[Label], kept: set[Label], sizes: dict[Label, int]) -> tuple[Tensor, list[Label]]:
     """One operand with diagonals taken for repeated labels, axes nobody else names summed, and axes of size 1 that
     are to broadcast dropped."""
     term = list(term)
@@ -364,7 +382,8 @@ def _reduced(x: Tensor, term: list, kept: set, sizes: dict) -> tuple[Tensor, lis
     return x, term
 
 
-def _contract(a: Tensor, of_a: list, b: Tensor, of_b: list, kept: set) -> tuple[Tensor, list]:
+def _contract(a: Tensor, of_a: list[Label], b: Tensor, of_b: list[Label],
+              kept: set[Label]) -> tuple[Tensor, list[Label]]:
     """The product of two operands, summed over the labels they share and nobody else wants: (batch, m, k) by
     (batch, k, n)."""
     shared = [label for label in of_a if label in of_b]
@@ -374,7 +393,7 @@ def _contract(a: Tensor, of_a: list, b: Tensor, of_b: list, kept: set) -> tuple[
     columns = [label for label in of_b if label not in shared]
     size = {**dict(zip(of_a, a.shape)), **dict(zip(of_b, b.shape))}
 
-    def grouped(x, labels, *groups):
+    def grouped(x: Tensor, labels: list[Label], *groups: list[Label]) -> Tensor:
         order = tuple(labels.index(label) for group in groups for label in group)
         return ops.reshape(_permuted(x, order), tuple(math.prod(size[label] for label in g) for g in groups))
 

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias, overload
+
+import numpy as np
 
 from pydl import config, ops
 from pydl._core import kernels
-from pydl.ops._common import as_float, normalize_axes, normalize_axis
+from pydl.ops._common import Axis, Gradients, Shape, TensorLike, as_float, normalize_axes, normalize_axis
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable, no_grad
-from pydl.tensor import Tensor, empty
+from pydl.tensor import Tensor, Variable, empty
 
 __all__ = ["batch_normalization", "batch_normalization_training", "group_normalization", "layer_normalization",
            "normalize", "rms_normalization"]
 
+Statistics: TypeAlias = tuple[Tensor, Tensor, Tensor]  # mean, variance, how many rows count
 
-def _like(x: Tensor, value, shape: tuple, name: str, what: str) -> Tensor | None:
+
+@overload
+def _like(x: Tensor, value: TensorLike, shape: Shape, name: str, what: str) -> Tensor: ...
+
+
+@overload
+def _like(x: Tensor, value: TensorLike | None, shape: Shape, name: str, what: str) -> Tensor | None: ...
+
+
+def _like(x: Tensor, value: TensorLike | None, shape: Shape, name: str, what: str) -> Tensor | None:
     """`value` as a tensor of x's dtype and of `shape`, or None."""
     if value is None:
         return None
@@ -31,11 +45,11 @@ def _like(x: Tensor, value, shape: tuple, name: str, what: str) -> Tensor | None
     return value
 
 
-def _data(x: Tensor | None):
+def _data(x: Tensor | None) -> np.ndarray | None:
     return None if x is None else x.data
 
 
-def _with_last(x: Tensor, axes: tuple, fn):
+def _with_last(x: Tensor, axes: Shape, fn: Callable[[Tensor], Tensor]) -> Tensor:
     """`fn(x)` with `axes` moved to the end and, afterwards, back."""
     ends = tuple(range(x.ndim - len(axes), x.ndim))
     if axes == ends:
@@ -43,7 +57,7 @@ def _with_last(x: Tensor, axes: tuple, fn):
     return ops.moveaxis(fn(ops.moveaxis(x, axes, ends)), ends, axes)
 
 
-def _given(*pairs):
+def _given(*pairs: tuple[Tensor | None, Any]) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
     """Of (input, gradient) pairs those whose input is there: inputs, gradients."""
     return tuple(x for x, _ in pairs if x is not None), tuple(g for x, g in pairs if x is not None)
 
@@ -64,7 +78,9 @@ def _scaled(x: Tensor, gamma: Tensor | None, beta: Tensor | None) -> Tensor:
 
 
 @op
-def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
+def batch_normalization(x: TensorLike, mean: TensorLike, variance: TensorLike, axis: int,
+                        offset: TensorLike | None = None, scale: TensorLike | None = None,
+                        epsilon: float = 1e-3) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, the statistics given.
 
     Args:
@@ -79,17 +95,20 @@ def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilo
     x = as_float(x)
     axis = normalize_axis(axis, x.ndim)
     shape = (x.shape[axis],)
-    mean, variance, gamma, beta = (_like(x, v, shape, "batch_normalization", what) for v, what in (
-        (mean, "mean"), (variance, "variance"), (scale, "scale"), (offset, "offset")))
+    mean, variance = (_like(x, v, shape, "batch_normalization", what)
+                      for v, what in ((mean, "mean"), (variance, "variance")))
+    gamma, beta = (_like(x, v, shape, "batch_normalization", what)
+                   for v, what in ((scale, "scale"), (offset, "offset")))
     return _with_last(x, (axis,), lambda x: _fixed(x, mean, variance, gamma, beta, epsilon))
 
 
-def _fixed_kernel(x: Tensor, mean: Tensor, variance: Tensor, gamma, beta, epsilon: float) -> Tensor:
+def _fixed_kernel(x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor | None,
+                  epsilon: float) -> Tensor:
     y, sizes = empty(x.shape, x.dtype), _columns(x)
     kernels.batch_norm_fixed(x.data, mean.data, variance.data, _data(gamma), _data(beta), y.data, *sizes, epsilon)
     inputs, _ = _given((x, 0), (mean, 0), (variance, 0), (gamma, 0), (beta, 0))
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         dmean, dvariance, dgamma, dbeta = (empty(mean.shape, x.dtype) for _ in range(4))
         kernels.batch_norm_fixed_grad(x.data, mean.data, variance.data, _data(gamma), dy.data, dx.data, dmean.data,
@@ -100,13 +119,16 @@ def _fixed_kernel(x: Tensor, mean: Tensor, variance: Tensor, gamma, beta, epsilo
 
 
 @fused(_fixed_kernel)
-def _fixed(x: Tensor, mean: Tensor, variance: Tensor, gamma, beta, epsilon: float) -> Tensor:
+def _fixed(x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor | None,
+           epsilon: float) -> Tensor:
     return _scaled(_standardized(ops.subtract(x, mean), variance, epsilon), gamma, beta)
 
 
 @op
-def batch_normalization_training(x, moving_mean, moving_variance, axis=-1, offset=None, scale=None, momentum=0.99,
-                                 epsilon=1e-3, mask=None):
+def batch_normalization_training(x: TensorLike, moving_mean: Variable, moving_variance: Variable, axis: int = -1,
+                                 offset: TensorLike | None = None, scale: TensorLike | None = None,
+                                 momentum: float = 0.99, epsilon: float = 1e-3,
+                                 mask: TensorLike | None = None) -> Tensor:
     """Batch normalisation by the batch's own statistics; moves the moving statistics in place.
 
     Args:
@@ -139,7 +161,7 @@ def batch_normalization_training(x, moving_mean, moving_variance, axis=-1, offse
         weight = ops.reshape(weight, weight.shape + (1,) * (len(places) - weight.ndim))
         weight = Tensor(ops.broadcast_to(weight, places).data)  # no gradient flows to a mask
 
-    def last(x):
+    def last(x: Tensor) -> Tensor:
         y, statistics = _by_batch(x, weight, gamma, beta, moving_mean, moving_variance, momentum, epsilon)
         if statistics is not None:
             _move(moving_mean, moving_variance, *statistics, momentum)
@@ -148,14 +170,15 @@ def batch_normalization_training(x, moving_mean, moving_variance, axis=-1, offse
     return _with_last(x, (axis,), last)
 
 
-def _by_batch_kernel(x: Tensor, weight, gamma, beta, moving_mean, moving_variance, momentum: float, epsilon: float):
+def _by_batch_kernel(x: Tensor, weight: Tensor | None, gamma: Tensor | None, beta: Tensor | None, moving_mean: Variable,
+                     moving_variance: Variable, momentum: float, epsilon: float) -> tuple[Tensor, Statistics | None]:
     y, sizes = empty(x.shape, x.dtype), _columns(x)
     mean, rstd = empty(x.shape[-1:], x.dtype), empty(x.shape[-1:], x.dtype)
     kernels.batch_norm(x.data, _data(weight), _data(gamma), _data(beta), moving_mean.data, moving_variance.data,
                        y.data, mean.data, rstd.data, *sizes, momentum, epsilon)
     inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx, dgamma, dbeta = empty(x.shape, x.dtype), empty(mean.shape, x.dtype), empty(mean.shape, x.dtype)
         kernels.batch_norm_grad(x.data, _data(weight), _data(gamma), mean.data, rstd.data, dy.data, dx.data,
                                 dgamma.data, dbeta.data, *sizes)
@@ -165,7 +188,8 @@ def _by_batch_kernel(x: Tensor, weight, gamma, beta, moving_mean, moving_varianc
 
 
 @fused(_by_batch_kernel)
-def _by_batch(x: Tensor, weight, gamma, beta, moving_mean, moving_variance, momentum: float, epsilon: float):
+def _by_batch(x: Tensor, weight: Tensor | None, gamma: Tensor | None, beta: Tensor | None, moving_mean: Variable,
+              moving_variance: Variable, momentum: float, epsilon: float) -> tuple[Tensor, Statistics | None]:
     """x normalised by its own statistics, and these: mean, variance, and how many rows count.
 
     It is run again for gradients, so it leaves the moving statistics alone, which the kernel moves.
@@ -180,7 +204,8 @@ def _by_batch(x: Tensor, weight, gamma, beta, moving_mean, moving_variance, mome
     return ops.reshape(y, x.shape), (mean, variance, count)
 
 
-def _move(moving_mean, moving_variance, mean: Tensor, variance: Tensor, count: Tensor, momentum: float) -> None:
+def _move(moving_mean: Variable, moving_variance: Variable, mean: Tensor, variance: Tensor, count: Tensor,
+          momentum: float) -> None:
     """moving = moving * momentum + batch * (1 - momentum), if anything counts."""
     with no_grad():
         for moving, batch in ((moving_mean, mean), (moving_variance, variance)):
@@ -188,7 +213,8 @@ def _move(moving_mean, moving_variance, mean: Tensor, variance: Tensor, count: T
             moving.assign(ops.where(ops.greater(count, 0), moved, moving))
 
 
-def _normalize_rows(name, x, gamma, beta, axis, epsilon, centred):
+def _normalize_rows(name: str, x: TensorLike, gamma: TensorLike | None, beta: TensorLike | None, axis: Axis,
+                    epsilon: float | None, centred: int) -> Tensor:
     x = as_float(x)
     axes = normalize_axes(axis, x.ndim)
     shape = tuple(x.shape[a] for a in axes)
@@ -198,7 +224,8 @@ def _normalize_rows(name, x, gamma, beta, axis, epsilon, centred):
     return _with_last(x, axes, lambda x: _by_row(x, gamma, beta, len(axes), epsilon, centred))
 
 
-def _by_row_kernel(x: Tensor, gamma, beta, axes: int, epsilon: float, centred: int) -> Tensor:
+def _by_row_kernel(x: Tensor, gamma: Tensor | None, beta: Tensor | None, axes: int, epsilon: float,
+                   centred: int) -> Tensor:
     shape = x.shape[x.ndim - axes:]
     rows, features = math.prod(x.shape[:x.ndim - axes]), math.prod(shape)
     y = empty(x.shape, x.dtype)
@@ -207,7 +234,7 @@ def _by_row_kernel(x: Tensor, gamma, beta, axes: int, epsilon: float, centred: i
                        epsilon)
     inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         dgamma = None if gamma is None else empty(shape, x.dtype)
         dbeta = None if beta is None else empty(shape, x.dtype)
@@ -219,7 +246,7 @@ def _by_row_kernel(x: Tensor, gamma, beta, axes: int, epsilon: float, centred: i
 
 
 @fused(_by_row_kernel)
-def _by_row(x: Tensor, gamma, beta, axes: int, epsilon: float, centred: int) -> Tensor:
+def _by_row(x: Tensor, gamma: Tensor | None, beta: Tensor | None, axes: int, epsilon: float, centred: int) -> Tensor:
     """Over the last `axes` of x."""
     over = tuple(range(x.ndim - axes, x.ndim))
     if centred:
@@ -228,7 +255,8 @@ def _by_row(x: Tensor, gamma, beta, axes: int, epsilon: float, centred: int) -> 
 
 
 @op
-def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None):
+def layer_normalization(x: TensorLike, gamma: TensorLike | None = None, beta: TensorLike | None = None, axis: Axis = -1,
+                        epsilon: float | None = None) -> Tensor:
     """Mean 0, variance 1 over `axis` (int or several), times `gamma` plus `beta` (both of these axes' sizes or None).
 
     Source: Ba, Kiros and Hinton 2016.
@@ -237,7 +265,8 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None):
 
 
 @op
-def rms_normalization(x, scale=None, axis=-1, epsilon=None):
+def rms_normalization(x: TensorLike, scale: TensorLike | None = None, axis: Axis = -1,
+                      epsilon: float | None = None) -> Tensor:
     """x / sqrt(mean(x^2) + epsilon) over `axis` (int or several), times `scale` (of these axes' sizes, or None).
 
     Source: Zhang and Sennrich 2019.
@@ -246,7 +275,8 @@ def rms_normalization(x, scale=None, axis=-1, epsilon=None):
 
 
 @op
-def group_normalization(x, groups, gamma=None, beta=None, axis=-1, epsilon=1e-3):
+def group_normalization(x: TensorLike, groups: int, gamma: TensorLike | None = None, beta: TensorLike | None = None,
+                        axis: int = -1, epsilon: float = 1e-3) -> Tensor:
     """Mean 0 and variance 1 over each sample's group of channels, all places together.
 
     Args:
@@ -268,7 +298,7 @@ def group_normalization(x, groups, gamma=None, beta=None, axis=-1, epsilon=1e-3)
     return _with_last(x, (axis,), lambda x: _by_group(x, gamma, beta, groups, epsilon))
 
 
-def _by_group_kernel(x: Tensor, gamma, beta, groups: int, epsilon: float) -> Tensor:
+def _by_group_kernel(x: Tensor, gamma: Tensor | None, beta: Tensor | None, groups: int, epsilon: float) -> Tensor:
     batch, channels = x.shape[0], x.shape[-1]
     sizes = (batch, x.size // max(batch * channels, 1), channels, groups)
     y = empty(x.shape, x.dtype)
@@ -276,7 +306,7 @@ def _by_group_kernel(x: Tensor, gamma, beta, groups: int, epsilon: float) -> Ten
     kernels.group_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, *sizes, epsilon)
     inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         dgamma, dbeta = (None if v is None else empty((channels,), x.dtype) for v in (gamma, beta))
         kernels.group_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
@@ -287,7 +317,7 @@ def _by_group_kernel(x: Tensor, gamma, beta, groups: int, epsilon: float) -> Ten
 
 
 @fused(_by_group_kernel)
-def _by_group(x: Tensor, gamma, beta, groups: int, epsilon: float) -> Tensor:
+def _by_group(x: Tensor, gamma: Tensor | None, beta: Tensor | None, groups: int, epsilon: float) -> Tensor:
     over, batch, channels = (1, 3), x.shape[0], x.shape[-1]
     y = ops.reshape(x, (batch, x.size // max(batch * channels, 1), groups, channels // groups))
     y = ops.subtract(y, ops.mean(y, over, keepdims=True))
@@ -296,7 +326,7 @@ def _by_group(x: Tensor, gamma, beta, groups: int, epsilon: float) -> Tensor:
 
 
 @op
-def normalize(x, axis=-1, order=2, epsilon=None):
+def normalize(x: TensorLike, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
     """`x` divided by its norm of that order along `axis` (the norm is taken as at least `epsilon`).
 
     Args:

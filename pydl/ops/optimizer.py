@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pydl import _core, ops
 from pydl._core import kernels
-from pydl.ops._common import as_float, as_tensor
+from pydl.ops._common import Gradients, TensorLike, as_float, as_tensor
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import OWNED, differentiable
@@ -32,7 +33,8 @@ class Update:
         weight_decay: factor, 0 for none.
     """
 
-    def __init__(self, variables, grads, learning_rate, iterations, every=1, decays=None, weight_decay=0.0):
+    def __init__(self, variables: Sequence[Tensor], grads: Sequence[Tensor], learning_rate: Tensor, iterations: Tensor,
+                 every: int = 1, decays: list[int] | None = None, weight_decay: float = 0.0) -> None:
         self.variables = variables
         self.params = [v.data for v in variables]
         self.grads = [g.data for g in grads]
@@ -42,7 +44,7 @@ class Update:
         self.iterations = iterations
         self.every = every
         self.weight_decay = weight_decay
-        self.scales = None
+        self.scales: np.ndarray | None = None
         self.clip = math.inf
 
     def scale(self, factor: float) -> None:
@@ -58,11 +60,11 @@ class Update:
         """All gradients, times `factor`, together get at most the norm `max_norm`."""
         self._clip(max_norm, factor, 1)
 
-    def _clip(self, max_norm, factor, globally):
-        self.scales = _core.empty((len(self.grads),), self.grads[0].dtype)
+    def _clip(self, max_norm: float, factor: float, globally: int) -> None:
+        self.scales = _core.empty((len(self.grads),), self.grads[0].dtype.name)
         kernels.clip_scales(self.grads, self.sizes, partial_sums(self.sizes), self.scales, max_norm, factor, globally)
 
-    def launch(self, rule: str, slots, *attributes) -> None:
+    def launch(self, rule: str, slots: Sequence[list[Tensor] | Tensor], *attributes: float) -> None:
         """Runs the rule of that name in csrc/kernels/optimizer.h.
 
         Args:
@@ -70,14 +72,14 @@ class Update:
             slots: its lists of variables (or one scalar variable), in its order.
             attributes: its last arguments.
         """
-        slots = [[v.data for v in slot] if isinstance(slot, list) else slot.data for slot in slots]
+        arrays = [[v.data for v in slot] if isinstance(slot, list) else slot.data for slot in slots]
         getattr(kernels, rule)(
-            self.params, self.grads, *slots, self.sizes, self.decays, self.learning_rate.data,
+            self.params, self.grads, *arrays, self.sizes, self.decays, self.learning_rate.data,
             self.iterations.data, self.every, self.scales, self.clip, self.weight_decay, *attributes)
 
     def prepared(self) -> list[Tensor]:
         """The gradients scaled and clipped, as new tensors."""
-        out = [Tensor(_core.empty(g.shape, g.dtype)) for g in self.grads]
+        out = [Tensor(_core.empty(g.shape, g.dtype.name)) for g in self.grads]
         kernels.prepare_gradients(self.grads, [y.data for y in out], self.sizes, self.scales, self.clip)
         return out
 
@@ -87,33 +89,33 @@ class Update:
             kernels.decay_weights(self.params, self.sizes, self.decays, self.learning_rate.data, self.weight_decay)
 
 
-def partial_sums(sizes) -> np.ndarray:
+def partial_sums(sizes: Iterable[int]) -> np.ndarray:
     """Scratch memory of a reduction over tensors of these sizes."""
     return empty((max(1, sum(-(-size // _BLOCK) for size in sizes)),), "float64").data
 
 
-def nadam_product(product, iterations, every, beta_1) -> None:
+def nadam_product(product: Tensor, iterations: Tensor, every: int, beta_1: float) -> None:
     kernels.nadam_product(product.data, iterations.data, every, beta_1)
 
 
-def advance(iterations) -> None:
+def advance(iterations: Tensor) -> None:
     """iterations += 1"""
     kernels.advance(iterations.data)
 
 
-def accumulate(totals, grads, scale) -> None:
+def accumulate(totals: Sequence[Tensor], grads: Sequence[Tensor], scale: float) -> None:
     """totals += scale * grads"""
     for g, a in by_dtype(grads, totals):
         kernels.accumulate([t.data for t in g], [t.data for t in a], [t.size for t in a], scale)
 
 
-def clear_accumulated(totals, iterations, every) -> None:
+def clear_accumulated(totals: Sequence[Tensor], iterations: Tensor, every: int) -> None:
     """totals = 0 in the call in which the rule acted."""
     for (group,) in by_dtype(totals):
         kernels.clear_accumulated([t.data for t in group], [t.size for t in group], iterations.data, every)
 
 
-def save(values) -> list[Tensor]:
+def save(values: Sequence[Tensor]) -> list[Tensor]:
     """Copies of variables, for `restore_unless_due`."""
     copies = [empty(v.shape, v.dtype) for v in values]
     for v, y in by_dtype(values, copies):
@@ -121,23 +123,24 @@ def save(values) -> list[Tensor]:
     return copies
 
 
-def restore_unless_due(values, saved, iterations, every) -> None:
+def restore_unless_due(values: Sequence[Tensor], saved: Sequence[Tensor], iterations: Tensor, every: int) -> None:
     """values = saved, except in the call in which the rule acts."""
     for v, s in by_dtype(values, saved):
         kernels.restore_unless_due([t.data for t in v], [t.data for t in s], [t.size for t in v], iterations.data,
                                    every)
 
 
-def update_averages(averages, variables, iterations, every, momentum, overwrite) -> None:
+def update_averages(averages: Sequence[Tensor], variables: Sequence[Tensor], iterations: Tensor, every: int,
+                    momentum: float, overwrite: int) -> None:
     """averages = momentum averages + (1 - momentum) variables; every `overwrite` steps (0: never) written back."""
     for v, a in by_dtype(variables, averages):
         kernels.update_averages([t.data for t in v], [t.data for t in a], [t.size for t in v], iterations.data, every,
                                 momentum, overwrite)
 
 
-def by_dtype(*lists):
+def by_dtype(*lists: Sequence[Tensor]) -> Iterable[tuple[list[Tensor], ...]]:
     """Parallel lists of tensors, split by the dtype of the first one's items; order is kept."""
-    groups: dict = {}
+    groups: dict[str, tuple[list[Tensor], ...]] = {}
     for items in zip(*lists):
         group = groups.setdefault(items[0].dtype, tuple([] for _ in lists))
         for column, item in zip(group, items):
@@ -145,7 +148,7 @@ def by_dtype(*lists):
     return groups.values()
 
 
-def global_norm(tensors) -> Tensor:
+def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of all tensors (of one float dtype) together, a scalar. Not differentiable."""
     sizes = [t.size for t in tensors]
     y = empty((), tensors[0].dtype)
@@ -153,7 +156,7 @@ def global_norm(tensors) -> Tensor:
     return y
 
 
-def all_finite(tensors) -> Tensor:
+def all_finite(tensors: Sequence[Tensor]) -> Tensor:
     """Whether no element of the tensors (of one float dtype) is infinite or NaN, a scalar bool."""
     sizes = [t.size for t in tensors]
     y = empty((), "bool")
@@ -161,11 +164,11 @@ def all_finite(tensors) -> Tensor:
     return y
 
 
-def _penalty_kernel(x, l1, l2):
+def _penalty_kernel(x: Tensor, l1: float, l2: float) -> Tensor:
     y = empty((), x.dtype)
     kernels.penalty([x.data], [x.size], partial_sums([x.size]), y.data, l1, l2)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.penalty_grad([x.data], [x.size], dy.data, [dx.data], l1, l2)
         dx.slot = OWNED  # a product that comes later adds itself, instead of one more pass over both
@@ -175,12 +178,12 @@ def _penalty_kernel(x, l1, l2):
 
 
 @fused(_penalty_kernel)
-def _penalty(x, l1, l2):
+def _penalty(x: Tensor, l1: float, l2: float) -> Tensor:
     return l1 * ops.sum(ops.absolute(x)) + l2 * ops.sum(ops.square(x))
 
 
 @op
-def l1_l2_penalty(x, l1=0.0, l2=0.0):
+def l1_l2_penalty(x: TensorLike, l1: float = 0.0, l2: float = 0.0) -> Tensor:
     """l1 * sum(|x|) + l2 * sum(x^2) in one pass, a scalar.
 
     Args:
@@ -191,7 +194,7 @@ def l1_l2_penalty(x, l1=0.0, l2=0.0):
 
 
 @op
-def ewma(x, beta=0.9, bias_correction=True):
+def ewma(x: TensorLike, beta: float = 0.9, bias_correction: bool = True) -> Tensor:
     """Exponentially weighted moving average along the first axis. Not differentiable.
 
     y[t] = beta * y[t - 1] + (1 - beta) * x[t] from y[-1] = 0: about the mean of the last 1 / (1 - beta) values. The

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.ops._common import as_float
+from pydl.ops._common import Gradients, PerAxis, Shape, TensorLike, as_float
 from pydl.ops._fused import fused
 from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, per_axis, window
 from pydl.symbolic import op
@@ -25,7 +26,7 @@ def _max_kernel(x: Tensor, w: Window) -> Tensor:
     kernels.max_pool(x.data, y.data, *geometry)
     result = y.data
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.max_pool_grad(x.data, result, dy.data, dx.data, *geometry)
         return (dx,)
@@ -76,7 +77,8 @@ def _shared(dy: Tensor, w: Window) -> Tensor:
     return differentiable(dx, (dy,), lambda ddx: (_average(ddx, w),))
 
 
-def _pool(op_name: str, kind, x, data_format, geometry) -> Tensor:
+def _pool(op_name: str, kind: Callable[[Tensor, Window], Tensor], x: TensorLike, data_format: str | None,
+          geometry: Callable[[Shape], Window]) -> Tensor:
     """`kind(x, geometry(spatial shape))`, in channels-last order."""
     x = as_float(x)
     if not 3 <= x.ndim <= 5:
@@ -87,15 +89,17 @@ def _pool(op_name: str, kind, x, data_format, geometry) -> Tensor:
     return kind(x, geometry(x.shape[1:-1]))
 
 
-def _sliding(op_name: str, kind, x, pool_size, strides, padding, data_format) -> Tensor:
+def _sliding(op_name: str, kind: Callable[[Tensor, Window], Tensor], x: TensorLike, pool_size: PerAxis,
+             strides: PerAxis | None, padding: str, data_format: str | None) -> Tensor:
     if padding not in ("valid", "same"):
         raise ValueError(f'{op_name}: expected padding to be "valid" or "same"; received padding={padding!r}.')
     steps = pool_size if strides is None else strides
     return _pool(op_name, kind, x, data_format, lambda spatial: window(op_name, spatial, pool_size, steps, padding))
 
 
-def _adaptive(op_name: str, kind, x, output_size, data_format) -> Tensor:
-    def geometry(spatial):
+def _adaptive(op_name: str, kind: Callable[[Tensor, Window], Tensor], x: TensorLike, output_size: PerAxis,
+              data_format: str | None) -> Tensor:
+    def geometry(spatial: Shape) -> Window:
         rank = len(spatial)
         outputs = per_axis(output_size, rank, "output_size", op_name)
         if 0 in spatial:
@@ -106,7 +110,8 @@ def _adaptive(op_name: str, kind, x, output_size, data_format) -> Tensor:
 
 
 @op
-def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
+def max_pool(inputs: TensorLike, pool_size: PerAxis, strides: PerAxis | None = None, padding: str = "valid",
+             data_format: str | None = None) -> Tensor:
     """The largest value of each window and channel; NaN where the window holds one.
 
     The gradient goes to the first place of the window, in row-major order, that is the maximum.
@@ -126,7 +131,8 @@ def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None)
 
 
 @op
-def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
+def average_pool(inputs: TensorLike, pool_size: PerAxis, strides: PerAxis | None = None, padding: str = "valid",
+                 data_format: str | None = None) -> Tensor:
     """The mean of each window and channel; places outside the input do not count.
 
     Args:
@@ -139,7 +145,7 @@ def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=N
 
 
 @op
-def adaptive_max_pool(inputs, output_size, data_format=None):
+def adaptive_max_pool(inputs: TensorLike, output_size: PerAxis, data_format: str | None = None) -> Tensor:
     """Max pooling to a given size: output i of n takes the places [floor(i size / n), ceil((i + 1) size / n)).
 
     Args:
@@ -153,7 +159,7 @@ def adaptive_max_pool(inputs, output_size, data_format=None):
 
 
 @op
-def adaptive_average_pool(inputs, output_size, data_format=None):
+def adaptive_average_pool(inputs: TensorLike, output_size: PerAxis, data_format: str | None = None) -> Tensor:
     """Average pooling to a given size, by the windows of `adaptive_max_pool`.
 
     Args:

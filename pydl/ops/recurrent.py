@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
-from pydl.ops._common import as_float, as_tensor, result_dtype
+from pydl.ops._common import Gradients, Shape, TensorLike, as_float, as_tensor, result_dtype
 from pydl.ops._fused import fused
 from pydl.ops._steps import gru_step, lstm_step, unrolled
 from pydl.ops.linalg import FUSED_ACTIVATIONS
@@ -20,7 +21,13 @@ from pydl.tensor import Tensor, empty
 __all__ = ["gru", "lstm", "simple_rnn"]
 
 
-def checked(op_name, inputs, states, kernel, recurrent_kernel, bias, mask, recurrent_mask, gates, bias_shape) -> tuple:
+# x, states, kernel, recurrent kernel, bias, mask, recurrent mask
+Checked: TypeAlias = tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
+
+def checked(op_name: str, inputs: TensorLike, states: Iterable[TensorLike], kernel: TensorLike,
+            recurrent_kernel: TensorLike, bias: TensorLike | None, mask: TensorLike | None,
+            recurrent_mask: TensorLike | None, gates: int, bias_shape: Callable[[int], Shape]) -> Checked:
     """The tensors every cell has, of one dtype: what `Sequence` takes.
 
     Args:
@@ -64,14 +71,15 @@ class Sequence:
         x, states, kernel, recurrent, bias, mask, drop: of `checked`.
     """
 
-    def __init__(self, x, states, kernel, recurrent, bias, mask, drop):
+    def __init__(self, x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+                 mask: Tensor | None, drop: Tensor | None) -> None:
         self.x, self.states, self.kernel, self.recurrent, self.bias = x, states, kernel, recurrent, bias
         self.mask, self.drop = mask, drop
         self.batch, self.steps, self.features = x.shape
         self.units, self.columns = recurrent.shape
         self.dtype = x.dtype
 
-    def new(self, *shape) -> Tensor:
+    def new(self, *shape: int) -> Tensor:
         return empty(shape, self.dtype)
 
     def like_sequence(self, count: int) -> list[Tensor]:
@@ -81,7 +89,7 @@ class Sequence:
         return [self.new(self.batch, self.units) for _ in range(count)]
 
     @property
-    def masks(self):
+    def masks(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         return data_of(self.mask), data_of(self.drop)
 
     def project(self) -> Tensor:
@@ -99,7 +107,7 @@ class Sequence:
                              self.columns, self.features)
         return dx
 
-    def dw(self, sequence: np.ndarray, dz: Tensor, go_backwards: bool) -> tuple:
+    def dw(self, sequence: np.ndarray, dz: Tensor, go_backwards: bool) -> Gradients:
         """The gradients of kernel, recurrent kernel and, where there is one, bias; `sequence` as the walk left it."""
         if self.frozen:
             return self.weights(None, None, None)
@@ -110,7 +118,7 @@ class Sequence:
                              self.columns, int(go_backwards))
         return self.weights(dkernel, drecurrent, dbias)
 
-    def gru_dw(self, previous: Tensor, dz: Tensor, dinner: Tensor, after: int) -> tuple:
+    def gru_dw(self, previous: Tensor, dz: Tensor, dinner: Tensor, after: int) -> Gradients:
         """As `dw`, from what the kernel dgru returned."""
         if self.frozen:
             return self.weights(None, None, None)
@@ -132,7 +140,7 @@ class Sequence:
     def frozen(self) -> bool:
         return all(t is None or t.node is None for t in (self.kernel, self.recurrent, self.bias))
 
-    def weights(self, dkernel, drecurrent, dbias) -> tuple:
+    def weights(self, dkernel: Tensor | None, drecurrent: Tensor | None, dbias: Tensor | None) -> Gradients:
         """What a vjp returns behind the gradients of inputs and states."""
         return (dkernel, drecurrent) if self.bias is None else (dkernel, drecurrent, dbias)
 
@@ -146,14 +154,14 @@ class Sequence:
         return given if self.bias is None else (*given, self.bias)
 
 
-def data_of(tensor):
+def data_of(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.data
 
 
 # ---- the ops: composed functions, and the kernels that serve them. A recurrent mask has no gradient.
 
 
-def sums_of_inputs(x, kernel, bias, mask) -> list[Tensor]:
+def sums_of_inputs(x: Tensor, kernel: Tensor, bias: Tensor | None, mask: Tensor | None) -> list[Tensor]:
     """What the inputs add to the sums of each step (batch, columns). What a masked step holds is not read."""
     batch, steps, features = x.shape
     if mask is not None:
@@ -163,7 +171,7 @@ def sums_of_inputs(x, kernel, bias, mask) -> list[Tensor]:
     return ops.unstack(ops.reshape(z, (batch, steps, kernel.shape[1])), axis=1)
 
 
-def _dropping(drop):
+def _dropping(drop: Tensor | None) -> Callable[[Tensor], Tensor]:
     """The function that scales the state in front of the products."""
     if drop is None:
         return lambda h: h
@@ -174,11 +182,11 @@ def _dropping(drop):
 class _Gates:
     """Collects the gates of a composed cell, which have no gradient; masked steps have zeros."""
 
-    def __init__(self, mask):
+    def __init__(self, mask: Tensor | None) -> None:
         self._kept = None if mask is None else ops.unstack(ops.expand_dims(mask, -1), axis=1)
-        self._steps: list = []
+        self._steps: list[list[Tensor]] = []
 
-    def add(self, t: int, values) -> None:
+    def add(self, t: int, values: Iterable[Tensor]) -> None:
         values = [ops.stop_gradient(v) for v in values]
         self._steps.append(values if self._kept is None else [ops.where(self._kept[t], v, 0) for v in values])
 
@@ -186,14 +194,16 @@ class _Gates:
         return [ops.stack(values, 1) for values in zip(*self._steps)]
 
 
-def _simple_rnn_kernel(x, states, kernel, recurrent, bias, mask, drop, activation, go_backwards):
+def _simple_rnn_kernel(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+                       mask: Tensor | None, drop: Tensor | None, activation: str,
+                       go_backwards: bool) -> tuple[Tensor, Tensor]:
     s = Sequence(x, states, kernel, recurrent, bias, mask, drop)
     (sequence,), (last,) = s.like_sequence(1), s.like_state(1)
     (h0,), y = states, sequence.data
     attributes = (s.batch, s.steps, s.units, int(go_backwards), FUSED_ACTIVATIONS[activation])
     kernels.simple_rnn(s.project().data, h0.data, recurrent.data, *s.masks, y, last.data, *attributes)
 
-    def vjp(dsequence, dlast):
+    def vjp(dsequence: Tensor | None, dlast: Tensor | None) -> Gradients:
         (dz,), (dh0,) = s.like_sequence(1), s.like_state(1)
         kernels.dsimple_rnn(h0.data, recurrent.data, *s.masks, y, data_of(dsequence), data_of(dlast), dz.data, dh0.data,
                             *attributes)
@@ -203,10 +213,11 @@ def _simple_rnn_kernel(x, states, kernel, recurrent, bias, mask, drop, activatio
 
 
 @fused(_simple_rnn_kernel)
-def _simple_rnn(x, states, kernel, recurrent, bias, mask, drop, activation, go_backwards):
+def _simple_rnn(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+                mask: Tensor | None, drop: Tensor | None, activation: str, go_backwards: bool) -> tuple[Tensor, Tensor]:
     sums, dropped, f = sums_of_inputs(x, kernel, bias, mask), _dropping(drop), getattr(ops, activation)
 
-    def advance(t, before):
+    def advance(t: int, before: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         h = f(sums[t] + ops.matmul(dropped(before[0]), recurrent))
         return h, [h]
 
@@ -214,7 +225,9 @@ def _simple_rnn(x, states, kernel, recurrent, bias, mask, drop, activation, go_b
     return sequence, last
 
 
-def _lstm_kernel(x, states, kernel, recurrent, bias, mask, drop, go_backwards, return_gates):
+def _lstm_kernel(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+                 mask: Tensor | None, drop: Tensor | None, go_backwards: bool,
+                 return_gates: bool) -> tuple[Tensor, ...]:
     s = Sequence(x, states, kernel, recurrent, bias, mask, drop)
     (sequence, inner), (last_h, last_c) = s.like_sequence(2), s.like_state(2)
     gates, cells, y = s.project().data, inner.data, sequence.data
@@ -222,7 +235,7 @@ def _lstm_kernel(x, states, kernel, recurrent, bias, mask, drop, go_backwards, r
     attributes = (s.batch, s.steps, s.units, int(go_backwards))
     kernels.lstm(gates, *given, y, cells, last_h.data, last_c.data, *attributes)
 
-    def vjp(dsequence, dh, dc):
+    def vjp(dsequence: Tensor | None, dh: Tensor | None, dc: Tensor | None) -> Gradients:
         dz, (dh0, dc0) = s.new(*gates.shape), s.like_state(2)
         kernels.dlstm(gates, *given, y, cells, data_of(dsequence), data_of(dh), data_of(dc), dz.data, dh0.data,
                       dc0.data, *attributes)
@@ -233,11 +246,12 @@ def _lstm_kernel(x, states, kernel, recurrent, bias, mask, drop, go_backwards, r
 
 
 @fused(_lstm_kernel)
-def _lstm(x, states, kernel, recurrent, bias, mask, drop, go_backwards, return_gates):
+def _lstm(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+          mask: Tensor | None, drop: Tensor | None, go_backwards: bool, return_gates: bool) -> tuple[Tensor, ...]:
     step, dropped, gates = lstm_steps(x, kernel, recurrent, bias, mask), _dropping(drop), _Gates(mask)
     cells = []
 
-    def advance(t, before):
+    def advance(t: int, before: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         h, c, values = step(t, *before, dropped=dropped(before[0]))
         cells.append(before[1])
         if return_gates:
@@ -250,18 +264,22 @@ def _lstm(x, states, kernel, recurrent, bias, mask, drop, go_backwards, return_g
     return sequence, *last, *gates.sequences(), ops.stop_gradient(ops.stack([*cells[1:], last[1]], 1))
 
 
-def lstm_steps(x, kernel, recurrent, bias, mask):
+def lstm_steps(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+               mask: Tensor | None) -> Callable[..., tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
     """Function (number of the step, h, c, h with dropout, more to add to the sums) -> what `lstm_step` returns."""
     sums = sums_of_inputs(x, kernel, bias, mask)
 
-    def step(t, h, c, dropped, more=None):
+    def step(t: int, h: Tensor, c: Tensor, dropped: Tensor,
+             more: Tensor | None = None) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         inputs = sums[t] if more is None else sums[t] + more
         return lstm_step(ops.split(inputs + ops.matmul(dropped, recurrent), 4, -1), c)
 
     return step
 
 
-def _gru_kernel(x, states, kernel, recurrent, bias, mask, drop, reset_after, go_backwards, return_gates):
+def _gru_kernel(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+                mask: Tensor | None, drop: Tensor | None, reset_after: bool, go_backwards: bool,
+                return_gates: bool) -> tuple[Tensor, ...]:
     s = Sequence(x, states, kernel, recurrent, bias, mask, drop)
     (sequence, inner), (last,) = s.like_sequence(2), s.like_state(1)
     gates, y, (h0,), after = s.project().data, sequence.data, states, int(reset_after)
@@ -269,7 +287,7 @@ def _gru_kernel(x, states, kernel, recurrent, bias, mask, drop, reset_after, go_
     kernels.gru(gates, h0.data, recurrent.data, data_of(bias) if reset_after else None, *s.masks, y, inner.data,
                 last.data, *attributes)
 
-    def vjp(dsequence, dlast):
+    def vjp(dsequence: Tensor | None, dlast: Tensor | None) -> Gradients:
         dz, (dinner, previous), (dh0,) = s.new(*gates.shape), s.like_sequence(2), s.like_state(1)
         kernels.dgru(gates, h0.data, recurrent.data, *s.masks, y, inner.data, data_of(dsequence), data_of(dlast),
                      dz.data, dinner.data, previous.data, dh0.data, *attributes)
@@ -280,10 +298,12 @@ def _gru_kernel(x, states, kernel, recurrent, bias, mask, drop, reset_after, go_
 
 
 @fused(_gru_kernel)
-def _gru(x, states, kernel, recurrent, bias, mask, drop, reset_after, go_backwards, return_gates):
+def _gru(x: Tensor, states: tuple[Tensor, ...], kernel: Tensor, recurrent: Tensor, bias: Tensor | None,
+         mask: Tensor | None, drop: Tensor | None, reset_after: bool, go_backwards: bool,
+         return_gates: bool) -> tuple[Tensor, ...]:
     step, dropped, gates = gru_steps(x, kernel, recurrent, bias, mask, reset_after), _dropping(drop), _Gates(mask)
 
-    def advance(t, before):
+    def advance(t: int, before: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         h, values = step(t, before[0], dropped(before[0]))
         if return_gates:
             gates.add(t, values)
@@ -293,7 +313,8 @@ def _gru(x, states, kernel, recurrent, bias, mask, drop, reset_after, go_backwar
     return (sequence, *last, *gates.sequences()) if return_gates else (sequence, *last)
 
 
-def gru_steps(x, kernel, recurrent, bias, mask, reset_after):
+def gru_steps(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor | None, mask: Tensor | None,
+              reset_after: bool) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
     """Function (number of the step, state, state with dropout, more to add to the sums) -> what `gru_step` returns."""
     inner = None
     if bias is not None and reset_after:
@@ -302,21 +323,22 @@ def gru_steps(x, kernel, recurrent, bias, mask, reset_after):
     units = recurrent.shape[0]
     of_gates, of_candidate = ops.split(recurrent, [2 * units], -1)
 
-    def step(t, h, dropped, more=None):
+    def step(t: int, h: Tensor, dropped: Tensor, more: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         inputs = ops.split(sums[t] if more is None else sums[t] + more, 3, -1)
         if reset_after:
-            products = ops.matmul(dropped, recurrent)
-            *products, last = ops.split(products if inner is None else products + inner, 3, -1)
-            return gru_step(inputs, products, lambda r: r * last, h)
-        products = ops.split(ops.matmul(dropped, of_gates), 2, -1)
-        return gru_step(inputs, products, lambda r: ops.matmul(r * dropped, of_candidate), h)
+            product = ops.matmul(dropped, recurrent)
+            *of_zr, last = ops.split(product if inner is None else product + inner, 3, -1)
+            return gru_step(inputs, of_zr, lambda r: r * last, h)
+        of_zr = ops.split(ops.matmul(dropped, of_gates), 2, -1)
+        return gru_step(inputs, of_zr, lambda r: ops.matmul(r * dropped, of_candidate), h)
 
     return step
 
 
 @op
-def simple_rnn(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, activation="tanh", mask=None,
-               recurrent_mask=None, go_backwards=False):
+def simple_rnn(inputs: TensorLike, initial_h: TensorLike, kernel: TensorLike, recurrent_kernel: TensorLike,
+               bias: TensorLike | None = None, *, activation: str = "tanh", mask: TensorLike | None = None,
+               recurrent_mask: TensorLike | None = None, go_backwards: bool = False) -> tuple[Tensor, Tensor]:
     """A sequence through the simple cell h = activation(x @ kernel + h' @ recurrent_kernel + bias).
 
     Args:
@@ -348,8 +370,10 @@ def simple_rnn(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, activa
 
 
 @op
-def lstm(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias=None, *, mask=None, recurrent_mask=None,
-         go_backwards=False, return_gates=False):
+def lstm(inputs: TensorLike, initial_h: TensorLike, initial_c: TensorLike, kernel: TensorLike,
+         recurrent_kernel: TensorLike, bias: TensorLike | None = None, *, mask: TensorLike | None = None,
+         recurrent_mask: TensorLike | None = None, go_backwards: bool = False,
+         return_gates: bool = False) -> tuple[Tensor | dict[str, Tensor], ...]:
     """A sequence through long short-term memory:
 
         i, f, o = sigmoid(...), g = tanh(...)      of x @ kernel + h' @ recurrent_kernel + bias, in the order i f g o
@@ -380,8 +404,10 @@ def lstm(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias=None, *, m
 
 
 @op
-def gru(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, reset_after=True, mask=None, recurrent_mask=None,
-        go_backwards=False, return_gates=False):
+def gru(inputs: TensorLike, initial_h: TensorLike, kernel: TensorLike, recurrent_kernel: TensorLike,
+        bias: TensorLike | None = None, *, reset_after: bool = True, mask: TensorLike | None = None,
+        recurrent_mask: TensorLike | None = None, go_backwards: bool = False,
+        return_gates: bool = False) -> tuple[Tensor | dict[str, Tensor], ...]:
     """A sequence through gated recurrent units, with gates in the order z r h:
 
         z, r = sigmoid(x @ kernel + h' @ recurrent_kernel + biases)

@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pydl import ops
-from pydl._core import kernels
+from pydl._core import Kernel, kernels
 from pydl.dtypes import is_byte_dtype
-from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis
+from pydl.ops._common import (
+    Axis,
+    DType,
+    Gradients,
+    Shape,
+    Sizes,
+    TensorLike,
+    as_float,
+    as_tensor,
+    normalize_axes,
+    normalize_axis,
+)
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -26,10 +39,13 @@ __all__ = [
 ]
 
 
+Reduction: TypeAlias = Callable[[Tensor, Sizes, Shape], Tensor]  # of a tensor seen as `sizes`, to a shape
+
+
 @functools.lru_cache(maxsize=4096)
-def _layout(shape: tuple, axes: tuple, keepdims: bool):
+def _layout(shape: Shape, axes: Shape, keepdims: bool) -> tuple[list[Sizes], Shape]:
     """The groups as (outer, n, inner), the last first, each for the array the one before left; the result's shape."""
-    runs: list[list] = []  # [reduced?, size], axes of size 1 left out
+    runs: list[list[Any]] = []  # [reduced?, size], axes of size 1 left out
     for axis, size in enumerate(shape):
         if size != 1:
             if runs and runs[-1][0] == (axis in axes):
@@ -48,7 +64,7 @@ def _layout(shape: tuple, axes: tuple, keepdims: bool):
     return groups or [(1, 1, math.prod(shape))], result
 
 
-def _reduce(one, x: Tensor, axis, keepdims: bool, then=None) -> Tensor:
+def _reduce(one: Reduction, x: Tensor, axis: Axis, keepdims: bool, then: Reduction | None = None) -> Tensor:
     """`one(x, sizes, shape)` for the last group, `then` (by default `one`) for those before it."""
     groups, shape = _layout(x.shape, normalize_axes(axis, x.ndim), keepdims)
     for step, sizes in enumerate(groups):
@@ -57,7 +73,7 @@ def _reduce(one, x: Tensor, axis, keepdims: bool, then=None) -> Tensor:
     return x
 
 
-def _refuse_empty(name: str, x: Tensor, axis) -> None:
+def _refuse_empty(name: str, x: Tensor, axis: Axis) -> None:
     if math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim)) == 0:
         raise ValueError(f"{name}: expected at least one value to choose from; received shape {x.shape}, axis={axis}.")
 
@@ -65,31 +81,31 @@ def _refuse_empty(name: str, x: Tensor, axis) -> None:
 # -------------------------------------------------------------------------------------- sum, mean
 
 
-def _total(x: Tensor, sizes, shape, mean: bool = False) -> Tensor:
+def _total(x: Tensor, sizes: Sizes, shape: Shape, mean: bool = False) -> Tensor:
     y, before = empty(shape, x.dtype), x.shape
     (kernels.reduce_mean if mean else kernels.reduce_sum)(x.data, y.data, *sizes)
     return differentiable(y, (x,), lambda dy: (_spread(dy, sizes, before, mean),))
 
 
-def _spread(dy: Tensor, sizes, shape, mean: bool = False) -> Tensor:
+def _spread(dy: Tensor, sizes: Sizes, shape: Shape, mean: bool = False) -> Tensor:
     """dy (outer, inner) in each of n places, divided by n for the mean: the transpose of `_total`."""
     dx, before = empty(shape, dy.dtype), dy.shape
     kernels.reduce_sum_grad(dy.data, dx.data, 1.0 / sizes[1] if mean and sizes[1] else 1.0, *sizes)
     return differentiable(dx, (dy,), lambda ddx: (_total(ddx, sizes, before, mean),))
 
 
-def _mean_of(x, sizes, shape):
+def _mean_of(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     return _total(x, sizes, shape, mean=True)
 
 
-def _count(x: Tensor, sizes, shape) -> Tensor:
+def _count(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     y = empty(shape, "int32")
     kernels.reduce_count_nonzero(x.data, y.data, *sizes)
     return y
 
 
 @op
-def sum(x, axis=None, keepdims=False):
+def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis` (int, tuple or None for all). Bools are counted as int32. An empty sum is 0."""
     x = as_tensor(x)
     dtype = x.dtype
@@ -99,13 +115,13 @@ def sum(x, axis=None, keepdims=False):
 
 
 @op
-def mean(x, axis=None, keepdims=False):
+def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over `axis` (int, tuple or None for all); ints and bools give `floatx`. An empty mean is NaN."""
     return _reduce(_mean_of, as_float(x), axis, keepdims)
 
 
 @op
-def sum_to_shape(x: Tensor, shape) -> Tensor:
+def sum_to_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
     """Sums `x` to `shape`, from which it was broadcast: the gradient of broadcasting.
 
     Args:
@@ -124,13 +140,13 @@ def sum_to_shape(x: Tensor, shape) -> Tensor:
 
 
 @op
-def count_nonzero(x, axis=None):
+def count_nonzero(x: TensorLike, axis: Axis = None) -> Tensor:
     """How many values are not zero, as int32."""
     return _reduce(_count, as_tensor(x), axis, False, then=_total)
 
 
 @op
-def average(x, axis=None, weights=None):
+def average(x: TensorLike, axis: Axis = None, weights: TensorLike | None = None) -> Tensor:
     """Mean over `axis`, weighted if `weights` is given.
 
     Args:
@@ -154,11 +170,11 @@ def average(x, axis=None, weights=None):
 # -------------------------------------------------------------------------- product, extrema, truth
 
 
-def _product_kernel(x: Tensor, sizes, shape) -> Tensor:
+def _product_kernel(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     y = empty(shape, x.dtype)
     kernels.reduce_prod(x.data, y.data, *sizes)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.reduce_prod_grad(x.data, dy.data, dx.data, *sizes)
         return (dx,)
@@ -167,7 +183,7 @@ def _product_kernel(x: Tensor, sizes, shape) -> Tensor:
 
 
 @fused(_product_kernel)
-def _product(x: Tensor, sizes, shape) -> Tensor:
+def _product(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     """Products of pairs, of pairs of pairs, ...: nothing is divided, zeros have all their derivatives."""
     n = sizes[1]
     x = ops.reshape(x, sizes) if n else ops.ones((sizes[0], 1, sizes[2]), x.dtype)
@@ -180,14 +196,14 @@ def _product(x: Tensor, sizes, shape) -> Tensor:
 
 
 @op
-def prod(x, axis=None, keepdims=False, dtype=None):
+def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False, dtype: DType = None) -> Tensor:
     """Product over `axis` (int, tuple or None for all). Bools are multiplied as int32. An empty product is 1."""
     x = _at_least_int32(as_tensor(x))
     return _reduce(_product, ops.cast(x, dtype) if dtype else x, axis, keepdims)
 
 
-def _extremum(kernel):
-    def one(x: Tensor, sizes, shape) -> Tensor:
+def _extremum(kernel: Kernel) -> Reduction:
+    def one(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
         y = empty(shape, x.dtype)
         kernel(x.data, y.data, *sizes)
         values, best = x.data, y.data
@@ -196,12 +212,12 @@ def _extremum(kernel):
     return one
 
 
-def _shared(dy: Tensor, values, best, sizes) -> Tensor:
+def _shared(dy: Tensor, values: np.ndarray, best: np.ndarray, sizes: Sizes) -> Tensor:
     """dy in the places of the arrays `values` that are `best`, in equal parts: linear in dy."""
     dx, share, before = empty(values.shape, dy.dtype), empty(dy.shape, dy.dtype), dy.shape
     kernels.reduce_extremum_grad(values, best, dy.data, share.data, dx.data, *sizes)
 
-    def vjp(ddx):  # the mean over these places
+    def vjp(ddx: Tensor) -> Gradients:  # the mean over these places
         outer, _, inner = sizes
         there = ops.equal(ops.reshape(Tensor(values), sizes), ops.reshape(Tensor(best), (outer, 1, inner)))
         total = ops.sum(ops.where(there, ops.reshape(ddx, sizes), 0.0), 1)
@@ -214,7 +230,7 @@ _largest, _smallest = _extremum(kernels.reduce_max), _extremum(kernels.reduce_mi
 
 
 @op
-def max(x, axis=None, keepdims=False, initial=None):
+def max(x: TensorLike, axis: Axis = None, keepdims: bool = False, initial: float | None = None) -> Tensor:
     """Largest value over `axis` (int, tuple or None for all), NaN where there is one.
 
     The gradient is shared evenly by equal largest values.
@@ -229,7 +245,7 @@ def max(x, axis=None, keepdims=False, initial=None):
 
 
 @op
-def min(x, axis=None, keepdims=False, initial=None):
+def min(x: TensorLike, axis: Axis = None, keepdims: bool = False, initial: float | None = None) -> Tensor:
     """Smallest value over `axis`; see `max`."""
     return _extreme(x, axis, keepdims, initial, "min", _smallest, _all, "minimum")
 
@@ -237,7 +253,8 @@ def min(x, axis=None, keepdims=False, initial=None):
 amax, amin = max, min
 
 
-def _extreme(x, axis, keepdims, initial, name, one, of_bools, combine):
+def _extreme(x: TensorLike, axis: Axis, keepdims: bool, initial: float | None, name: str, one: Reduction,
+             of_bools: Reduction, combine: str) -> Tensor:
     x = as_tensor(x)
     if x.dtype == "uint8":
         return ops.cast(_extreme(_at_least_int32(x), axis, keepdims, initial, name, one, of_bools, combine), "uint8")
@@ -249,43 +266,43 @@ def _extreme(x, axis, keepdims, initial, name, one, of_bools, combine):
     return y if initial is None else getattr(ops, combine)(y, initial)
 
 
-def _any(x: Tensor, sizes, shape) -> Tensor:
+def _any(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     y = empty(shape, "bool")
     kernels.reduce_any(x.data, y.data, *sizes)
     return y
 
 
-def _all(x: Tensor, sizes, shape) -> Tensor:
+def _all(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     y = empty(shape, "bool")
     kernels.reduce_all(x.data, y.data, *sizes)
     return y
 
 
 @op
-def any(x, axis=None, keepdims=False):
+def any(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether any value over `axis` is not zero."""
     return _reduce(_any, as_tensor(x), axis, keepdims)
 
 
 @op
-def all(x, axis=None, keepdims=False):
+def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether all values over `axis` are not zero."""
     return _reduce(_all, as_tensor(x), axis, keepdims)
 
 
 @op
-def argmax(x, axis=None, keepdims=False):
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Position of the first largest value along `axis` (None: in the flattened tensor), as int32. NaN is largest."""
     return _position("argmax", kernels.reduce_argmax, x, axis, keepdims)
 
 
 @op
-def argmin(x, axis=None, keepdims=False):
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Position of the first smallest value along `axis`; see `argmax`."""
     return _position("argmin", kernels.reduce_argmin, x, axis, keepdims)
 
 
-def _position(name, kernel, x, axis, keepdims):
+def _position(name: str, kernel: Kernel, x: TensorLike, axis: int | None, keepdims: bool) -> Tensor:
     x = _at_least_int32(as_tensor(x))
     _refuse_empty(name, x, axis)
     axes = normalize_axes(axis, x.ndim)
@@ -307,12 +324,12 @@ def _at_least_int32(x: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- moments, norms
 
 
-def _moments_kernel(x: Tensor, sizes, shape) -> tuple[Tensor, Tensor]:
+def _moments_kernel(x: Tensor, sizes: Sizes, shape: Shape) -> tuple[Tensor, Tensor]:
     m, v = empty(shape, x.dtype), empty(shape, x.dtype)
     kernels.reduce_variance(x.data, m.data, v.data, *sizes)
     centre = m.data
 
-    def vjp(dm, dv):
+    def vjp(dm: Tensor | None, dv: Tensor | None) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.reduce_variance_grad(x.data, centre, *(None if g is None else g.data for g in (dm, dv)), dx.data,
                                      *sizes)
@@ -322,14 +339,14 @@ def _moments_kernel(x: Tensor, sizes, shape) -> tuple[Tensor, Tensor]:
 
 
 @fused(_moments_kernel)
-def _moments(x: Tensor, sizes, shape) -> tuple[Tensor, Tensor]:
+def _moments(x: Tensor, sizes: Sizes, shape: Shape) -> tuple[Tensor, Tensor]:
     centre = _total(x, sizes, shape, mean=True)
     distance = ops.subtract(x, _spread(centre, sizes, x.shape))
     return centre, _total(ops.square(distance), sizes, shape, mean=True)
 
 
 @op
-def moments(x, axes, keepdims=False, synchronized=False):
+def moments(x: TensorLike, axes: Axis, keepdims: bool = False, synchronized: bool = False) -> tuple[Tensor, Tensor]:
     """Mean and variance over `axes`.
 
     Args:
@@ -351,23 +368,23 @@ def moments(x, axes, keepdims=False, synchronized=False):
 
 
 @op
-def var(x, axis=None, keepdims=False):
+def var(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Variance over `axis` (int, tuple or None for all): mean squared distance to the mean."""
     x = as_float(x)
     return moments(x, normalize_axes(axis, x.ndim), keepdims)[1]
 
 
 @op
-def std(x, axis=None, keepdims=False):
+def std(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Standard deviation over `axis` (int, tuple or None for all): the square root of `var`."""
     return ops.sqrt(var(x, axis, keepdims))
 
 
-def _squares_kernel(x: Tensor, sizes, shape) -> Tensor:
+def _squares_kernel(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     y = empty(shape, x.dtype)
     kernels.reduce_sum_squares(x.data, y.data, *sizes)
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.reduce_sum_squares_grad(x.data, dy.data, dx.data, 2.0, *sizes)
         return (dx,)
@@ -376,12 +393,12 @@ def _squares_kernel(x: Tensor, sizes, shape) -> Tensor:
 
 
 @fused(_squares_kernel)
-def _sum_of_squares(x: Tensor, sizes, shape) -> Tensor:
+def _sum_of_squares(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     return _total(ops.square(x), sizes, shape)
 
 
 @op
-def norm(x, ord=None, axis=None, keepdims=False):
+def norm(x: TensorLike, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Vector norm, or norm of matrices.
 
     Args:
@@ -409,19 +426,19 @@ def norm(x, ord=None, axis=None, keepdims=False):
             return ops.power(sum(ops.power(size, ord), axes, keepdims), 1.0 / ord)
     elif len(axes) == 2 and ord in (1, -1, math.inf, -math.inf):
         # `axis` as given, not sorted: its first entry counts the rows.
-        rows, columns = (normalize_axis(a, x.ndim) for a in (axis if axis is not None else (0, 1)))
+        rows, columns = (normalize_axis(a, x.ndim) for a in ((0, 1) if axis is None or isinstance(axis, int) else axis))
         summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
         y = (max if ord > 0 else min)(sum(size, summed, keepdims=True), kept, keepdims=True)
         return y if keepdims else ops.reshape(y, _layout(x.shape, axes, False)[1])
     raise ValueError(f"norm: ord={ord!r} is not defined for axis={axis} of a tensor of shape {x.shape}.")
 
 
-def _logsumexp_kernel(x: Tensor, sizes, shape) -> Tensor:
+def _logsumexp_kernel(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     y = empty(shape, x.dtype)
     kernels.logsumexp(x.data, y.data, *sizes)
     result = y.data
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.logsumexp_grad(x.data, result, dy.data, dx.data, *sizes)
         return (dx,)
@@ -430,7 +447,7 @@ def _logsumexp_kernel(x: Tensor, sizes, shape) -> Tensor:
 
 
 @fused(_logsumexp_kernel)
-def _logsumexp(x: Tensor, sizes, shape) -> Tensor:
+def _logsumexp(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     top = ops.stop_gradient(_largest(x, sizes, shape))
     top = ops.where(ops.isfinite(top), top, 0.0)  # infinity less itself would be NaN
     total = _total(ops.exp(ops.subtract(x, _spread(top, sizes, x.shape))), sizes, shape)
@@ -438,7 +455,7 @@ def _logsumexp(x: Tensor, sizes, shape) -> Tensor:
 
 
 @op
-def logsumexp(x, axis=None, keepdims=False):
+def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis` (int, tuple or None for all), without overflow."""
     x = as_float(x)
     _refuse_empty("logsumexp", x, axis)
@@ -449,7 +466,7 @@ def logsumexp(x, axis=None, keepdims=False):
 
 
 @op
-def quantile(x, q, axis=None, method="linear", keepdims=False):
+def quantile(x: TensorLike, q: TensorLike, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Tensor:
     """Quantiles along `axis`.
 
     Args:
@@ -489,6 +506,6 @@ def quantile(x, q, axis=None, method="linear", keepdims=False):
 
 
 @op
-def median(x, axis=None, keepdims=False):
+def median(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Median over `axis` (int, tuple or None for all): the mean of the two middle values for an even count."""
     return quantile(x, 0.5, axis=axis, method="linear", keepdims=keepdims)

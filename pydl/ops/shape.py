@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import prod
 
 import numpy as np
@@ -9,10 +10,20 @@ import numpy as np
 from pydl import ops
 from pydl._core import kernels
 from pydl.ops import _strided
-from pydl.ops._common import as_tensor, normalize_axes, normalize_axis, result_dtype
+from pydl.ops._common import (
+    Axis,
+    Gradients,
+    Shape,
+    ShapeLike,
+    TensorLike,
+    as_tensor,
+    normalize_axes,
+    normalize_axis,
+    result_dtype,
+)
 from pydl.symbolic import KerasTensor, op
 from pydl.tape import differentiable
-from pydl.tensor import empty
+from pydl.tensor import Tensor, empty
 
 __all__ = [
     "array_split", "broadcast_to", "concatenate", "diag", "diagflat", "diagonal", "dstack", "expand_dims", "flatten",
@@ -21,7 +32,7 @@ __all__ = [
 ]
 
 
-def shape(x) -> tuple:
+def shape(x: TensorLike) -> tuple[int | None, ...]:
     """The shape of `x` as a tuple of ints (None where a symbolic tensor does not know)."""
     return x.shape if isinstance(x, KerasTensor) else as_tensor(x).shape
 
@@ -30,7 +41,7 @@ def shape(x) -> tuple:
 
 
 @op
-def reshape(x, newshape):
+def reshape(x: TensorLike, newshape: int | Iterable[int | None]) -> Tensor:
     """The elements of `x` in the same order under another shape; no copy.
 
     Args:
@@ -41,8 +52,10 @@ def reshape(x, newshape):
         ValueError: when the sizes differ.
     """
     x = as_tensor(x)
-    wanted = (newshape,) if isinstance(newshape, (int, np.integer)) else tuple(newshape)
-    wanted = tuple(x.shape[i] if n is None and i < x.ndim else int(n) for i, n in enumerate(wanted))
+    given = (newshape,) if isinstance(newshape, (int, np.integer)) else tuple(newshape)
+    wanted = tuple(x.shape[i] if n is None and i < x.ndim
+                   else int(n)  # type: ignore[arg-type]  # int() refuses a None past the rank of x
+                   for i, n in enumerate(given))
     known = prod(n for n in wanted if n != -1)
     free = wanted.count(-1)
     if free > 1 or any(n < -1 for n in wanted) or (free and (known == 0 or x.size % known)) or \
@@ -54,19 +67,19 @@ def reshape(x, newshape):
 
 
 @op
-def ravel(x):
+def ravel(x: TensorLike) -> Tensor:
     """`x` with its elements in one dimension; no copy."""
     x = as_tensor(x)
     return _strided.view(x, (x.size,))
 
 
-def flatten(x):
+def flatten(x: TensorLike) -> Tensor:
     """As `ravel`."""
     return ravel(x)
 
 
 @op
-def expand_dims(x, axis):
+def expand_dims(x: TensorLike, axis: int | Sequence[int]) -> Tensor:
     """Inserts dimensions of 1 so that they stand at `axis` (int or tuple) of the result; no copy."""
     x = as_tensor(x)
     count = 1 if isinstance(axis, (int, np.integer)) else len(axis)
@@ -76,7 +89,7 @@ def expand_dims(x, axis):
 
 
 @op
-def squeeze(x, axis=None):
+def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
     """Removes dimensions of 1: all, or those in `axis` (int or tuple); no copy.
 
     Raises:
@@ -95,17 +108,17 @@ def squeeze(x, axis=None):
 
 
 @op
-def transpose(x, axes=None):
+def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     """Permutes dimensions: axis i of the result is axis `axes[i]` of `x`; reverses them by default."""
     x = as_tensor(x)
     rank = x.ndim
     order = tuple(range(rank))[::-1] if axes is None else tuple(normalize_axis(int(a), rank) for a in axes)
-    if sorted(order) != list(range(rank)):
+    if axes is not None and sorted(order) != list(range(rank)):
         raise ValueError(f"transpose: axes={tuple(axes)} is not a permutation of the {rank} axes of shape {x.shape}.")
     return _permute(x, order)
 
 
-def _permute(x, order):
+def _permute(x: Tensor, order: Sequence[int]) -> Tensor:
     new = tuple(x.shape[a] for a in order)
     kept = [a for a in order if x.shape[a] != 1]
     if kept == sorted(kept):  # only dimensions of 1 move
@@ -120,7 +133,7 @@ def _permute(x, order):
 
 
 @op
-def swapaxes(x, axis1, axis2):
+def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
     """Exchanges two axes."""
     x = as_tensor(x)
     order = list(range(x.ndim))
@@ -130,7 +143,7 @@ def swapaxes(x, axis1, axis2):
 
 
 @op
-def moveaxis(x, source, destination):
+def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Moves the axes `source` (int or tuple) to the places `destination`; the others keep their order."""
     x = as_tensor(x)
     source = (source,) if isinstance(source, (int, np.integer)) else tuple(source)
@@ -149,13 +162,13 @@ def moveaxis(x, source, destination):
 
 
 @op
-def flip(x, axis=None):
+def flip(x: TensorLike, axis: Axis = None) -> Tensor:
     """Reverses the order of elements along `axis` (int or tuple), along all axes by default."""
     x = as_tensor(x)
     return _flip(x, normalize_axes(axis, x.ndim))
 
 
-def _flip(x, axes):
+def _flip(x: Tensor, axes: Sequence[int]) -> Tensor:
     strides = _strided.strides_of(x.shape)
     offset = sum((x.shape[a] - 1) * strides[a] for a in axes) if x.size else 0
     y = empty(x.shape, x.dtype)
@@ -164,7 +177,7 @@ def _flip(x, axes):
 
 
 @op
-def rot90(array, k=1, axes=(0, 1)):
+def rot90(array: TensorLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     """Rotates by `k` quarter turns in the plane of two axes, from the first towards the second."""
     x = as_tensor(array)
     if x.ndim < 2:
@@ -182,7 +195,7 @@ def rot90(array, k=1, axes=(0, 1)):
 # ------------------------------------------------------------------------------ joining, splitting
 
 
-def _same_dtype(xs, who):
+def _same_dtype(xs: TensorLike, who: str) -> list[Tensor]:
     if not isinstance(xs, (list, tuple)):
         xs = list(as_tensor(xs))
     if not xs:
@@ -192,7 +205,7 @@ def _same_dtype(xs, who):
     return [x if x.dtype == dtype else ops.cast(x, dtype) for x in tensors]
 
 
-def _joined(tensors, axis, who):
+def _joined(tensors: list[Tensor], axis: int, who: str) -> Tensor:
     rank = tensors[0].ndim
     axis = normalize_axis(axis, rank)
     first = tensors[0].shape
@@ -204,7 +217,7 @@ def _joined(tensors, axis, who):
 
 
 @op
-def concatenate(xs, axis=0):
+def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     """Joins tensors along an existing axis; dtypes are promoted.
 
     Raises:
@@ -219,7 +232,7 @@ def concatenate(xs, axis=0):
 
 
 @op
-def stack(x, axis=0):
+def stack(x: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """Joins tensors of one shape along a new axis."""
     tensors = _same_dtype(x, "stack")
     first = tensors[0].shape
@@ -230,35 +243,35 @@ def stack(x, axis=0):
 
 
 @op
-def hstack(xs):
+def hstack(xs: Sequence[TensorLike]) -> Tensor:
     """Joins along axis 1 (axis 0 for vectors); scalars count as vectors."""
     tensors = [_strided.view(t, (1,)) if t.ndim == 0 else t for t in _same_dtype(xs, "hstack")]
     return _joined(tensors, 0 if tensors[0].ndim == 1 else 1, "hstack")
 
 
 @op
-def vstack(xs):
+def vstack(xs: Sequence[TensorLike]) -> Tensor:
     """Joins along axis 0; vectors count as rows."""
     tensors = [_strided.view(t, (1, t.size)) if t.ndim < 2 else t for t in _same_dtype(xs, "vstack")]
     return _joined(tensors, 0, "vstack")
 
 
 @op
-def dstack(xs):
+def dstack(xs: Sequence[TensorLike]) -> Tensor:
     """Joins along axis 2; lower ranks are extended as in NumPy."""
-    def deep(t):
+    def deep(t: Tensor) -> Tensor:
         return _strided.view(t, (1, t.size, 1) if t.ndim < 2 else t.shape + (1,) if t.ndim == 2 else t.shape)
 
     return _joined([deep(t) for t in _same_dtype(xs, "dstack")], 2, "dstack")
 
 
-def _sizes(n: int, indices_or_sections) -> list[int]:
+def _sizes(n: int, indices_or_sections: Sequence[int]) -> list[int]:
     bounds = [min(max(i + n if i < 0 else i, 0), n) for i in map(int, indices_or_sections)]
     return [max(end - begin, 0) for begin, end in zip([0, *bounds], [*bounds, n])]
 
 
 @op
-def split(x, indices_or_sections, axis=0):
+def split(x: TensorLike, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Cuts `x` along `axis` into equal parts (int) or at positions (sequence). Returns a list.
 
     Raises:
@@ -280,7 +293,7 @@ def split(x, indices_or_sections, axis=0):
 
 
 @op
-def array_split(x, indices_or_sections, axis=0):
+def array_split(x: TensorLike, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """As `split`; with an int the first parts may be longer by one."""
     x = as_tensor(x)
     axis = normalize_axis(axis, x.ndim)
@@ -293,18 +306,18 @@ def array_split(x, indices_or_sections, axis=0):
     return _strided.split(x, [size + (i < longer) for i in range(parts)], axis)
 
 
-def hsplit(x, indices_or_sections):
+def hsplit(x: TensorLike, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along axis 1 (axis 0 for vectors)."""
     return split(x, indices_or_sections, axis=0 if len(shape(x)) == 1 else 1)
 
 
-def vsplit(x, indices_or_sections):
+def vsplit(x: TensorLike, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along axis 0."""
     return split(x, indices_or_sections, axis=0)
 
 
 @op
-def unstack(x, num=None, axis=0):
+def unstack(x: TensorLike, num: int | None = None, axis: int = 0) -> list[Tensor]:
     """The slices of `x` along `axis`, each without that axis, as a list of `num` tensors."""
     x = as_tensor(x)
     axis = normalize_axis(axis, x.ndim)
@@ -319,7 +332,7 @@ def unstack(x, num=None, axis=0):
 
 
 @op
-def broadcast_to(x, shape):
+def broadcast_to(x: TensorLike, shape: ShapeLike) -> Tensor:
     """`x` repeated to `shape` by NumPy's rules.
 
     Raises:
@@ -338,7 +351,7 @@ def broadcast_to(x, shape):
 
 
 @op
-def tile(x, repeats):
+def tile(x: TensorLike, repeats: int | Sequence[int]) -> Tensor:
     """Lays `repeats` (int or one per axis) copies of `x` side by side."""
     x = as_tensor(x)
     repeats = [int(repeats)] if isinstance(repeats, (int, np.integer)) else [int(r) for r in repeats]
@@ -353,7 +366,7 @@ def tile(x, repeats):
 
 
 @op
-def repeat(x, repeats, axis=None):
+def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
     """Repeats each element (axis None: of the flattened tensor) along `axis`.
 
     Args:
@@ -381,7 +394,7 @@ def repeat(x, repeats, axis=None):
 
 
 @op
-def roll(x, shift, axis=None):
+def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     """Moves elements by `shift` places along `axis`; what falls off the end returns at the start.
 
     Args:
@@ -400,7 +413,7 @@ def roll(x, shift, axis=None):
     return y
 
 
-def _roll(x, shift, axis):
+def _roll(x: Tensor, shift: int, axis: int) -> Tensor:
     n, inner = x.shape[axis], prod(x.shape[axis + 1:])
     y = empty(x.shape, x.dtype)
     kernels.roll(x.data, y.data, prod(x.shape[:axis]), n * inner, shift % n * inner if n else 0)
@@ -413,7 +426,8 @@ _PAD_MODES = {"constant": 0, "edge": 1, "reflect": 2, "symmetric": 3}
 
 
 @op
-def pad(x, pad_width, mode="constant", constant_values=None):
+def pad(x: TensorLike, pad_width: int | Sequence[int] | Sequence[Sequence[int]], mode: str = "constant",
+        constant_values: float | None = None) -> Tensor:
     """Puts elements before and after each axis.
 
     Args:
@@ -441,7 +455,7 @@ def pad(x, pad_width, mode="constant", constant_values=None):
     return _pad(x, widths, _PAD_MODES[mode], float(constant_values or 0))
 
 
-def _pad_geometry(shape, widths, mode):
+def _pad_geometry(shape: Shape, widths: Sequence[Sequence[int]], mode: int) -> tuple[Shape, list[int], Shape, int]:
     """(x_shape, before, y_shape, block) of the kernel: trailing axes that are not padded form the block."""
     last = max(axis for axis, pair in enumerate(widths) if sum(pair))
     block = prod(shape[last + 1:])
@@ -453,16 +467,16 @@ def _pad_geometry(shape, widths, mode):
     return old, [*(pair[0] for pair in widths[:last]), before], new, block
 
 
-def _padded_shape(shape, widths):
+def _padded_shape(shape: Shape, widths: Sequence[Sequence[int]]) -> Shape:
     return tuple(n + sum(pair) for n, pair in zip(shape, widths))
 
 
-def _pad(x, widths, mode, value):
+def _pad(x: Tensor, widths: Sequence[Sequence[int]], mode: int, value: float) -> Tensor:
     y = empty(_padded_shape(x.shape, widths), x.dtype)
     kernels.pad(x.data, y.data, *_pad_geometry(x.shape, widths, mode), mode, value)
     before = x.shape
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         if mode != 0:
             return (_pad_grad(dy, before, widths, mode),)
         strides = _strided.strides_of(dy.shape)
@@ -471,7 +485,7 @@ def _pad(x, widths, mode, value):
     return differentiable(y, (x,), vjp)
 
 
-def _pad_grad(dy, shape, widths, mode):
+def _pad_grad(dy: Tensor, shape: Shape, widths: Sequence[Sequence[int]], mode: int) -> Tensor:
     dx = empty(shape, dy.dtype)
     kernels.pad_grad(dy.data, dx.data, *_pad_geometry(shape, widths, mode), mode)
     return differentiable(dx, (dy,), lambda ddx: (_pad(ddx, widths, mode, 0.0),))
@@ -481,7 +495,7 @@ def _pad_grad(dy, shape, widths, mode):
 
 
 @op
-def diagonal(x, offset=0, axis1=0, axis2=1):
+def diagonal(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The elements whose positions along `axis2` minus along `axis1` equal `offset`, as the last axis."""
     x = as_tensor(x)
     if x.ndim < 2:
@@ -498,7 +512,7 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
 
 
 @op
-def diag(x, k=0):
+def diag(x: TensorLike, k: int = 0) -> Tensor:
     """A vector as the `k`-th diagonal of a square matrix, or the `k`-th diagonal of a matrix as a vector."""
     x = as_tensor(x)
     if x.ndim == 2:
@@ -509,18 +523,18 @@ def diag(x, k=0):
     return _strided.strided_scatter(x, (n, n), [n + 1], k if k > 0 else -k * n)
 
 
-def diagflat(x, k=0):
+def diagflat(x: TensorLike, k: int = 0) -> Tensor:
     """`diag` of the flattened tensor."""
     return diag(ravel(x), k)
 
 
 @op
-def trace(x, offset=0, axis1=0, axis2=1):
+def trace(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of `diagonal`."""
     return ops.sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
-def _triangle(x, k, lower, who):
+def _triangle(x: Tensor, k: int, lower: int, who: str) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"{who}: expected a tensor of rank 2 or more; received shape {x.shape}.")
     y = empty(x.shape, x.dtype)
@@ -529,12 +543,12 @@ def _triangle(x, k, lower, who):
 
 
 @op
-def tril(x, k=0):
+def tril(x: TensorLike, k: int = 0) -> Tensor:
     """`x` with zeros above its `k`-th diagonal, matrix by matrix."""
     return _triangle(as_tensor(x), k, 1, "tril")
 
 
 @op
-def triu(x, k=0):
+def triu(x: TensorLike, k: int = 0) -> Tensor:
     """`x` with zeros below its `k`-th diagonal, matrix by matrix."""
     return _triangle(as_tensor(x), k, 0, "triu")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from pydl import ops
-from pydl._core import kernels
-from pydl.ops._common import as_float, as_tensor, normalize_axes, normalize_axis
+from pydl._core import Kernel, kernels
+from pydl.ops._common import Axis, Gradients, Sizes, TensorLike, as_float, as_tensor, normalize_axes, normalize_axis
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -17,12 +18,12 @@ from pydl.tensor import Tensor, empty
 __all__ = ["log_softmax", "masked_softmax", "softmax"]
 
 
-def _sizes(x: Tensor, axis: int):
+def _sizes(x: Tensor, axis: int) -> Sizes:
     axis = normalize_axis(axis, x.ndim)
     return math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1:])
 
 
-def _over_axes(one, x, axis):
+def _over_axes(one: Callable[[Tensor, Sizes], Tensor], x: TensorLike, axis: Axis) -> Tensor:
     """`one` over a single axis; several axes (None: all) are moved to the end and taken as one."""
     x = as_float(x)
     if isinstance(axis, int):
@@ -35,15 +36,15 @@ def _over_axes(one, x, axis):
     return ops.transpose(y, tuple(order.index(a) for a in range(x.ndim)))
 
 
-def _kernel(forward, backward):
+def _kernel(forward: Kernel, backward: Kernel) -> Callable[[Tensor, Sizes], Tensor]:
     """The op of two kernels over x seen as (outer, n, inner) = `sizes`; the gradient is made from the result."""
 
-    def kernel(x: Tensor, sizes) -> Tensor:
+    def kernel(x: Tensor, sizes: Sizes) -> Tensor:
         y = empty(x.shape, x.dtype)
         forward(x.data, y.data, *sizes)
         shape, dtype, result = x.shape, x.dtype, y.data
 
-        def vjp(dy):
+        def vjp(dy: Tensor) -> Gradients:
             dx = empty(shape, dtype)
             backward(result, dy.data, dx.data, *sizes)
             return (dx,)
@@ -53,30 +54,30 @@ def _kernel(forward, backward):
     return kernel
 
 
-def _shifted(x: Tensor, sizes) -> Tensor:
+def _shifted(x: Tensor, sizes: Sizes) -> Tensor:
     """x as (outer, n, inner), less the maximum of each group: no exponential overflows."""
     x = ops.reshape(x, sizes)
     return x - ops.stop_gradient(ops.max(x, 1, keepdims=True))
 
 
 @fused(_kernel(kernels.softmax, kernels.softmax_grad))
-def _softmax(x: Tensor, sizes) -> Tensor:
+def _softmax(x: Tensor, sizes: Sizes) -> Tensor:
     e = ops.exp(_shifted(x, sizes))
     return ops.reshape(e / ops.sum(e, 1, keepdims=True), x.shape)
 
 
 @fused(_kernel(kernels.log_softmax, kernels.log_softmax_grad))
-def _log_softmax(x: Tensor, sizes) -> Tensor:
+def _log_softmax(x: Tensor, sizes: Sizes) -> Tensor:
     x, shape = _shifted(x, sizes), x.shape
     return ops.reshape(x - ops.log(ops.sum(ops.exp(x), 1, keepdims=True)), shape)
 
 
-def _masked_kernel(x: Tensor, mask: Tensor, sizes) -> Tensor:
+def _masked_kernel(x: Tensor, mask: Tensor, sizes: Sizes) -> Tensor:
     y = empty(x.shape, x.dtype)
     kernels.masked_softmax(x.data, mask.data, y.data, *sizes)
     shape, dtype, result = x.shape, x.dtype, y.data
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(shape, dtype)
         kernels.softmax_grad(result, dy.data, dx.data, *sizes)
         return (ops.where(mask, dx, 0.0),)
@@ -85,7 +86,7 @@ def _masked_kernel(x: Tensor, mask: Tensor, sizes) -> Tensor:
 
 
 @fused(_masked_kernel)
-def _masked_softmax(x: Tensor, mask: Tensor, sizes) -> Tensor:
+def _masked_softmax(x: Tensor, mask: Tensor, sizes: Sizes) -> Tensor:
     seen = ops.reshape(mask, sizes)
     x, shape = ops.reshape(x, sizes), x.shape
     top = ops.stop_gradient(ops.max(ops.where(seen, x, _lowest(x)), 1, keepdims=True))
@@ -101,19 +102,19 @@ def _lowest(x: Tensor) -> float:
 
 
 @op
-def softmax(x, axis=-1):
+def softmax(x: TensorLike, axis: Axis = -1) -> Tensor:
     """exp(x) / sum(exp(x)) over `axis`: an int, a tuple of ints, or None for all."""
     return _over_axes(_softmax, x, axis)
 
 
 @op
-def log_softmax(x, axis=-1):
+def log_softmax(x: TensorLike, axis: Axis = -1) -> Tensor:
     """x - log(sum(exp(x))) over `axis`: an int, a tuple of ints, or None for all."""
     return _over_axes(_log_softmax, x, axis)
 
 
 @op
-def masked_softmax(x, mask, axis=-1):
+def masked_softmax(x: TensorLike, mask: TensorLike, axis: int = -1) -> Tensor:
     """Softmax over the values of `x` whose mask is true; the others get probability 0.
 
     Where no value is left, all are equally likely (as Keras's `Softmax` layer).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype, is_float_dtype
 from pydl.ops import _strided
-from pydl.ops._common import as_tensor, normalize_axis, result_dtype
+from pydl.ops._common import DType, Gradients, Sizes, TensorLike, as_tensor, normalize_axis, result_dtype
 from pydl.ops._fused import fused
 from pydl.ops.indexing import _take_along, _take_along_grad, as_index
 from pydl.symbolic import op
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 
-def _to_last(x, axis):
+def _to_last(x: Tensor, axis: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """(x with `axis` last, what undoes it)."""
     axis = normalize_axis(axis, x.ndim)
     if axis == x.ndim - 1:
@@ -31,7 +32,7 @@ def _to_last(x, axis):
     return ops.swapaxes(x, axis, -1), lambda y: ops.swapaxes(y, axis, -1)
 
 
-def _order(x):
+def _order(x: Tensor) -> Tensor:
     index = empty(x.shape, "int32")
     n = x.shape[-1]
     kernels.argsort(x.data, index.data, x.size // n if n else 0, n, 0)
@@ -39,7 +40,7 @@ def _order(x):
 
 
 @op
-def argsort(x, axis=-1):
+def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
     """The positions (int32) that sort `x` along `axis` (None: flattened): stable, NaN last. No gradient."""
     x = as_tensor(x)
     if axis is None:
@@ -51,7 +52,7 @@ def argsort(x, axis=-1):
 
 
 @op
-def sort(x, axis=-1):
+def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
     """`x` in rising order along `axis` (None: flattened); NaN last."""
     x = as_tensor(x)
     if axis is None:
@@ -64,7 +65,7 @@ def sort(x, axis=-1):
 
 
 @op
-def top_k(x, k, sorted=True):
+def top_k(x: TensorLike, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
     """(values, indices) of the `k` largest elements along the last axis, in falling order; of equal ones the first
     comes first, NaN comes last. Indices are int32."""
     x = as_tensor(x)
@@ -75,14 +76,14 @@ def top_k(x, k, sorted=True):
     kernels.top_k(x.data, values.data, index.data, rows, n, k)
     before = x.shape
 
-    def vjp(dvalues):
+    def vjp(dvalues: Tensor) -> Gradients:
         return (_take_along_grad(dvalues, index, rows, n, k, 1, before),)
 
     return differentiable(values, (x,), vjp), index
 
 
 @op
-def in_top_k(targets, predictions, k):
+def in_top_k(targets: TensorLike, predictions: TensorLike, k: int) -> Tensor:
     """Whether `predictions[i, targets[i]]` is among the `k` largest of its row: fewer than k are larger.
 
     False where the prediction is not finite or the target no class. No gradient.
@@ -98,7 +99,7 @@ def in_top_k(targets, predictions, k):
 
 
 @op
-def searchsorted(sorted_sequence, values, side="left"):
+def searchsorted(sorted_sequence: TensorLike, values: TensorLike, side: str = "left") -> Tensor:
     """For each value the place (int32) in a sorted vector where it would be inserted. No gradient.
 
     Args:
@@ -119,13 +120,13 @@ def searchsorted(sorted_sequence, values, side="left"):
 
 
 @op
-def digitize(x, bins):
+def digitize(x: TensorLike, bins: TensorLike) -> Tensor:
     """The bin (int32) of each value: i with bins[i-1] <= x < bins[i], for rising `bins`. No gradient."""
     return searchsorted(bins, x, side="right")
 
 
 @op
-def bincount(x, weights=None, minlength=0, sparse=False):
+def bincount(x: TensorLike, weights: TensorLike | None = None, minlength: int = 0, sparse: bool = False) -> Tensor:
     """How often each non-negative integer occurs along the last axis, or the sum of its weights. No gradient.
 
     Args:
@@ -163,7 +164,7 @@ def _fixed_shapes() -> bool:
 
 
 @op
-def histogram(x, bins=10, range=None):
+def histogram(x: TensorLike, bins: int = 10, range: tuple[float, float] | None = None) -> tuple[Tensor, Tensor]:
     """(counts, edges) of `bins` equal bins over `range` = (low, high), the extent of `x` by default.
 
     Counts (int32) and edges are NumPy's; the values are read, so it cannot be recorded. No gradient.
@@ -179,7 +180,7 @@ def histogram(x, bins=10, range=None):
 # -------------------------------------------------------------------------------------- cumulative
 
 
-def _along(x, axis, dtype):
+def _along(x: TensorLike, axis: int | None, dtype: DType) -> tuple[Tensor, Sizes]:
     x = as_tensor(x)
     if dtype is not None:
         x = ops.cast(x, dtype)
@@ -192,30 +193,29 @@ def _along(x, axis, dtype):
 
 
 @op
-def cumsum(x, axis=None, dtype=None):
+def cumsum(x: TensorLike, axis: int | None = None, dtype: DType = None) -> Tensor:
     """Sums of all elements up to each position along `axis` (None: of the flattened tensor)."""
-    x, sizes = _along(x, axis, dtype)
-    return _cumsum(x, sizes, 0)
+    return _cumsum(*_along(x, axis, dtype), 0)
 
 
-def _cumsum(x, sizes, reverse):
+def _cumsum(x: Tensor, sizes: Sizes, reverse: int) -> Tensor:
     y = empty(x.shape, x.dtype)
     kernels.cumsum(x.data, y.data, *sizes, reverse)
     return differentiable(y, (x,), lambda dy: (_cumsum(dy, sizes, 1 - reverse),))
 
 
 @op
-def cumprod(x, axis=None, dtype=None):
+def cumprod(x: TensorLike, axis: int | None = None, dtype: DType = None) -> Tensor:
     """Products of all elements up to each position along `axis` (None: of the flattened tensor)."""
     return _cumprod(*_along(x, axis, dtype))
 
 
-def _cumprod_kernel(x, sizes):
+def _cumprod_kernel(x: Tensor, sizes: Sizes) -> Tensor:
     y = empty(x.shape, x.dtype)
     kernels.cumprod(x.data, y.data, *sizes)
     result = y.data
 
-    def vjp(dy):
+    def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         kernels.cumprod_grad(x.data, result, dy.data, dx.data, *sizes)
         return (dx,)
@@ -224,7 +224,7 @@ def _cumprod_kernel(x, sizes):
 
 
 @fused(_cumprod_kernel)
-def _cumprod(x, sizes):
+def _cumprod(x: Tensor, sizes: Sizes) -> Tensor:
     """Each element holds the product of the 1, 2, 4, ... last ones: nothing is divided, zeros have all derivatives."""
     y, reach = ops.reshape(x, sizes), 1
     while reach < sizes[1]:
@@ -234,7 +234,7 @@ def _cumprod(x, sizes):
 
 
 @op
-def diff(a, n=1, axis=-1):
+def diff(a: TensorLike, n: int = 1, axis: int = -1) -> Tensor:
     """Differences of neighbours along `axis`, taken `n` times."""
     a = as_tensor(a)
     if a.ndim == 0 or n < 0:
