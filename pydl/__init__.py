@@ -2,8 +2,9 @@
 
 import functools
 import importlib
+import types
 
-from pydl import autograd, config, exports, ops, tree
+from pydl import autograd, config, ops, tree
 from pydl.autograd import GradientTape, grad, no_grad
 from pydl.config import __version__
 from pydl.ops import _operators
@@ -50,9 +51,14 @@ def version() -> str:
     return __version__
 
 
-_ROOMS = (activations, autograd, backend, callbacks, config, constraints, dtype_policies, initializers, layers, losses,
-          metrics, models, ops, optimizers, random, regularizers, tree)
-__all__ = ["__version__", *exports.public(globals()), *(_room.__name__.removeprefix("pydl.") for _room in _ROOMS)]
+__all__ = [  # written down: to a type checker an import alone is private
+    "DTypePolicy", "FloatDTypePolicy", "Functional", "GradientTape", "Initializer", "Input", "InputSpec",
+    "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "RecordedFunction", "RecordingError",
+    "Regularizer", "Sequential", "Tensor", "Variable", "__version__", "activations", "autograd", "backend",
+    "callbacks", "config", "constraints", "dtype_policies", "function", "grad", "initializers", "layers", "losses",
+    "metrics", "models", "name_scope", "no_grad", "ops", "optimizers", "random", "regularizers", "rerecord", "tree",
+    "version",
+]
 
 _LATE = ("applications", "datasets", "estimators", "inspection", "preprocessing", "saving", "tuner", "utils")
 
@@ -68,6 +74,6 @@ def __dir__():
     return sorted([*__all__, *_LATE])
 
 
-for _room in (*_ROOMS, optimizers.schedules):
-    if hasattr(_room, "__all__"):
+for _room in (*(globals()[_name] for _name in __all__), optimizers.schedules):
+    if isinstance(_room, types.ModuleType) and hasattr(_room, "__all__"):
         vars(_room)["__dir__"] = functools.partial(sorted, _room.__all__)  # tab completion shows public names

@@ -23,7 +23,7 @@ class Buffer:
         arena: bytes from the start of the program's memory; None for memory outside of it.
         outside: number of a buffer outside of the program's memory, by first use; None inside.
         shape: the factors of what the kernel's contract demands: (rows, n) for "rows n", the elements alone where
-            the contract has a sum or a function; (0,) where values and not sizes decide.
+            the contract has a sum or a function; 0 stands where values and not sizes decide.
     """
 
     name: str

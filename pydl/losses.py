@@ -1,36 +1,11 @@
-"""Loss functions: per-sample values of `ops/_criteria.py`, then weights, masks and a reduction."""
+"""Loss functions: per-sample values of `ops/_losses.py`, then weights, masks and a reduction."""
 
 from __future__ import annotations
 
 from pydl import lookup, ops, registry, tree
-from pydl.ops import _criteria as criteria
-from pydl.ops._criteria import (  # the function forms are public here
-    align_weight,
-    apply_mask,
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_generalized_cross_entropy,
-    categorical_hinge,
-    circle,
-    dice,
-    get_mask,
-    hinge,
-    huber,
-    kl_divergence,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-    sparse_categorical_crossentropy,
-    squared_hinge,
-    squeeze_or_expand_to_same_rank,
-    tversky,
-)
-from pydl.ops.loss import weighted_mean
+from pydl.ops import _losses as functions
+from pydl.ops._losses import *  # noqa: F403  # the function forms are public here
+from pydl.ops._samples import align_weight, apply_mask, get_mask, squeeze_or_expand_to_same_rank, weighted_mean
 from pydl.symbolic import op
 from pydl.tensor import standardize_dtype
 from pydl.watch import Owner
@@ -41,7 +16,7 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "
 @op
 def cosine_similarity(y_true, y_pred, axis=-1):
     """-cos of the angle between `y_true` and `y_pred` along `axis`: -1 for the same direction."""
-    return -criteria.cosine_similarity(y_true, y_pred, axis=axis)
+    return -functions.cosine_similarity(y_true, y_pred, axis=axis)
 
 
 def standardize_reduction(reduction):
@@ -165,28 +140,28 @@ class MeanSquaredError(LossFunctionWrapper):
     """mean((y_true - y_pred)^2); see `mean_squared_error`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="mean_squared_error", dtype=None):
-        super().__init__(mean_squared_error, reduction, name, dtype)
+        super().__init__(functions.mean_squared_error, reduction, name, dtype)
 
 
 class MeanAbsoluteError(LossFunctionWrapper):
     """mean(|y_true - y_pred|); see `mean_absolute_error`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="mean_absolute_error", dtype=None):
-        super().__init__(mean_absolute_error, reduction, name, dtype)
+        super().__init__(functions.mean_absolute_error, reduction, name, dtype)
 
 
 class MeanAbsolutePercentageError(LossFunctionWrapper):
     """100 mean(|(y_true - y_pred) / y_true|); see `mean_absolute_percentage_error`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="mean_absolute_percentage_error", dtype=None):
-        super().__init__(mean_absolute_percentage_error, reduction, name, dtype)
+        super().__init__(functions.mean_absolute_percentage_error, reduction, name, dtype)
 
 
 class MeanSquaredLogarithmicError(LossFunctionWrapper):
     """mean((log(1 + y_true) - log(1 + y_pred))^2); see `mean_squared_logarithmic_error`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="mean_squared_logarithmic_error", dtype=None):
-        super().__init__(mean_squared_logarithmic_error, reduction, name, dtype)
+        super().__init__(functions.mean_squared_logarithmic_error, reduction, name, dtype)
 
 
 class CosineSimilarity(LossFunctionWrapper):
@@ -200,49 +175,49 @@ class Huber(LossFunctionWrapper):
     """Squared up to `delta`, linear beyond; see `huber`."""
 
     def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
-        super().__init__(huber, reduction, name, dtype, delta=delta)
+        super().__init__(functions.huber, reduction, name, dtype, delta=delta)
 
 
 class LogCosh(LossFunctionWrapper):
     """mean(log(cosh(y_pred - y_true))); see `log_cosh`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="log_cosh", dtype=None):
-        super().__init__(log_cosh, reduction, name, dtype)
+        super().__init__(functions.log_cosh, reduction, name, dtype)
 
 
 class Hinge(LossFunctionWrapper):
     """mean(max(1 - y_true y_pred, 0)); see `hinge`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="hinge", dtype=None):
-        super().__init__(hinge, reduction, name, dtype)
+        super().__init__(functions.hinge, reduction, name, dtype)
 
 
 class SquaredHinge(LossFunctionWrapper):
     """mean(max(1 - y_true y_pred, 0)^2); see `squared_hinge`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="squared_hinge", dtype=None):
-        super().__init__(squared_hinge, reduction, name, dtype)
+        super().__init__(functions.squared_hinge, reduction, name, dtype)
 
 
 class CategoricalHinge(LossFunctionWrapper):
     """Margin between the true class and the best other one; see `categorical_hinge`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="categorical_hinge", dtype=None):
-        super().__init__(categorical_hinge, reduction, name, dtype)
+        super().__init__(functions.categorical_hinge, reduction, name, dtype)
 
 
 class KLDivergence(LossFunctionWrapper):
     """sum(y_true log(y_true / y_pred)); see `kl_divergence`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="kl_divergence", dtype=None):
-        super().__init__(kl_divergence, reduction, name, dtype)
+        super().__init__(functions.kl_divergence, reduction, name, dtype)
 
 
 class Poisson(LossFunctionWrapper):
     """mean(y_pred - y_true log(y_pred)); see `poisson`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
-        super().__init__(poisson, reduction, name, dtype)
+        super().__init__(functions.poisson, reduction, name, dtype)
 
 
 class BinaryCrossentropy(LossFunctionWrapper):
@@ -256,7 +231,7 @@ class BinaryCrossentropy(LossFunctionWrapper):
 
     def __init__(self, from_logits=False, label_smoothing=0.0, axis=-1, reduction="sum_over_batch_size",
                  name="binary_crossentropy", dtype=None):
-        super().__init__(binary_crossentropy, reduction, name, dtype, from_logits=from_logits,
+        super().__init__(functions.binary_crossentropy, reduction, name, dtype, from_logits=from_logits,
                          label_smoothing=label_smoothing, axis=axis)
         self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
 
@@ -271,7 +246,7 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
 
     def __init__(self, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0,
                  axis=-1, reduction="sum_over_batch_size", name="binary_focal_crossentropy", dtype=None):
-        super().__init__(binary_focal_crossentropy, reduction, name, dtype, from_logits=from_logits,
+        super().__init__(functions.binary_focal_crossentropy, reduction, name, dtype, from_logits=from_logits,
                          label_smoothing=label_smoothing, axis=axis, apply_class_balancing=apply_class_balancing,
                          alpha=alpha, gamma=gamma)
         self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
@@ -289,7 +264,7 @@ class CategoricalCrossentropy(LossFunctionWrapper):
 
     def __init__(self, from_logits=False, label_smoothing=0.0, axis=-1, reduction="sum_over_batch_size",
                  name="categorical_crossentropy", dtype=None):
-        super().__init__(categorical_crossentropy, reduction, name, dtype, from_logits=from_logits,
+        super().__init__(functions.categorical_crossentropy, reduction, name, dtype, from_logits=from_logits,
                          label_smoothing=label_smoothing, axis=axis)
         self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
 
@@ -299,7 +274,7 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper):
 
     def __init__(self, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1,
                  reduction="sum_over_batch_size", name="categorical_focal_crossentropy", dtype=None):
-        super().__init__(categorical_focal_crossentropy, reduction, name, dtype, from_logits=from_logits,
+        super().__init__(functions.categorical_focal_crossentropy, reduction, name, dtype, from_logits=from_logits,
                          label_smoothing=label_smoothing, axis=axis, alpha=alpha, gamma=gamma)
         self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
         self.alpha, self.gamma = alpha, gamma
@@ -316,7 +291,7 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
 
     def __init__(self, from_logits=False, ignore_class=None, reduction="sum_over_batch_size", axis=-1,
                  name="sparse_categorical_crossentropy", dtype=None):
-        super().__init__(sparse_categorical_crossentropy, reduction, name, dtype, from_logits=from_logits,
+        super().__init__(functions.sparse_categorical_crossentropy, reduction, name, dtype, from_logits=from_logits,
                          ignore_class=ignore_class, axis=axis)
         self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
 
@@ -335,7 +310,7 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
                  dtype=None):
         if not 0 < q < 1:
             raise ValueError(f"q must be in the interval (0, 1). Received: q={q}")
-        super().__init__(categorical_generalized_cross_entropy, reduction, name, dtype, q=q)
+        super().__init__(functions.categorical_generalized_cross_entropy, reduction, name, dtype, q=q)
         self.q = q
 
 
@@ -343,7 +318,7 @@ class Dice(LossFunctionWrapper):
     """1 - the Dice coefficient, over the whole batch or over `axis`; see `dice`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None):
-        super().__init__(dice, reduction, name, dtype, axis=axis)
+        super().__init__(functions.dice, reduction, name, dtype, axis=axis)
         self.axis = axis
 
 
@@ -351,7 +326,7 @@ class Tversky(LossFunctionWrapper):
     """1 - the Tversky index: Dice with separate weights of the two kinds of error; see `tversky`."""
 
     def __init__(self, alpha=0.5, beta=0.5, reduction="sum_over_batch_size", name="tversky", axis=None, dtype=None):
-        super().__init__(tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis)
+        super().__init__(functions.tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis)
         self.alpha, self.beta, self.axis = alpha, beta, axis
 
 
@@ -360,37 +335,24 @@ class Circle(LossFunctionWrapper):
 
     def __init__(self, gamma=80.0, margin=0.4, remove_diagonal=True, reduction="sum_over_batch_size", name="circle",
                  dtype=None):
-        super().__init__(circle, reduction, name, dtype, gamma=gamma, margin=margin,
+        super().__init__(functions.circle, reduction, name, dtype, gamma=gamma, margin=margin,
                          remove_diagonal=remove_diagonal)
         self.gamma, self.margin, self.remove_diagonal = gamma, margin, remove_diagonal
 
 
-_BUILT_IN = (
-    MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, CosineSimilarity,
-    Huber, LogCosh, Hinge, SquaredHinge, CategoricalHinge, KLDivergence, Poisson, BinaryCrossentropy,
-    BinaryFocalCrossentropy, CategoricalCrossentropy, CategoricalFocalCrossentropy, SparseCategoricalCrossentropy,
-    CategoricalGeneralizedCrossEntropy, Dice, Tversky, Circle,
-)
-_FUNCTIONS = (
-    mean_squared_error, mean_absolute_error, mean_absolute_percentage_error, mean_squared_logarithmic_error,
-    cosine_similarity, huber, log_cosh, hinge, squared_hinge, categorical_hinge, kl_divergence, poisson,
-    binary_crossentropy, binary_focal_crossentropy, categorical_crossentropy, categorical_focal_crossentropy,
-    sparse_categorical_crossentropy, categorical_generalized_cross_entropy, dice, tversky, circle,
-)
-_ALIASES = {
-    "bce": binary_crossentropy, "kld": kl_divergence, "mae": mean_absolute_error, "mse": mean_squared_error,
-    "mape": mean_absolute_percentage_error, "msle": mean_squared_logarithmic_error,
-}
-_ALIASES.update({name.upper(): fn for name, fn in _ALIASES.items()})
-OBJECTS = {
-    "Loss": Loss, "LossFunctionWrapper": LossFunctionWrapper, **{cls.__name__: cls for cls in _BUILT_IN},
-    **{fn.__name__: fn for fn in _FUNCTIONS}, **_ALIASES, "huber_loss": huber, "logcosh": log_cosh,
-    "kullback_leibler_divergence": kl_divergence,
-}
-for _cls in (Loss, LossFunctionWrapper, *_BUILT_IN):
+_BUILT_IN = tuple(value for value in globals().values() if isinstance(value, type)
+                  and issubclass(value, LossFunctionWrapper) and value is not LossFunctionWrapper)
+_CLASSES = {cls.__name__: cls for cls in (Loss, LossFunctionWrapper, *_BUILT_IN)}
+_FUNCTIONS = {**functions.FUNCTIONS, "cosine_similarity": cosine_similarity}
+_ALIASES = {"bce": "binary_crossentropy", "kld": "kl_divergence", "mae": "mean_absolute_error",
+            "mse": "mean_squared_error", "mape": "mean_absolute_percentage_error",
+            "msle": "mean_squared_logarithmic_error"}
+_ALIASES.update({alias.upper(): name for alias, name in _ALIASES.items()})
+_ALIASES.update({"huber_loss": "huber", "logcosh": "log_cosh", "kullback_leibler_divergence": "kl_divergence"})
+OBJECTS = {**_CLASSES, **_FUNCTIONS, **{alias: _FUNCTIONS[name] for alias, name in _ALIASES.items()}}
+for _cls in _CLASSES.values():
     registry.builtin("keras.losses")(_cls)
-__all__ = ["Loss", "LossFunctionWrapper", "deserialize", "get", "serialize"]
-__all__ += [member.__name__ for member in (*_BUILT_IN, *_FUNCTIONS)]
+__all__ = [*_CLASSES, *_FUNCTIONS, "deserialize", "get", "serialize"]
 
 
 def get(identifier):

@@ -257,14 +257,16 @@ def _drop(x: Tensor, rate: float, scale: float, shift: float, dropped: float, se
     y = empty(x.shape, x.dtype)
     mask = empty(((x.size + 63) // 64 * 64,), "uint8")
     kernels.dropout(_state(seed), x.data, y.data, mask.data, x.size, rate, scale, shift, dropped)
-
-    def vjp(dy: Tensor) -> tuple[Tensor]:
-        dx = empty(x.shape, x.dtype)
-        kernels.dropout_grad(mask.data, dy.data, dx.data, x.size, scale)
-        return (dx,)
-
-    differentiable(y, (x,), vjp)
+    differentiable(y, (x,), lambda dy: (_kept(dy, mask, scale),))
     return y
+
+
+def _kept(dy: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """dy scale where the mask keeps it, else 0. This is linear, and so its own gradient."""
+    dx = empty(dy.shape, dy.dtype)
+    kernels.dropout_grad(mask.data, dy.data, dx.data, dy.size, scale)
+    differentiable(dx, (dy,), lambda ddx: (_kept(ddx, mask, scale),))
+    return dx
 
 
 def _check_rate(rate: Any) -> float:

@@ -136,7 +136,8 @@ def _no_second_order(*_: object) -> NoReturn:
     )
 
 
-def backward_pass(targets, seeds, wanted, free: bool, stop: bool = False) -> dict:
+def backward_pass(targets: Sequence[Any], seeds: Sequence[Any], wanted: set[Edge] | None, free: bool,
+                  stop: bool = False) -> dict[Edge, Any]:
     """The engine: visits nodes newest first and hands gradients to their inputs.
 
     Args:
@@ -174,7 +175,7 @@ def backward_pass(targets, seeds, wanted, free: bool, stop: bool = False) -> dic
         for slot, gradient in enumerate(grads):
             if gradient is not None and (node.vjp is None if wanted is None else (node, slot) in wanted):
                 result[node, slot] = gradient
-        if node.vjp is None or (stop and (node, 0) in wanted):
+        if node.vjp is None or (stop and wanted is not None and (node, 0) in wanted):
             continue
         vjp = node.vjp
         into = [None] * len(node.inputs)
@@ -222,6 +223,6 @@ def accumulate(target: Any, seed: Any) -> None:
     with no_grad():
         found = backward_pass([target], [seed], None, free=True)
         for (node, _), value in found.items():
-            leaf = node.leaf_of()
+            leaf = node.leaf_of() if node.leaf_of is not None else None
             if leaf is not None:
                 leaf.grad = value if leaf.grad is None else leaf.grad + value

@@ -6,7 +6,7 @@ import pkgutil
 import pytest
 
 import cases
-from harness import Case, LayerCase, properties
+from harness import ONCE, Case, LayerCase, properties
 
 
 def rows(kind):
@@ -14,7 +14,8 @@ def rows(kind):
         for row in getattr(importlib.import_module(f"cases.{module.name}"), "CASES", ()):
             if isinstance(row, kind):
                 for name in properties(row):
-                    yield pytest.param(row, name, id=f"{module.name}:{row}-{name}")
+                    marks = pytest.mark.once if name in ONCE else ()
+                    yield pytest.param(row, name, id=f"{module.name}:{row}-{name}", marks=marks)
 
 
 @pytest.mark.parametrize("case, name", list(rows(Case)))

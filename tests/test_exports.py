@@ -68,6 +68,26 @@ def test_every_name_is_there_once(name):
     assert all(hasattr(module, entry) for entry in module.__all__)
 
 
+def test_the_package_lists_what_it_imports():
+    """`pydl.__all__` is written down, for type checkers: it must not fall behind."""
+    rooms = {name for name in pydl.__all__ if isinstance(getattr(pydl, name), type(pydl))}
+    assert set(pydl.__all__) - rooms - {"__version__"} == set(exports.public(vars(pydl)))
+
+
+def test_a_type_checker_sees_the_names(tmp_path):
+    """To one that is strict, an import of a package is private unless it says otherwise."""
+    api = pytest.importorskip("mypy.api")
+    (tmp_path / "user.py").write_text(
+        "import pydl as keras\nfrom pydl.callbacks import EarlyStopping\nfrom pydl.inspection import grad_cam\n"
+        "from pydl.layers import Dense\nfrom pydl.metrics import AUC, mean_squared_error\n"
+        "from pydl.models import Sequential, clone_model\nfrom pydl.optimizers import Adam, ewma, schedules\n"
+        "from pydl.utils import register_keras_serializable, to_categorical\n"
+        "used = keras.Sequential, keras.Tensor, keras.layers.Dense, keras.optimizers.schedules.CosineDecay\n")
+    found, errors, _ = api.run(["--strict", "--follow-imports=silent", "--config-file=", "--cache-dir",
+                                str(tmp_path / "cache"), str(tmp_path / "user.py")])
+    assert not errors and "Success" in found, found + errors
+
+
 def test_gather_refuses_one_name_for_two_things(tmp_path, monkeypatch):
     package = tmp_path / "shop"
     package.mkdir()

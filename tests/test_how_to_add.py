@@ -38,7 +38,7 @@ def fits(path: str, patterns) -> bool:
 
 
 def test_the_table_is_read():
-    assert {"layer", "op made of ops", "op with a kernel", "metric", "optimizer", "ISA level",
+    assert {"layer", "op made of ops", "op with a kernel", "loss", "metric", "optimizer", "ISA level",
             "element type"} <= set(TABLE)
     for patterns, _ in TABLE.values():
         for pattern in patterns:

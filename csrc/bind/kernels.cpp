@@ -2,6 +2,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <atomic>
+
 #include "base/cpu.h"
 #include "bind/bind.h"
 #include "build_lists.h"
@@ -22,8 +24,7 @@ namespace {
 }
 
 // The element type of an array, or -1. bool is stored, and computed with, as uint8.
-int type_of(const py::array& a) {
-    const py::dtype dtype = a.dtype();
+int type_of(const py::dtype& dtype) {
     if (dtype.byteorder() == '>') return -1;  // NumPy's mark of the order that is not the machine's
     const char kind = dtype.kind() == 'b' ? 'u' : dtype.kind();
     const py::ssize_t size = dtype.itemsize();
@@ -32,6 +33,18 @@ int type_of(const py::array& a) {
 #include "types.def"
 #undef TYPE
     return -1;
+}
+// NumPy has one dtype object for each of its own types, which nearly all arrays share: the first seen of each element
+// type is kept (alive, so that its address stays its own) and known again without reading it.
+int type_of(const py::array& a) {
+    static std::atomic<PyObject*> known[kDTypes];
+    PyObject* descr = py::detail::array_proxy(a.ptr())->descr;
+    for (int t = 0; t < kDTypes; ++t)
+        if (known[t].load(std::memory_order_relaxed) == descr) return t;
+    const int type = type_of(py::reinterpret_borrow<py::dtype>(descr));
+    PyObject* none = nullptr;
+    if (type >= 0 && known[type].compare_exchange_strong(none, descr)) Py_INCREF(descr);
+    return type;
 }
 
 // `count`: the number of its elements.
@@ -91,10 +104,14 @@ const Instance& choose(const Kernel& k, const py::args& args) {
     return *any;
 }
 
-// Elements of the arrays of a call, beside its words and beside its items.
-struct Counts {
-    dim of[Call::kMaxParams];
-    std::vector<dim> items;
+// A call with the elements of its arrays, beside its words and beside its items.
+struct CheckedCall : Call {
+    dim counts[kMaxParams];
+    std::vector<dim> item_counts;
+    void clear() {
+        Call::clear();
+        item_counts.clear();
+    }
 };
 
 // Elements of all arrays, from which on a kernel runs without the GIL. Giving it up and taking it back costs 55 ns; the
@@ -103,10 +120,9 @@ constexpr dim kLongCall = 32768;
 
 void call_kernel(const Kernel& k, const py::args& args) {
     const Instance& instance = choose(k, args);
-    thread_local Call call;
+    thread_local CheckedCall of_thread;
+    CheckedCall& call = of_thread;  // looked up once
     call.clear();
-    thread_local Counts counts;
-    counts.items.clear();
     dim elements = 0;
     std::vector<py::tuple> lists;
     for (const Param& p : instance.params) {
@@ -114,8 +130,8 @@ void call_kernel(const Kernel& k, const py::args& args) {
         word w = 0;
         switch (p.kind) {
             case Kind::buffer:
-                w = buffer_word(k, p, value, counts.of[call.count]);
-                elements += counts.of[call.count];
+                w = buffer_word(k, p, value, call.counts[call.count]);
+                elements += call.counts[call.count];
                 break;
             case Kind::size: w = static_cast<word>(size_of(k, p, value)); break;
             case Kind::scalar: {
@@ -130,13 +146,14 @@ void call_kernel(const Kernel& k, const py::args& args) {
             case Kind::sizes:
             case Kind::buffers: {
                 if (!py::isinstance<py::sequence>(value)) bad_argument(k, p, "a list or tuple", value);
-                // A tuple of its own: another thread may change the list while the kernel runs.
-                const auto& items = lists.emplace_back(py::reinterpret_borrow<py::object>(value));
+                // A tuple of its own: another thread may change the list, of buffers while the kernel runs.
+                const py::tuple items(py::reinterpret_borrow<py::object>(value));
+                if (p.kind == Kind::buffers) lists.push_back(items);
                 w = call.items.size();
                 call.items.push_back(items.size());
-                counts.items.push_back(0);
+                call.item_counts.push_back(0);
                 for (const py::handle item : items) {
-                    dim& count = counts.items.emplace_back(0);
+                    dim& count = call.item_counts.emplace_back(0);
                     call.items.push_back(p.kind == Kind::sizes ? static_cast<word>(size_of(k, p, item))
                                                                : buffer_word(k, p, item, count));
                     elements += count;
@@ -147,7 +164,10 @@ void call_kernel(const Kernel& k, const py::args& args) {
         call.words[call.count++] = w;
     }
     try {
-        k.holds.check(instance.params, {call.words, call.items.data(), counts.of, counts.items.data()});
+        const Given given{call.words, call.items.data(), call.counts, call.item_counts.data(), !recorder().dry};
+        if (!k.holds.check(instance.params, given)) return;
+    } catch (const IndexFault& e) {
+        throw py::index_error("kernel " + k.name + ": " + e.what());
     } catch (const SizeError& e) { throw py::value_error("kernel " + k.name + ": " + e.what()); }
     dim position;
     {

@@ -40,7 +40,7 @@ py::list arguments_of(const PyProgram& p, std::size_t s, Outside& outside) {
     for (std::size_t i = 0; i < params.size(); ++i)
         if (params[i].kind == Kind::sizes || params[i].kind == Kind::buffers)
             words[i] = static_cast<word>(reinterpret_cast<const word*>(block[i]) - block);
-    const Given given{words.data(), block, nullptr, nullptr};
+    const Given given{words.data(), block};
     const auto buffer = [&](std::size_t i, std::size_t item, word address) -> py::object {
         if (!address) return py::none();
         const auto offset = p.program.arena()->offset_of(reinterpret_cast<const void*>(address));

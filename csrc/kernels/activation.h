@@ -41,9 +41,9 @@ PYDL_INLINE V mish_value(V x) {
 template <class V>
 PYDL_INLINE V mish_slope(V x) {
     using T = lane_of<V>;
-    const V u = exp(min(splat(T(mish_linear)), x)), w = u * (u + 2), r = 1 / (w + 2);
+    const V c = min(splat(T(mish_linear)), x), u = exp(c), w = u * (u + 2), r = 1 / (w + 2);
     // tanh' = 4 (w + 1) / (w + 2)^2, times softplus' = u / (1 + u), and w + 1 = (u + 1)^2.
-    return fma(x * (4 * u * (u + 1)) * r, r, w * r);
+    return fma(c * (4 * u * (u + 1)) * r, r, w * r);
 }
 
 // x Phi(x), Phi the normal distribution; its slope Phi(x) + x phi(x).

@@ -132,7 +132,7 @@ void ddot_attention(In<T> q, In<T> k, In<T> v, OptIn<std::uint8_t> mask, OptIn<s
         T* d = scratch<T>(Slot::scores, size);
         T* more = drop || cap != 0 ? scratch<T>(Slot::dropped_scores, size) : nullptr;
         bool first = true;
-        for (dim h = g * s.per_group(); h < (g + 1) * s.per_group(); ++h) {
+        for (dim h = g * s.per_group(); s.queries && h < (g + 1) * s.per_group(); ++h) {
             Sight<T> sight = around.sight(s, b, h);
             for (dim t0 = 0; t0 < s.queries; t0 += block, first = false) {
                 const dim rows = least(block, s.queries - t0), count = rows * s.keys, at = s.scores(b, h, t0);

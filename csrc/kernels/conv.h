@@ -57,9 +57,11 @@ void conv_dx(In<T> dz, In<T> w, OptIn<T> bias, Out<T> dx, Dims geometry, dim act
     if (can_scatter<T>(g) && scattered < 0.9 * inside) return scatter_dx<T>(dz, w, g, out);
 
     const dim sizes[3] = {g.axis[0].inputs, g.axis[1].inputs, g.axis[2].inputs};
-    for (dim d = 0; d < g.axis[0].stride; ++d)
-        for (dim h = 0; h < g.axis[1].stride; ++h)
-            for (dim across = 0; across < g.axis[2].stride; ++across) {
+    dim phases[3];  // none begins behind the input
+    for (int a = 0; a < 3; ++a) phases[a] = least(g.axis[a].stride, g.axis[a].inputs);
+    for (dim d = 0; d < phases[0]; ++d)
+        for (dim h = 0; h < phases[1]; ++h)
+            for (dim across = 0; across < phases[2]; ++across) {
                 Slide s[3] = {gradient_slide(g.axis[0], d), gradient_slide(g.axis[1], h),
                               gradient_slide(g.axis[2], across)};
                 if (s[0].taps * s[1].taps * s[2].taps == 0) s[0].taps = s[1].taps = s[2].taps = 0;
@@ -72,6 +74,8 @@ void conv_dx(In<T> dz, In<T> w, OptIn<T> bias, Out<T> dx, Dims geometry, dim act
 template <class T>
 PYDL_INLINE void conv_dw_into(const T* x, const T* dz, T* dw, Dims geometry, bool accumulate) {
     const Geometry g(geometry);
+    if (g.batch * g.outputs() == 0)
+        return accumulate ? void() : zero_run(dw, g.taps() * (g.channels / g.groups) * g.filters);
     if (const auto flat = Flat3x3::forward(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
         return winograd_dw<T>(flat, x, dz, dw, accumulate);
     const bool planar = g.groups == 1 && g.axis[1].stride == 1 && g.axis[2].stride == 1 && few(g.filters, lanes<T>);

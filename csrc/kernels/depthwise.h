@@ -261,6 +261,11 @@ void depthwise_kernel_grad(In<T> x, In<T> dy, Out<T> dw, OptOut<T> db, dim batch
     const dim taps = axis[0].taps * axis[1].taps * axis[2].taps, size = (taps + 1) * channels;
     const dim row = axis[2].outputs * channels, lines = batch * axis[0].outputs * axis[1].outputs;
     const dim x_row = axis[2].inputs * channels, x_plane = axis[1].inputs * x_row;
+    if (lines * row == 0) {
+        __builtin_memset(dw, 0, static_cast<std::size_t>(taps * channels) * sizeof(T));
+        if (db) __builtin_memset(db, 0, static_cast<std::size_t>(channels) * sizeof(T));
+        return;
+    }
     const Line line = cut_line<false>(axis[2]);
     const dim enough = part_work / (2 * row * taps + 1) + 1, share = ceil_div(lines, most_parts);
     const dim some = share > enough ? share : enough;

@@ -167,6 +167,10 @@ PYDL_INLINE void spread_windows(const Pool& p, T* dx, const F& spread) {
     const bool clear = add || !p.z.tiled() || !p.y.tiled() || !p.x.tiled();
     const dim per_unit = by_row ? 1 : p.z.output * p.y.output;
     const dim row = p.x.input * p.channels, plane = p.y.input * row;
+    if (p.rows() * p.x.output == 0) {
+        __builtin_memset(dx, 0, static_cast<std::size_t>(p.batch * p.z.input * plane) * sizeof(T));
+        return;
+    }
     p.share(p.rows() / per_unit, [=](dim begin, dim end) {
         for (dim unit = begin; unit < end; ++unit) {
             const dim r = unit * per_unit, oy = r % p.y.output, oz = r / p.y.output % p.z.output;

@@ -338,7 +338,7 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
     dim parts = 1;
     while (2 * parts <= least(most, most_parts)) parts *= 2;
     const dim share = ceil_div(all, parts);
-    parts = ceil_div(all, share);
+    parts = share ? ceil_div(all, share) : 1;
     T* sums = parts > 1 ? scratch<T>(Slot::step_sums, (parts - 1) * size) : nullptr;
     parallel_for(parts, 1, [&](dim begin, dim end) {
         const dim columns = even_part(n, Blocking<T>::columns);
@@ -360,7 +360,7 @@ void weights_gradients(const Walk& w, const Factor<T> (&factors)[Factors], const
             const dim full = even_part(share, room);
             bool add = false;
             const dim from = part * share, to = least(all, from + share);
-            for (dim b = from / w.steps; b * w.steps < to; ++b) {
+            for (dim b = all ? from / w.steps : 0; b * w.steps < to; ++b) {
                 for_each_span(w.mask, b, b + 1, w.steps, [&](dim row, dim count) {
                     const dim t0 = row - b * w.steps, first_step = w.backwards ? w.steps - t0 - count : t0;
                     for (dim r = row > from ? row : from; r < least(to, row + count); ++r) {

@@ -22,6 +22,9 @@ struct Geometry {
 
     PYDL_INLINE explicit Geometry(Dims g) : batch(g[0]), groups(g[1]), channels(g[2]), filters(g[3]) {
         for (int a = 0; a < 3; ++a) axis[a] = {g[4 + a], g[7 + a], g[10 + a], g[13 + a], g[16 + a], g[19 + a]};
+        // There are no weights then, however many taps: nothing to add up, and nothing that bounds the loops over them.
+        if (channels * filters == 0) axis[0].size = axis[1].size = axis[2].size = 1;
+        if (outputs() == 0) axis[0].outputs = axis[1].outputs = axis[2].outputs = 0;
     }
     PYDL_INLINE dim inputs() const { return axis[0].inputs * axis[1].inputs * axis[2].inputs; }
     PYDL_INLINE dim outputs() const { return axis[0].outputs * axis[1].outputs * axis[2].outputs; }

@@ -1,5 +1,6 @@
 #include "program/contract.h"
 
+#include <algorithm>
 #include <cctype>
 
 #include "program/kernel.h"
@@ -53,6 +54,14 @@ private:
             if (params_[i].name == peek()) return ++at_, i;
         fail("names '" + peek() + "', which is no parameter");
     }
+    bool is_param(const std::string& name) const {
+        return std::any_of(params_.begin(), params_.end(), [&](const Param& p) { return p.name == name; });
+    }
+    std::size_t param_of(const std::string& name) const {
+        std::size_t i = 0;
+        while (params_[i].name != name) ++i;
+        return i;
+    }
     bool is_buffer(std::size_t i) const {
         return params_[i].kind == pydl::Kind::buffer || params_[i].kind == pydl::Kind::buffers;
     }
@@ -86,10 +95,44 @@ private:
             to.needs_.push_back({buffer, param()});
             return;
         }
+        if (peek(1) == "or") {
+            const std::size_t one = param();
+            ++at_;
+            to.eithers_.push_back({one, param()});
+            return;
+        }
+        if (is_param(peek()) && is_buffer(param_of(peek()))) return values(to);
         Size left = size();
         expect("<=");
         Size right = size();
         to.relations_.push_back({left, right});
+    }
+    void values(Contract& to) {
+        Values v{};
+        v.buffer = index();
+        if (peek() == "within") {
+            ++at_;
+            v.from_end = true;
+            if (is_param(peek()) && params_[param_of(peek())].kind == pydl::Kind::sizes && peek(1) != "[") {
+                v.axes = param();
+            } else {
+                v.bound = size();
+            }
+        } else {
+            expect("+");
+            v.more = size();
+            expect("<=");
+            v.bound = size();
+        }
+        if (peek() == "or") ++at_, v.besides = param();
+        if (peek() == "if") ++at_, v.condition = param();
+        to.values_.push_back(v);
+    }
+    std::size_t index() {
+        const std::size_t p = param();
+        if (params_[p].kind != pydl::Kind::buffer || params_[p].dtype != DType::int32)
+            fail("takes values of '" + params_[p].name + "', which is no array of int32");
+        return p;
     }
     Size size() {
         const std::size_t begin = at_;
@@ -97,9 +140,11 @@ private:
         do {
             if (!result.sum.empty()) ++at_;
             result.sum.emplace_back();
-            while (is_name(peek()[0]) && peek() != "if") result.sum.back().push_back(term());
+            while (is_name(peek()[0]) && peek() != "if" && peek() != "or") result.sum.back().push_back(term());
             if (result.sum.back().empty()) fail("lacks a size before '" + peek() + "'");
         } while (peek() == "+");
+        if (result.sum.size() == 1 && result.sum[0].size() == 1 && result.sum[0][0].kind == Contract::Kind::value)
+            result.plain = result.sum[0][0].param;
         for (std::size_t i = begin; i < at_; ++i) {
             const bool tight = i == begin || std::string("[](),").find(tokens_[i]) != std::string::npos ||
                                tokens_[i - 1] == "[" || tokens_[i - 1] == "(";
@@ -112,6 +157,12 @@ private:
             const dim number = std::stoll(peek());
             ++at_;
             return {Contract::Kind::number, 0, number};
+        }
+        if (peek() == "rows" && peek(1) == "(") {
+            at_ += 2;
+            const std::size_t p = index();
+            expect(")");
+            return {Contract::Kind::rows, p};
         }
         if (peek(1) == "(") return call();
         const std::size_t p = param();
@@ -161,7 +212,58 @@ Sizes list_of(const Param& p, const Given& given, std::size_t i) {
     return {reinterpret_cast<const dim*>(head + 1), static_cast<dim>(head[0])};
 }
 
+// The values of an int32 array of the call; none where they may not be read.
+struct Numbers {
+    const std::int32_t* begin;
+    dim count;
+};
+Numbers numbers_of(const Given& given, std::size_t i) {
+    if (!given.values || !given.words[i]) return {nullptr, 0};
+    return {reinterpret_cast<const std::int32_t*>(given.words[i]), given.counts[i]};
+}
+
+[[noreturn]] void bad_value(const Param& p, const Numbers& all, dim i, dim low, dim high) {
+    throw IndexFault("argument '" + p.name + "': value " + std::to_string(all.begin[i]) + " at position " +
+                     std::to_string(i) + " is not allowed (low=" + std::to_string(low) +
+                     ", high=" + std::to_string(high) + ")");
+}
+
+// Rows that an index of rows counted from 0 needs.
+dim rows_of(const Param& p, const Given& given, std::size_t i) {
+    const Numbers all = numbers_of(given, i);
+    dim rows = 0;
+    for (dim k = 0; k < all.count; ++k) {
+        if (all.begin[k] < 0) bad_value(p, all, k, 0, std::int64_t{1} << 31);
+        rows = std::max(rows, dim{all.begin[k]} + 1);
+    }
+    return rows;
+}
+
 }  // namespace
+
+void Contract::check_values(const Values& v, const std::vector<Param>& params, const Given& given) {
+    const Numbers all = numbers_of(given, v.buffer);
+    if (v.condition != always && !given.words[v.condition]) return;
+    if (v.axes != always) {
+        const Sizes axes = list_of(params[v.axes], given, v.axes);
+        for (dim i = 0; axes.count && i < all.count; ++i) {
+            const dim n = axes.begin[i % axes.count];
+            if (all.begin[i] < -n || all.begin[i] >= n) bad_value(params[v.buffer], all, i, -n, n);
+        }
+        return;
+    }
+    const dim bound = value_of(v.bound, params, given, 0);
+    const dim low = v.from_end ? -bound : 0;
+    const dim high = v.from_end ? bound : bound - value_of(v.more, params, given, 0) + 1;
+    const auto [least, most] = std::minmax_element(all.begin, all.begin + all.count);
+    if (all.count == 0 || (*least >= low && *most < high)) return;
+    for (dim i = 0; i < all.count; ++i) {
+        const dim value = all.begin[i];
+        if ((value < low || value >= high) &&
+            (v.besides == always || value != static_cast<dim>(given.words[v.besides])))
+            bad_value(params[v.buffer], all, i, low, high);
+    }
+}
 
 dim Contract::value_of(const Term& t, const std::vector<Param>& params, const Given& given, std::size_t item) {
     switch (t.kind) {
@@ -175,11 +277,13 @@ dim Contract::value_of(const Term& t, const std::vector<Param>& params, const Gi
                 arguments[i] = list_of(params[t.arguments[i]], given, t.arguments[i]);
             return t.function(arguments);
         }
+        case Kind::rows: return rows_of(params[t.param], given, t.param);
     }
     return t.number;
 }
 
 dim Contract::value_of(const Size& size, const std::vector<Param>& params, const Given& given, std::size_t item) {
+    if (size.plain != always) return static_cast<dim>(given.words[size.plain]);
     dim total = 0;
     for (const auto& product : size.sum) {
         dim part = 1;
@@ -216,7 +320,7 @@ std::string Contract::text(const std::vector<Param>& params, std::size_t buffer)
     return "";
 }
 
-void Contract::check(const std::vector<Param>& params, const Given& given) const {
+bool Contract::check(const std::vector<Param>& params, const Given& given) const {
     const auto negative = [&](std::size_t i, dim value) {
         if (value < 0)
             throw SizeError("argument '" + params[i].name + "' expected a size of at least 0; received " +
@@ -237,17 +341,24 @@ void Contract::check(const std::vector<Param>& params, const Given& given) const
         if (given.words[n.condition] && !given.words[n.buffer])
             throw SizeError("argument '" + params[n.buffer].name + "' expected an array beside '" +
                             params[n.condition].name + "'; received None");
-    const auto hold = [&](const Holds& h, dim count, std::size_t item, const std::string& place) {
+    for (const Either& e : eithers_)
+        if (!given.words[e.one] && !given.words[e.other])
+            throw SizeError("expected '" + params[e.one].name + "' or '" + params[e.other].name +
+                            "'; received None for both");
+    bool writes = false, fills = false;
+    const auto hold = [&](const Holds& h, dim count, std::size_t item, bool listed) {
         const dim wanted = value_of(h.size, params, given, item);
+        if (params[h.buffer].writes) fills |= wanted > 0;
         if (count < wanted)
-            throw SizeError("argument '" + params[h.buffer].name + place + "' holds " + h.size.text +
-                            ": expected at least " + std::to_string(wanted) + " elements; received an array of " +
-                            std::to_string(count));
+            throw SizeError("argument '" + params[h.buffer].name + (listed ? "[" + std::to_string(item) + "]" : "") +
+                            "' holds " + h.size.text + ": expected at least " + std::to_string(wanted) +
+                            " elements; received an array of " + std::to_string(count));
     };
     for (const Holds& h : holds_) {
+        writes |= params[h.buffer].writes;
         if (h.condition != always && !given.words[h.condition]) continue;
         if (params[h.buffer].kind == pydl::Kind::buffer) {
-            if (given.words[h.buffer]) hold(h, given.counts[h.buffer], 0, "");
+            if (given.words[h.buffer]) hold(h, given.counts[h.buffer], 0, false);
             continue;
         }
         const word offset = given.words[h.buffer];
@@ -257,9 +368,10 @@ void Contract::check(const std::vector<Param>& params, const Given& given) const
                 if (t.kind == Kind::item && list_of(params[t.param], given, t.param).count != static_cast<dim>(count))
                     throw SizeError("argument '" + params[h.buffer].name + "' expected as many arrays as '" +
                                     params[t.param].name + "' has numbers; received " + std::to_string(count));
-        for (std::size_t k = 0; k < count; ++k)
-            hold(h, given.item_counts[offset + 1 + k], k, "[" + std::to_string(k) + "]");
+        for (std::size_t k = 0; k < count; ++k) hold(h, given.item_counts[offset + 1 + k], k, true);
     }
+    for (const Values& v : values_) check_values(v, params, given);
+    return fills || !writes;
 }
 
 }  // namespace pydl

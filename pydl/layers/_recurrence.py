@@ -1,4 +1,4 @@
-"""What recurrent layers and cells share: the loop over steps, and the calls of cells of any kind."""
+"""What recurrent layers and cells share: draws of dropout, and the calls of cells of any kind."""
 
 from __future__ import annotations
 
@@ -19,37 +19,6 @@ def one_draw(cell):
     finally:
         for c in cells:
             c._drawn = None
-
-
-def unrolled(advance, steps: int, states, mask, go_backwards: bool) -> tuple:
-    """One step after the other.
-
-    Args:
-        advance: function (number of the step, states) -> output (batch, ...), new states.
-        steps: number of steps, at least 1.
-        states: before the first step, as a list.
-        mask: (batch, steps) or None; a masked step leaves the states and repeats the output before it, zeros at first.
-        go_backwards: whether to begin at the last step.
-
-    Returns:
-        Outputs (batch, steps, ...) in the order of the walk, and the last states.
-    """
-    outputs: list = []
-    kept = [None] * steps if mask is None else ops.unstack(mask, axis=1)
-    for t in reversed(range(steps)) if go_backwards else range(steps):
-        output, new = advance(t, states)
-        if mask is not None:
-            before = outputs[-1] if outputs else ops.zeros(output.shape, output.dtype)
-            output = ops.where(beside(kept[t], output), output, before)
-            new = [ops.where(beside(kept[t], a), a, b) for a, b in zip(tree.flatten(new), tree.flatten(states))]
-        outputs.append(output)
-        states = tree.pack_sequence_as(states, tree.flatten(new))
-    return ops.stack(outputs, 1), states
-
-
-def beside(mask, values):
-    """`mask` with axes of size 1 up to the rank of `values`."""
-    return ops.reshape(mask, (*mask.shape, *[1] * (values.ndim - mask.ndim)))
 
 
 def listed(states) -> list:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pydl import config, ops
-from pydl.layers._recurrence import unrolled
 from pydl.layers.input_spec import InputSpec
 from pydl.layers.recurrent import RNN, _Recurrent, _sorted_out
 from pydl.layers.rnn_cells import LSTMCell
+from pydl.ops._steps import unrolled
 from pydl.ops._window import is_channels_first, per_axis, window
 from pydl.registry import builtin
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 
 from pydl import ops, regularizers, tree
-from pydl.layers._recurrence import beside, check_cell, initial_state_of, one_draw, step, unrolled
+from pydl.layers._recurrence import check_cell, initial_state_of, one_draw, step
 from pydl.layers.base import Layer
 from pydl.layers.input_spec import InputSpec
 from pydl.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
+from pydl.ops._steps import beside, unrolled
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.tensor import Variable
 

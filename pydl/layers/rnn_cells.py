@@ -6,6 +6,7 @@ from pydl import activations, constraints, initializers, ops, random, regularize
 from pydl.layers._recurrence import check_cell, initial_state_of, listed, output_size_of, step
 from pydl.layers.base import Layer
 from pydl.layers.input_spec import InputSpec
+from pydl.ops._steps import gru_step, lstm_step
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 
 __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
@@ -241,10 +242,7 @@ class LSTMCell(_Gated):
 
     def advance(self, z, c) -> tuple:
         """h and the new states, from the sums of all gates and the cell state."""
-        i, f, g, o = self.parts(z)
-        gate = self.recurrent_activation
-        c = gate(f) * c + gate(i) * self.activation(g)
-        h = gate(o) * self.activation(c)
+        h, c, _ = lstm_step(self.parts(z), c, self.recurrent_activation, self.activation)
         return h, [h, c]
 
     def walk(self, sequences, states, mask, go_backwards, training):
@@ -293,20 +291,23 @@ class GRUCell(_Gated):
         previous = listed(states)[0]
         bias, inner_bias = (self.bias, None) if self.bias is None or not self.reset_after else (self.bias[0],
                                                                                                  self.bias[1])
-        x_z, x_r, x_n = self.parts(self.product("dropout", inputs, self.kernel, bias, training))
-        gate = self.recurrent_activation
+        sums = self.parts(self.product("dropout", inputs, self.kernel, bias, training))
         if self.reset_after:
-            h_z, h_r, h_n = self.parts(self.product("recurrent_dropout", previous, self.recurrent_kernel, inner_bias,
-                                                    training))
-            z, r = gate(x_z + h_z), gate(x_r + h_r)
-            n = self.activation(x_n + r * h_n)
+            *products, h_n = self.parts(self.product("recurrent_dropout", previous, self.recurrent_kernel, inner_bias,
+                                                     training))
+
+            def candidate(r):
+                return r * h_n
         else:
             h = self.dropped("recurrent_dropout", previous, training)
             h_z, h_r, h_n = ops.unstack(h) if h.ndim == 3 else (h, h, h)
             k_z, k_r, k_n = ops.split(self.recurrent_kernel, 3, axis=-1)
-            z, r = gate(x_z + ops.matmul(h_z, k_z)), gate(x_r + ops.matmul(h_r, k_r))
-            n = self.activation(x_n + ops.matmul(r * h_n, k_n))
-        h = z * previous + (1 - z) * n
+            products = [ops.matmul(h_z, k_z), ops.matmul(h_r, k_r)]
+
+            def candidate(r):
+                return ops.matmul(r * h_n, k_n)
+
+        h, _ = gru_step(sums, products, candidate, previous, self.recurrent_activation, self.activation)
         return h, [h] if isinstance(states, (list, tuple)) else h
 
     def walk(self, sequences, states, mask, go_backwards, training):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 from pydl import exports, lookup, registry
 from pydl.metrics.accuracy import *
 from pydl.metrics.auc import *
@@ -13,7 +15,12 @@ from pydl.metrics.iou import *
 from pydl.metrics.probabilistic import *
 from pydl.metrics.reductions import *
 from pydl.metrics.regression import *
-from pydl.ops._criteria import FUNCTIONS as _FUNCTIONS
+from pydl.ops._losses import FUNCTIONS as _FUNCTIONS
+
+if typing.TYPE_CHECKING:  # the functions are gathered at run time, where a type checker does not see them
+
+    def __getattr__(name: str) -> typing.Any: ...
+
 
 globals().update(_FUNCTIONS)  # losses per sample are public here too, as in Keras
 __all__ = [*exports.public(globals()), "deserialize", "get", "serialize"]

@@ -6,7 +6,7 @@ import math
 
 from pydl import config, ops
 from pydl.metrics.reductions import NamedMean, averaged
-from pydl.ops import _criteria as criteria
+from pydl.ops import _samples
 from pydl.ops._common import as_float, as_tensor
 from pydl.symbolic import op
 
@@ -26,14 +26,14 @@ def accuracy(y_true, y_pred):
     """1.0 where `y_true` equals `y_pred`, else 0.0."""
     y_pred = as_tensor(y_pred)
     y_true = ops.cast(as_tensor(y_true), y_pred.dtype)
-    return _as_floatx(ops.equal(*criteria.squeeze_or_expand_to_same_rank(y_true, y_pred)))
+    return _as_floatx(ops.equal(*_samples.squeeze_or_expand_to_same_rank(y_true, y_pred)))
 
 
 @averaged
 @op
 def binary_accuracy(y_true, y_pred, threshold=0.5):
     """1.0 where (y_pred > threshold) is the label `y_true` in {0, 1}, else 0.0."""
-    y_true, y_pred = criteria.squeeze_or_expand_to_same_rank(as_tensor(y_true), as_tensor(y_pred))
+    y_true, y_pred = _samples.squeeze_or_expand_to_same_rank(as_tensor(y_true), as_tensor(y_pred))
     return _as_floatx(ops.equal(y_true, ops.cast(ops.greater(y_pred, threshold), y_true.dtype)))
 
 

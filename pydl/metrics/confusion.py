@@ -6,7 +6,7 @@ import numpy as np
 
 from pydl import config, ops
 from pydl.metrics.base import Metric
-from pydl.ops import _criteria as criteria
+from pydl.ops import _samples
 from pydl.ops._metric import confusion_counts
 
 __all__ = ["FalseNegatives", "FalsePositives", "Precision", "PrecisionAtRecall", "Recall", "RecallAtPrecision",
@@ -68,10 +68,10 @@ class ConfusionMetric(Metric):
         self._accumulate(y_true, y_pred, sample_weight)
 
     def _accumulate(self, y_true, y_pred, sample_weight, label_weight=None, multi_label=False) -> None:
-        mask = criteria.get_mask(y_pred)
+        mask = _samples.get_mask(y_pred)
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
-        y_pred, y_true = criteria.squeeze_or_expand_to_same_rank(y_pred, y_true)
+        y_pred, y_true = _samples.squeeze_or_expand_to_same_rank(y_pred, y_true)
         if tuple(y_true.shape) != tuple(y_pred.shape):
             raise ValueError(f"{type(self).__name__}: expected `y_true` and `y_pred` of one shape; received "
                              f"y_true.shape={tuple(y_true.shape)} and y_pred.shape={tuple(y_pred.shape)}.")
@@ -84,7 +84,7 @@ class ConfusionMetric(Metric):
             y_true, y_pred = y_true[..., self.class_id], y_pred[..., self.class_id]
         if self._clip:
             y_pred = ops.clip(y_pred, 0.0, 1.0)
-        weight = self._weight(y_pred, criteria.apply_mask(sample_weight, mask, self.dtype, reduction="sum"))
+        weight = self._weight(y_pred, _samples.apply_mask(sample_weight, mask, self.dtype, reduction="sum"))
         if label_weight is not None:
             label_weight = ops.broadcast_to(label_weight, y_pred.shape)
             weight = label_weight if weight is None else weight * label_weight
@@ -97,7 +97,7 @@ class ConfusionMetric(Metric):
         """Sample weights in the shape of the predictions: those of fewer axes belong to the leading ones."""
         if sample_weight is None:
             return None
-        _, weight = criteria.align_weight(y_pred, ops.convert_to_tensor(sample_weight, dtype=self.dtype))
+        _, weight = _samples.align_weight(y_pred, ops.convert_to_tensor(sample_weight, dtype=self.dtype))
         return ops.broadcast_to(weight, y_pred.shape)
 
     def _all_thresholds(self):

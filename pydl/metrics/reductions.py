@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydl import lookup, ops, registry
 from pydl.metrics.base import Metric
-from pydl.ops import _criteria as criteria
+from pydl.ops import _losses, _samples
 from pydl.ops._metric import accumulate_mean
 
 __all__ = ["Mean", "MeanMetricWrapper", "Sum"]
 
 # What `MeanMetricWrapper` may average, by the name in its config.
-FUNCTIONS = {**criteria.FUNCTIONS, "cosine_similarity": criteria.cosine_similarity}
+FUNCTIONS = {**_losses.FUNCTIONS, "cosine_similarity": _losses.cosine_similarity}
 
 
 def averaged(fn):
@@ -24,14 +24,14 @@ def _weigh(values, sample_weight, dtype: str):
 
     A mask on the values (left by `ignore_class`) counts as weights of 0 and 1.
     """
-    mask = criteria.get_mask(values)
+    mask = _samples.get_mask(values)
     values = ops.convert_to_tensor(values, dtype=dtype)
     if sample_weight is not None:
         sample_weight = ops.convert_to_tensor(sample_weight, dtype=dtype)
-    sample_weight = criteria.apply_mask(sample_weight, mask, dtype, reduction="sum")
+    sample_weight = _samples.apply_mask(sample_weight, mask, dtype, reduction="sum")
     if sample_weight is None:
         return values, None
-    return criteria.squeeze_or_expand_to_same_rank(values, sample_weight)
+    return _samples.squeeze_or_expand_to_same_rank(values, sample_weight)
 
 
 def _trailing(values, weight) -> tuple[int, ...]:
@@ -90,13 +90,13 @@ class MeanMetricWrapper(Mean):
         self._fn = fn
         self._fn_kwargs = kwargs
         # A loss as a metric: less is better.
-        if any(fn is known for known in criteria.FUNCTIONS.values()) or hasattr(fn, "reduction"):
+        if any(fn is known for known in _losses.FUNCTIONS.values()) or hasattr(fn, "reduction"):
             self._direction = "down"
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        mask = criteria.get_mask(y_pred)
+        mask = _samples.get_mask(y_pred)
         values = self._fn(y_true, y_pred, **self._fn_kwargs)
-        super().update_state(values, criteria.apply_mask(sample_weight, mask, self.dtype, reduction="sum"))
+        super().update_state(values, _samples.apply_mask(sample_weight, mask, self.dtype, reduction="sum"))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "fn": registry.serialize_keras_object(self._fn),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydl import ops
 from pydl.metrics.base import Metric
 from pydl.metrics.reductions import Mean, NamedMean, averaged
-from pydl.ops import _criteria as criteria
+from pydl.ops import _losses, _samples
 from pydl.symbolic import op
 
 __all__ = ["ConcordanceCorrelation", "CosineSimilarity", "LogCoshError", "MeanAbsoluteError",
@@ -19,35 +19,35 @@ class MeanSquaredError(NamedMean):
     """mean((y_true - y_pred)^2)."""
 
     def __init__(self, name="mean_squared_error", dtype=None):
-        super().__init__(criteria.mean_squared_error, name, dtype)
+        super().__init__(_losses.mean_squared_error, name, dtype)
 
 
 class MeanAbsoluteError(NamedMean):
     """mean(|y_true - y_pred|)."""
 
     def __init__(self, name="mean_absolute_error", dtype=None):
-        super().__init__(criteria.mean_absolute_error, name, dtype)
+        super().__init__(_losses.mean_absolute_error, name, dtype)
 
 
 class MeanAbsolutePercentageError(NamedMean):
     """100 mean(|(y_true - y_pred) / y_true|)."""
 
     def __init__(self, name="mean_absolute_percentage_error", dtype=None):
-        super().__init__(criteria.mean_absolute_percentage_error, name, dtype)
+        super().__init__(_losses.mean_absolute_percentage_error, name, dtype)
 
 
 class MeanSquaredLogarithmicError(NamedMean):
     """mean((log(1 + y_true) - log(1 + y_pred))^2)."""
 
     def __init__(self, name="mean_squared_logarithmic_error", dtype=None):
-        super().__init__(criteria.mean_squared_logarithmic_error, name, dtype)
+        super().__init__(_losses.mean_squared_logarithmic_error, name, dtype)
 
 
 class LogCoshError(NamedMean):
     """mean(log(cosh(y_pred - y_true)))."""
 
     def __init__(self, name="logcosh", dtype=None):
-        super().__init__(criteria.log_cosh, name, dtype)
+        super().__init__(_losses.log_cosh, name, dtype)
 
 
 class CosineSimilarity(NamedMean):
@@ -56,7 +56,7 @@ class CosineSimilarity(NamedMean):
     _direction = "up"
 
     def __init__(self, name="cosine_similarity", dtype=None, axis=-1):
-        super().__init__(criteria.cosine_similarity, name, dtype, axis=axis)
+        super().__init__(_losses.cosine_similarity, name, dtype, axis=axis)
 
 
 class RootMeanSquaredError(Mean):
@@ -68,12 +68,12 @@ class RootMeanSquaredError(Mean):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        mask = criteria.get_mask(y_pred)
+        mask = _samples.get_mask(y_pred)
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
-        y_true, y_pred = criteria.squeeze_or_expand_to_same_rank(y_true, y_pred)
+        y_true, y_pred = _samples.squeeze_or_expand_to_same_rank(y_true, y_pred)
         super().update_state(ops.square(y_pred - y_true),
-                             criteria.apply_mask(sample_weight, mask, self.dtype, reduction="sum"))
+                             _samples.apply_mask(sample_weight, mask, self.dtype, reduction="sum"))
 
     def result(self):
         return ops.sqrt(super().result())
@@ -125,7 +125,7 @@ class R2Score(Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
-        y_true, y_pred = criteria.squeeze_or_expand_to_same_rank(y_true, y_pred)
+        y_true, y_pred = _samples.squeeze_or_expand_to_same_rank(y_true, y_pred)
         if not self._built:
             self._build(y_true, y_pred)
         if sample_weight is None:
@@ -163,7 +163,7 @@ class R2Score(Metric):
 
 
 def _centred(y_true, y_pred, axis):
-    y_true, y_pred = criteria.align(y_true, y_pred, "correlation")
+    y_true, y_pred = _samples.align(y_true, y_pred, "correlation")
     mean_true = ops.mean(y_true, axis=axis, keepdims=True)
     mean_pred = ops.mean(y_pred, axis=axis, keepdims=True)
     return y_true - mean_true, y_pred - mean_pred, mean_true - mean_pred

@@ -4,9 +4,68 @@ from __future__ import annotations
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.ops.recurrent import _data, _Sequence
+from pydl.ops._fused import fused
+from pydl.ops._steps import unrolled
+from pydl.ops.recurrent import Sequence, checked, data_of, gru_steps, lstm_steps
 from pydl.tape import differentiable
 from pydl.tensor import empty
+
+
+def _kernel(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel, scale, from_context, memory_mask,
+            reset_after):
+    lstm, s = reset_after is None, Sequence(x, states, kernel, recurrent, bias, mask, None)
+    (batch, places, width), depth = keys.shape, memory.shape[-1]
+    (sequence, inner), last = s.like_sequence(2), s.like_state(len(states))
+    queries, contexts, p = (s.new(batch, s.steps, n) for n in (width, depth, places))
+    factors, safe = s.new(*keys.shape), empty((batch,), "uint8")
+    gates, given = s.project().data, [state.data for state in states]
+    looked = (keys.data, memory.data, scale.data, query_kernel.data, from_context.data, data_of(memory_mask))
+    sizes = [batch, s.steps, s.units, places, width, depth, int(bool(reset_after))]
+    y, weights = sequence.data, p.data
+    before = (data_of(mask),) if lstm else (data_of(bias) if reset_after else None, data_of(mask))
+    (kernels.attending_lstm if lstm else kernels.attending_gru)(
+        gates, *given, recurrent.data, *before, *looked, y, inner.data, *(t.data for t in last),
+        queries.data, contexts.data, weights, factors.data, safe.data, sizes)
+
+    def vjp(dsequence, dp, *dlast):
+        dz, (dinner, previous), dstates = s.new(*gates.shape), s.like_sequence(2), s.like_state(len(states))
+        dqueries, dkeys, dmemory = s.new(*queries.shape), s.new(*keys.shape), s.new(*memory.shape)
+        dscale = s.new(batch, width)
+        walked = (previous.data,) if lstm else (dinner.data, previous.data)
+        (kernels.dattending_lstm if lstm else kernels.dattending_gru)(
+            gates, *given, recurrent.data, data_of(mask), y, inner.data, data_of(dsequence), *map(data_of, dlast),
+            *looked, queries.data, weights, factors.data, safe.data, data_of(dp), dz.data, *walked,
+            *(t.data for t in dstates), dqueries.data, dkeys.data, dmemory.data, dscale.data, sizes)
+        of_weights = s.dw(y, dz, False) if lstm else s.gru_dw(previous, dz, dinner, int(bool(reset_after)))
+        return (s.dx(dz), *dstates, *of_weights, dkeys, dmemory, s.steps_dw(query_kernel, previous, dqueries),
+                ops.sum(dscale, 0), s.steps_dw(from_context, contexts, dz))
+
+    return differentiable((sequence, p, *last), (*s.inputs(), keys, memory, query_kernel, scale, from_context), vjp)
+
+
+@fused(_kernel)
+def _attending(x, states, kernel, recurrent, bias, mask, keys, memory, query_kernel, scale, from_context, memory_mask,
+               reset_after):
+    if memory_mask is not None:  # masked places are not read: the context of a row that sees nothing is zero
+        there = ops.expand_dims(memory_mask, -1)
+        keys, memory = ops.where(there, keys, 0), ops.where(there, memory, 0)
+    if reset_after is None:
+        step = lstm_steps(x, kernel, recurrent, bias, mask)
+    else:
+        step = gru_steps(x, kernel, recurrent, bias, mask, reset_after)
+    seen = None if mask is None else ops.unstack(ops.expand_dims(mask, -1), axis=1)
+    weights = []
+
+    def advance(t, before):
+        query = ops.expand_dims(ops.matmul(before[0], query_kernel), 1)
+        context, p = (ops.squeeze(v, 1) for v in ops.additive_attention(query, keys, memory, scale, memory_mask))
+        p = p if memory_mask is None else ops.where(memory_mask, p, 0)
+        weights.append(p if seen is None else ops.where(seen[t], p, 0))
+        *new, _ = step(t, *before, dropped=before[0], more=ops.matmul(context, from_context))
+        return new[0], new
+
+    sequence, last = unrolled(advance, x.shape[1], list(states), mask, False)
+    return sequence, ops.stack(weights, 1), *last
 
 
 def attending(inputs, states, kernel, recurrent_kernel, bias, keys, memory, query_kernel, scale, mask=None,
@@ -32,38 +91,8 @@ def attending(inputs, states, kernel, recurrent_kernel, bias, keys, memory, quer
 
     Source: Bahdanau, Cho and Bengio 2015.
     """
-    lstm = reset_after is None
-    features = inputs.shape[-1]
+    states, features, columns = list(states), inputs.shape[-1], 4 if reset_after is None else 3
     into, from_context = ops.split(kernel, [features], axis=0)
-    s = _Sequence("attending", inputs, states, into, recurrent_kernel, bias, mask, None, 4 if lstm else 3,
-                  lambda units: (2, 3 * units) if reset_after else ((4 if lstm else 3) * units,))
-    (batch, places, width), depth = keys.shape, memory.shape[-1]
-    (sequence, inner), last = s.like_sequence(2), s.like_state(2 if lstm else 1)
-    queries, contexts, p = (s.new(batch, s.steps, n) for n in (width, depth, places))
-    factors, safe = s.new(*keys.shape), empty((batch,), "uint8")
-    gates, given = s.project(), [state.data for state in s.states]
-    looked = (keys.data, memory.data, scale.data, query_kernel.data, from_context.data, _data(memory_mask))
-    sizes = [batch, s.steps, s.units, places, width, depth, int(bool(reset_after))]
-    kept = (queries.data, contexts.data, p.data, factors.data, safe.data)
-    before = (_data(s.mask),) if lstm else (_data(s.bias) if reset_after else None, _data(s.mask))
-    (kernels.attending_lstm if lstm else kernels.attending_gru)(
-        gates.data, *given, s.recurrent.data, *before, *looked, sequence.data, inner.data, *(t.data for t in last),
-        *kept, sizes)
-
-    def vjp(dsequence, dp, *dlast):
-        dz, (dinner, previous), dstates = s.new(*gates.shape), s.like_sequence(2), s.like_state(len(last))
-        dqueries, dkeys, dmemory = s.new(*queries.shape), s.new(*keys.shape), s.new(*memory.shape)
-        dscale = s.new(batch, width)
-        walked = (previous.data,) if lstm else (dinner.data, previous.data)
-        (kernels.dattending_lstm if lstm else kernels.dattending_gru)(
-            gates.data, *given, s.recurrent.data, _data(s.mask), sequence.data, inner.data, _data(dsequence),
-            *map(_data, dlast), *looked, queries.data, p.data, factors.data, safe.data, _data(dp), dz.data, *walked,
-            *(t.data for t in dstates), dqueries.data, dkeys.data, dmemory.data, dscale.data, sizes)
-        weights = s.dw(sequence, dz, False) if lstm else s.gru_dw(previous, dz, dinner, int(bool(reset_after)))
-        return (s.dx(dz), *dstates, *weights, dkeys, dmemory, s.steps_dw(query_kernel, previous, dqueries),
-                ops.sum(dscale, 0), s.steps_dw(from_context, contexts, dz))
-
-    return differentiable((sequence, p, *last),
-                          (*s.inputs(), keys, memory, query_kernel, scale, from_context), vjp)
-
-
+    given = checked("attending", inputs, states, into, recurrent_kernel, bias, mask, None, columns,
+                    lambda units: (2, columns * units) if reset_after else (columns * units,))
+    return _attending(*given[:-1], keys, memory, query_kernel, scale, from_context, memory_mask, reset_after)

@@ -56,7 +56,8 @@ def recorded_gradient(outputs, again: Callable[..., Any]):
     return outputs
 
 
-def fused(kernel: Callable[..., Any], keeps_inputs: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def fused(kernel: Callable[..., Any], constants: tuple[int, ...] = (),
+          keeps_inputs: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator of a function composed of ops: `kernel` computes it.
 
     Args:
@@ -64,6 +65,9 @@ def fused(kernel: Callable[..., Any], keeps_inputs: bool = False) -> Callable[[C
             are (of one dtype, checked, in the order of axes the kernel wants), and other values. Its result, or all of
             a tuple of them, come from one call of `differentiable`, whose inputs are among the arguments; further
             results may be None.
+        constants: positions of arguments that the kernel has no gradient for (the targets of a loss). Where one of
+            them needs a gradient, the composed function runs instead.
+        keeps_inputs: the kernel's gradient reads all its inputs, so keeping them costs nothing under one tape either.
     """
 
     def decorate(composed):
@@ -71,8 +75,12 @@ def fused(kernel: Callable[..., Any], keeps_inputs: bool = False) -> Callable[[C
         def call(*args):
             if state.composed:
                 return composed(*args)
+            for i in constants:
+                x = args[i]
+                if x is not None and x.node is not None and state.enabled:
+                    return composed(*args)
             outputs = kernel(*args)
-            node = (outputs[0] if isinstance(outputs, tuple) else outputs).node
+            node = outputs.node if isinstance(outputs, Tensor) else outputs[0].node
             if node is not None:
                 keep = keeps_inputs or twice()
                 node.again = functools.partial(_composed_vjp, composed, args, node.inputs) if keep else FIRST_ORDER

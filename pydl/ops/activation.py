@@ -1,21 +1,29 @@
 """Activation functions of `keras.ops`.
 
-The fused gradients read the result where it suffices, so that the input can be freed. Those of relu,
-leaky_relu, sigmoid, tanh, softplus and silu are composed of ops while a gradient is itself differentiated.
+Most are composed of ops and served by a kernel; three are elementary. A kernel's gradient reads the result where it
+suffices, so that the input can be freed. A composed form has the kernel's slope at a kink, and neither overflows nor
+loses a gradient far from zero.
 """
 
 from __future__ import annotations
 
-from pydl import tape
+import math
+
 from pydl._core import kernels
 from pydl.ops._common import as_float
+from pydl.ops._fused import fused, recorded_gradient
 from pydl.ops.elementwise import (
     _op,
     absolute,
     cast,
     clip,
-    exp,
+    equal,
+    erf,
+    expm1,
     greater,
+    greater_equal,
+    less,
+    less_equal,
     maximum,
     minimum,
     sqrt,
@@ -34,56 +42,76 @@ __all__ = [
 ]
 
 
-def _fused(function, forward, backward, x, parameters=(), from_result=None, composed=None):
-    """Launches `forward(x, y, *parameters, n)`; puts `backward(saved, dy, dx, *parameters, n)` on the tape.
+def _kernel(name, from_result=False, gradient=None):
+    """The op of the kernels `name(x, y, *parameters, n)` and `gradient(x or y, dy, dx, *parameters, n)`.
 
     Args:
-        from_result: whether `backward` reads y instead of x.
-        composed: gradient as ops, `(dy, saved) -> dx`, for second derivatives.
+        from_result: whether the gradient reads y; a function of the parameters where it depends on them.
+        gradient: name of its kernel, `<name>_grad` by default.
     """
-    y = empty(x.shape, x.dtype)
-    forward(x.data, y.data, *parameters, x.size)
-    if x.node is None or not tape.state.enabled:
-        return y
-    shape, dtype, size = x.shape, x.dtype, x.size
-    saved = y.data if from_result else x.data
-    again = x if tape.state.tapes > 1 else None
+    forward, backward = getattr(kernels, name), getattr(kernels, gradient or f"{name}_grad")
 
-    def vjp(dy):
-        if tape.state.enabled and composed is not None and again is not None:
-            return (composed(dy, function(again) if from_result else again),)
-        dx = empty(shape, dtype)
-        backward(saved, dy.data, dx.data, *parameters, size)
-        return (dx,)
+    def kernel(x, *parameters):
+        y = empty(x.shape, x.dtype)
+        forward(x.data, y.data, *parameters, x.size)
+        if x.node is None:  # the common case of predictions, which needs no closure
+            return differentiable(y, (), None)
+        saved = y.data if (from_result(*parameters) if callable(from_result) else from_result) else x.data
+        shape, dtype, size = x.shape, x.dtype, x.size
 
-    return differentiable(y, (x,), vjp)
+        def vjp(dy):
+            dx = empty(shape, dtype)
+            backward(saved, dy.data, dx.data, *parameters, size)
+            return (dx,)
+
+        return differentiable(y, (x,), vjp)
+
+    return kernel
 
 
-def _activation(name, doc, from_result=False, composed=None):
-    """The activation of kernels `name` and `name_grad`."""
-    forward, backward = getattr(kernels, name), getattr(kernels, f"{name}_grad")
+def _elementary(name, doc, slope):
+    """An activation that is composed of nothing simpler; its derivative is `slope` of its result."""
+    kernel = _kernel(name, from_result=True)
 
     def function(x):
-        return _fused(function, forward, backward, as_float(x), (), from_result, composed)
+        x = as_float(x)
+        return recorded_gradient(kernel(x), lambda dy: (dy * slope(function(x)),))
 
     return _op(name, doc, function)
 
 
-relu = _activation("relu", "max(x, 0).", True, lambda dy, y: dy * cast(greater(y, 0), y.dtype))
-tanh = _activation("tanh", "Hyperbolic tangent.", True, lambda dy, y: dy * (1 - y * y))
-sigmoid = _activation("sigmoid", "1 / (1 + exp(-x)).", True, lambda dy, y: dy * (y * (1 - y)))
-softplus = _activation("softplus", "log(1 + exp(x)).", True, lambda dy, y: dy * (1 - exp(-y)))
-log_sigmoid = _activation("log_sigmoid", "log(sigmoid(x)).", True, lambda dy, y: dy * (1 - exp(y)))
-softsign = _activation("softsign", "x / (1 + |x|).")
-silu = _activation("silu", "x * sigmoid(x), also called swish (Elfwing et al. 2017).",
-                   composed=lambda dy, x: dy * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))))
-mish = _activation("mish", "x * tanh(softplus(x)) (Misra 2019).")
-hard_sigmoid = _activation("hard_sigmoid", "relu6(x + 3) / 6: 0 below -3, 1 above 3, x / 6 + 1/2 between.")
-hard_silu = _activation("hard_silu", "x * hard_sigmoid(x), also called hard swish (Howard et al. 2019).")
-_gelu_exact = _activation("gelu", "x * Phi(x).")
-_gelu_tanh = _activation("gelu_tanh", "The approximation of gelu by tanh.")
+def _activation(name, doc, composed, from_result=False):
+    """The activation `composed(x)`, served by the kernels `name` and `name_grad`."""
+    served = fused(_kernel(name, from_result))(composed)
+    return _op(name, doc, lambda x: served(as_float(x)))
+
+
+# log(1 + exp(x)) as max(x, 0) + log1p(exp(-|x|)) has no slope at 0: softplus is as elementary as sigmoid, its slope.
+tanh = _elementary("tanh", "Hyperbolic tangent.", lambda y: 1 - y * y)
+sigmoid = _elementary("sigmoid", "1 / (1 + exp(-x)).", lambda y: y * (1 - y))
+softplus = _elementary("softplus", "log(1 + exp(x)).", lambda y: -expm1(-y))
+relu = _activation("relu", "max(x, 0).", lambda x: where(less_equal(x, 0), 0, x), from_result=True)
+log_sigmoid = _activation("log_sigmoid", "log(sigmoid(x)).", lambda x: -softplus(-x), from_result=True)
+softsign = _activation("softsign", "x / (1 + |x|).", lambda x: x / (1 + absolute(x)))
+silu = _activation("silu", "x * sigmoid(x), also called swish (Elfwing et al. 2017).", lambda x: x * sigmoid(x))
+# Past 40 the factor is 1, and products with x might overflow.
+mish = _activation("mish", "x * tanh(softplus(x)) (Misra 2019).",
+                   lambda x: x * tanh(softplus(clip(x, -math.inf, 40.0))))
+hard_sigmoid = _activation("hard_sigmoid", "relu6(x + 3) / 6: 0 below -3, 1 above 3, x / 6 + 1/2 between.",
+                           lambda x: relu6(x + 3) / 6)
+# clip and not relu6: at -3 and 3 the gradient is that of the slope between them.
+hard_silu = _activation("hard_silu", "x * hard_sigmoid(x), also called hard swish (Howard et al. 2019).",
+                        lambda x: x * (clip(x + 3, 0, 6) / 6))
+_gelu_exact = _activation("gelu", "x * Phi(x).", lambda x: x * (0.5 * (1 + erf(x * math.sqrt(0.5)))))
 swish = silu
 hard_swish = hard_silu
+
+
+@fused(_kernel("gelu_tanh"))
+def _gelu_tanh(x):
+    """(1 + tanh(u)) / 2 = sigmoid(2 u) does not cancel for negative x; past 40 it is 0 or 1, and x^3 might overflow."""
+    near, k = clip(x, -40, 40), 2 * math.sqrt(2 / math.pi)
+    return x * sigmoid(near * (k + 0.044715 * k * square(near)))
 
 
 @op
@@ -94,7 +122,14 @@ def gelu(x, approximate: bool = True):
         x: tensor.
         approximate: take 0.5 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) for Phi, which is cheaper.
     """
-    return _gelu_tanh(x) if approximate else _gelu_exact(x)
+    return _gelu_tanh(as_float(x)) if approximate else _gelu_exact(x)
+
+
+@fused(_kernel("relu_general"))
+def _relu_general(x, negative_slope, max_value, threshold):
+    """At the threshold itself the value is that of the upper part, the slope that of the lower one."""
+    below = negative_slope * (x - threshold) + threshold * cast(equal(x, threshold), x.dtype)
+    return where(greater_equal(x, max_value), max_value, where(greater(x, threshold), x, below))
 
 
 @op
@@ -111,7 +146,7 @@ def relu_general(x, negative_slope: float = 0.0, max_value: float | None = None,
     parameters = (float(negative_slope), top, float(threshold))
     if parameters == (0.0, float("inf"), 0.0):
         return relu(x)
-    return _fused(None, kernels.relu_general, kernels.relu_general_grad, as_float(x), parameters)
+    return _relu_general(as_float(x), *parameters)
 
 
 @op
@@ -120,24 +155,19 @@ def relu6(x):
     return relu_general(x, max_value=6.0)
 
 
+# With a slope >= 0 the result has the sign of x, and x need not be kept.
+@fused(_kernel("leaky_relu", from_result=lambda slope: slope >= 0))
+def _leaky_relu(x, slope):
+    return where(greater(x, 0), x, slope * x)
+
+
 @op
 def leaky_relu(x, negative_slope: float = 0.2):
     """x where positive, negative_slope * x elsewhere (Maas et al. 2013)."""
-    slope = float(negative_slope)
-
-    def again(x):
-        return leaky_relu(x, slope)
-
-    def composed(dy, y):
-        return dy * where(greater(y, 0), 1.0, slope)
-
-    forward, backward = kernels.leaky_relu, kernels.leaky_relu_grad
-    return _fused(again, forward, backward, as_float(x), (slope,), slope >= 0, composed)
+    return _leaky_relu(as_float(x), float(negative_slope))
 
 
-def _elu(x, alpha, scale, rate):
-    """scale x where positive, scale alpha (exp(rate x) - 1) elsewhere."""
-    x = as_float(x)
+def _elu_kernel(x, alpha, scale, rate):
     y = empty(x.shape, x.dtype)
     kernels.elu(x.data, y.data, alpha, scale, rate, x.size)
     result = y.data
@@ -153,22 +183,30 @@ def _elu(x, alpha, scale, rate):
     return differentiable(y, (x,), vjp)
 
 
+@fused(_elu_kernel)
+def _elu(x, alpha, scale, rate):
+    """scale x where positive, scale alpha (exp(rate x) - 1) elsewhere."""
+    positive = greater(x, 0)
+    bent = expm1(rate * where(positive, 0, x))  # no exponential of what is large
+    return where(positive, scale * x, scale * alpha * bent)
+
+
 @op
 def elu(x, alpha: float = 1.0):
     """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2015)."""
-    return _elu(x, float(alpha), 1.0, 1.0)
+    return _elu(as_float(x), float(alpha), 1.0, 1.0)
 
 
 @op
 def selu(x):
     """elu with the scale and alpha that keep mean 0 and variance 1 over layers (Klambauer et al. 2017)."""
-    return _elu(x, 1.6732632423543772, 1.0507009873554805, 1.0)
+    return _elu(as_float(x), 1.6732632423543772, 1.0507009873554805, 1.0)
 
 
 @op
 def celu(x, alpha: float = 1.0):
     """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017); alpha must not be 0."""
-    return _elu(x, float(alpha), 1.0, 1.0 / float(alpha))
+    return _elu(as_float(x), float(alpha), 1.0, 1.0 / float(alpha))
 
 
 @op
@@ -178,16 +216,26 @@ def prelu(x, alpha):
     return where(greater(x, 0), x, alpha * x)
 
 
+@fused(_kernel("soft_shrink", gradient="shrink_grad"))
+def _soft_shrink(x, threshold):
+    return where(greater(x, threshold), x - threshold, where(less(x, -threshold), x + threshold, x * 0))
+
+
 @op
 def soft_shrink(x, threshold: float = 0.5):
     """x moved toward zero by `threshold`; zero where it would pass zero."""
-    return _fused(None, kernels.soft_shrink, kernels.shrink_grad, as_float(x), (float(threshold),))
+    return _soft_shrink(as_float(x), float(threshold))
+
+
+@fused(_kernel("hard_shrink", gradient="shrink_grad"))
+def _hard_shrink(x, threshold):
+    return where(greater(absolute(x), threshold), x, x * 0)
 
 
 @op
 def hard_shrink(x, threshold: float = 0.5):
     """x where |x| > threshold, else zero."""
-    return _fused(None, kernels.hard_shrink, kernels.shrink_grad, as_float(x), (float(threshold),))
+    return _hard_shrink(as_float(x), float(threshold))
 
 
 @op

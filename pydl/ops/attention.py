@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
-from pydl.ops import _draws
+from pydl.ops import _draws, _strided
 from pydl.ops._broadcast import sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
+from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, Variable, empty
@@ -34,17 +34,17 @@ def _booleans(mask) -> Tensor:
     return mask if is_byte_dtype(mask.dtype) else ops.cast(mask, "bool")
 
 
-def _seen_as(x: Tensor | None, shape: tuple[int, ...], what: str) -> tuple[Tensor | None, tuple[int, ...]]:
-    """`x`, and its strides over all axes of `shape` but the last, along which it lies; 0 repeats.
+def _check_broadcast(x: Tensor, shape: tuple[int, ...], what: str) -> None:
+    """Raises a ValueError when `x` does not broadcast to `shape`."""
+    if x.ndim > len(shape) or any(n not in (1, full) for n, full in zip(x.shape[::-1], shape[::-1])):
+        raise ValueError(f"{what} that broadcasts to {shape}; received shape {x.shape}.")
 
-    Raises:
-        ValueError: when it does not broadcast to `shape`.
-    """
+
+def _seen_as(x: Tensor | None, shape: tuple[int, ...]) -> tuple[Tensor | None, tuple[int, ...]]:
+    """`x`, which broadcasts to `shape`, and its strides over all axes but the last, along which it lies; 0 repeats."""
     if x is None:
         return None, (0,) * (len(shape) - 1)
     sizes = (1,) * (len(shape) - x.ndim) + x.shape
-    if x.ndim > len(shape) or any(n not in (1, full) for n, full in zip(sizes, shape)):
-        raise ValueError(f"{what} that broadcasts to {shape}; received shape {x.shape}.")
     if sizes[-1] != shape[-1]:
         sizes = (*sizes[:-1], shape[-1])
         x = ops.broadcast_to(x, sizes)
@@ -53,6 +53,14 @@ def _seen_as(x: Tensor | None, shape: tuple[int, ...], what: str) -> tuple[Tenso
         strides.append(0 if n == 1 else step)
         step *= n
     return x, tuple(strides[::-1])
+
+
+def _mask_as(mask, shape: tuple[int, ...], name: str) -> tuple[Tensor | None, tuple[int, ...]]:
+    """`_seen_as` of a mask, checked."""
+    if mask is not None:
+        mask = _booleans(mask)
+        _check_broadcast(mask, shape, f"{name}: expected a mask")
+    return _seen_as(mask, shape)
 
 
 def _dropout(rate: float, training: bool, seed, like: Tensor, shape: tuple[int, ...], name: str):
@@ -108,32 +116,31 @@ def dot_product_attention(query, key, value, bias=None, mask=None, scale=None, i
     scale = 1 / math.sqrt(max(query.shape[3], 1)) if scale is None else float(scale)
     (batch, queries, heads, _), keys = query.shape, key.shape[1]
     scores = (batch, heads, queries, keys)
-    mask, mask_strides = _seen_as(None if mask is None else _booleans(mask), scores,
-                                  "dot_product_attention: expected a mask")
-    biased, bias_strides = _seen_as(bias, scores, "dot_product_attention: expected a bias")
+    mask, mask_strides = _mask_as(mask, scores, "dot_product_attention")
+    if bias is not None:
+        _check_broadcast(bias, scores, "dot_product_attention: expected a bias")
     kept = _dropout(dropout, training, seed, query, scores, "dot_product_attention")
-    context, weights = _dot(query, key, value, bias, biased, mask, kept, bias_strides, mask_strides, scale,
+    context, weights = _dot(query, key, value, bias, mask, mask_strides, *kept, scale,
                             float(attn_logits_soft_cap or 0), bool(is_causal), return_attention_scores)
     return (context, weights) if return_attention_scores else context
 
 
-def _dot(query, key, value, bias, biased, mask, kept, bias_strides, mask_strides, scale, cap, causal, want_weights):
-    """(context, probabilities or None); see the kernel for the arguments."""
+def _dot_kernel(query, key, value, bias, mask, mask_strides, drop, factor, scale, cap, causal, want_weights):
     (batch, queries, heads, width), (_, keys, groups, depth) = query.shape, value.shape
-    dtype = query.dtype
-    drop, factor = kept
+    dtype, scores = query.dtype, (batch, heads, queries, keys)
     sizes = (batch, heads, groups, queries, keys, width, depth)
     inputs = (query, key, value) if bias is None else (query, key, value, bias)
     context = empty((batch, queries, heads, depth), dtype)
     wanted = want_weights or any(x.node is not None for x in inputs)
-    weights = empty((batch, heads, queries, keys), dtype) if wanted else None
+    weights = empty(scores, dtype) if wanted else None
+    biased, bias_strides = _seen_as(bias, scores)
     q, k, v, seen, keep, p = query.data, key.data, value.data, _data(mask), _data(drop), _data(weights)
     kernels.dot_attention(q, k, v, _data(biased), seen, keep, context.data, p, sizes, bias_strides, mask_strides,
                           scale, cap, factor, causal)
 
     def vjp(dy, dp=None):
         dq, dk, dv = (empty(x.shape, dtype) if x.node is not None else None for x in (query, key, value))
-        dlogits = empty(weights.shape, dtype) if bias is not None and bias.node is not None else None
+        dlogits = empty(scores, dtype) if bias is not None and bias.node is not None else None
         kernels.ddot_attention(q, k, v, seen, keep, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv),
                                _data(dlogits), sizes, mask_strides, scale, cap, factor, causal)
         if bias is None:
@@ -143,6 +150,45 @@ def _dot(query, key, value, bias, biased, mask, kept, bias_strides, mask_strides
     if want_weights:
         return differentiable((context, weights), inputs, vjp)
     return differentiable(context, inputs, vjp), None
+
+
+@fused(_dot_kernel)
+def _dot(query, key, value, bias, mask, mask_strides, drop, factor, scale, cap, causal, want_weights):
+    """(context, probabilities or None) of queries, keys and values in heads.
+
+    Args:
+        query, key, value, bias, scale: as for `dot_product_attention`.
+        mask, mask_strides: broadcasts to (B, N, T, S), all of the last axis there, and how it is read; or None.
+        drop, factor: of `_dropout`.
+        cap: of the logits; 0 for none.
+        causal, want_weights: whether keys behind a query are hidden; whether the probabilities are wanted.
+    """
+    (batch, queries, heads, width), (_, keys, groups, depth) = query.shape, value.shape
+    rows = heads // groups * queries  # the heads of a group are rows of one product
+    q = ops.reshape(ops.transpose(query * scale, (0, 2, 1, 3)), (batch, groups, rows, width))
+    logits = ops.matmul(q, ops.transpose(key, (0, 2, 3, 1)))
+    logits = ops.reshape(logits, (batch, heads, queries, keys))
+    if cap:
+        logits = ops.tanh(logits / cap) * cap
+    logits = logits if bias is None else logits + bias
+    if causal:
+        past = ops.greater_equal(ops.expand_dims(ops.arange(queries), 1), ops.arange(keys))
+        mask = past if mask is None else ops.logical_and(mask, past)
+    weights, dropped = _weights(logits, mask, drop, factor)
+    context = ops.matmul(ops.reshape(dropped, (batch, groups, rows, keys)), ops.transpose(value, (0, 2, 1, 3)))
+    context = ops.transpose(ops.reshape(context, (batch, heads, queries, depth)), (0, 2, 1, 3))
+    return context, weights if want_weights else None
+
+
+def _weights(logits, mask, drop, factor) -> tuple:
+    """The probabilities of logits (..., T, S), and what dropout leaves of them."""
+    if not logits.shape[-1]:
+        return logits, logits
+    p = ops.softmax(logits) if mask is None else ops.masked_softmax(logits, mask)
+    if drop is None:
+        return p, p
+    kept = ops.reshape(ops.split(drop, [p.size])[0], p.shape)
+    return p, ops.where(kept, p * factor, 0)
 
 
 @op
@@ -188,8 +234,7 @@ def cached_attention(query, key, value, cache, index, mask=None, scale=None, is_
     if not isinstance(cache, Variable):
         cache = ops.add(ops.stop_gradient(cache), 0) if key is not None else cache
     scale = 1 / math.sqrt(max(width, 1)) if scale is None else float(scale)
-    mask, strides = _seen_as(None if mask is None else _booleans(mask), (batch, heads, queries, keys),
-                             "cached_attention: expected a mask")
+    mask, strides = _mask_as(mask, (batch, heads, queries, keys), "cached_attention")
     y = empty(query.shape, query.dtype)
     kernels.cached_attention(query.data, _data(key), _data(value), cache.data, index.data, _data(mask), y.data, None,
                              (batch, heads, groups, queries, keys, width, width), strides, scale,
@@ -206,7 +251,7 @@ def _sequences(name: str, query, key, value, scale, mask) -> tuple:
                          f" {key.shape}, {value.shape}.")
     if mask is not None:
         mask = _booleans(mask)
-        mask = ops.expand_dims(mask, 1) if mask.ndim == 2 else mask
+        mask = _strided.view(mask, (mask.shape[0], 1, mask.shape[1])) if mask.ndim == 2 else mask
     return query, key, value, scale, mask
 
 
@@ -239,12 +284,44 @@ def dot_attention(query, key, value, scale=None, mask=None, *, is_causal=False, 
     if scale is not None:
         query = ops.multiply(query, ops.reshape(scale, (1,)))
     (batch, queries, _), (_, keys, depth) = query.shape, value.shape
-    mask, strides = _seen_as(mask, (batch, queries, keys), "dot_attention: expected a mask")
+    mask, strides = _mask_as(mask, (batch, queries, keys), "dot_attention")
     kept = _dropout(dropout, training, seed, query, (batch, queries, keys), "dot_attention")
-    heads = [ops.reshape(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]
-    context, weights = _dot(*heads, None, None, mask, kept, (0, 0, 0), (strides[0], 0, strides[1]), number, 0.0,
-                            bool(is_causal), True)
-    return ops.reshape(context, (batch, queries, depth)), ops.reshape(weights, (batch, queries, keys))
+    heads = [_strided.view(x, (*x.shape[:2], 1, x.shape[2])) for x in (query, key, value)]
+    if mask is not None and mask.ndim == 3:
+        mask = _strided.view(mask, (mask.shape[0], 1, *mask.shape[1:]))
+    context, weights = _dot(*heads, None, mask, (strides[0], 0, strides[1]), *kept, number, 0.0, bool(is_causal), True)
+    return _strided.view(context, (batch, queries, depth)), _strided.view(weights, (batch, queries, keys))
+
+
+def _additive_kernel(query, key, value, scale, mask, strides, drop, factor):
+    (batch, queries, width), (_, keys, depth) = query.shape, value.shape
+    dtype, sizes = query.dtype, (batch, queries, keys, width, depth, *strides)
+    context, weights = empty((batch, queries, depth), dtype), empty((batch, queries, keys), dtype)
+    given = (query.data, key.data, value.data, _data(scale), _data(mask), _data(drop))
+    kernels.additive_attention(*given, context.data, weights.data, sizes, factor)
+    p = weights.data
+
+    def vjp(dy, dp):
+        def new(x, wanted):
+            return empty(x.shape, dtype) if wanted else None
+
+        of_key = key.node is not None
+        dq, dk, dv = new(query, of_key or query.node is not None), new(key, of_key), new(value, value.node is not None)
+        dscale = empty((batch, width), dtype) if scale is not None and scale.node is not None else None
+        kernels.dadditive_attention(*given, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv), _data(dscale),
+                                    sizes, factor)
+        if scale is None:
+            return dq, dk, dv
+        return dq, dk, dv, None if dscale is None else ops.sum(dscale, 0)
+
+    return differentiable((context, weights), (query, key, value) if scale is None else (query, key, value, scale), vjp)
+
+
+@fused(_additive_kernel)
+def _additive(query, key, value, scale, mask, strides, drop, factor):
+    hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(key, 1))
+    weights, dropped = _weights(ops.sum(hidden if scale is None else hidden * scale, -1), mask, drop, factor)
+    return ops.matmul(dropped, value), weights
 
 
 @op
@@ -270,28 +347,10 @@ def additive_attention(query, key, value, scale=None, mask=None, *, dropout=0.0,
     Source: Bahdanau, Cho and Bengio 2015, appendix A.1.2.
     """
     query, key, value, scale, mask = _sequences("additive_attention", query, key, value, scale, mask)
-    (batch, queries, width), (_, keys, depth) = query.shape, value.shape
-    dtype = query.dtype
+    (batch, queries, width), keys = query.shape, key.shape[1]
     if scale is not None and scale.shape != (width,):
         raise ValueError(f"additive_attention: expected scale of shape ({width},); received {scale.shape}.")
     shape = (batch, queries, keys)
-    mask, strides = _seen_as(mask, shape, "additive_attention: expected a mask")
-    drop, factor = _dropout(dropout, training, seed, query, shape, "additive_attention")
-    sizes = (batch, queries, keys, width, depth, *strides)
-    context, weights = empty((batch, queries, depth), dtype), empty(shape, dtype)
-    given = (query.data, key.data, value.data, _data(scale), _data(mask), _data(drop))
-    kernels.additive_attention(*given, context.data, weights.data, sizes, factor)
-    p = weights.data
-
-    def vjp(dy, dp):
-        new: Callable = lambda x, wanted: empty(x.shape, dtype) if wanted else None  # noqa: E731
-        of_key = key.node is not None
-        dq, dk, dv = new(query, of_key or query.node is not None), new(key, of_key), new(value, value.node is not None)
-        dscale = empty((batch, width), dtype) if scale is not None and scale.node is not None else None
-        kernels.dadditive_attention(*given, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv), _data(dscale),
-                                    sizes, factor)
-        if scale is None:
-            return dq, dk, dv
-        return dq, dk, dv, None if dscale is None else ops.sum(dscale, 0)
-
-    return differentiable((context, weights), (query, key, value) if scale is None else (query, key, value, scale), vjp)
+    mask, strides = _mask_as(mask, shape, "additive_attention")
+    kept = _dropout(dropout, training, seed, query, shape, "additive_attention")
+    return _additive(query, key, value, scale, mask, strides, *kept)

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from pydl import config, tape
+from pydl import config
 from pydl._core import kernels
 from pydl.dtypes import PROMOTION, STORED_AS, holds_floats, is_byte_dtype, is_float_dtype
 from pydl.ops._broadcast import broadcast_plan, operand, sum_to_shape
 from pydl.ops._common import as_float, as_tensor, result_dtype
+from pydl.ops._fused import fused, recorded_gradient
 from pydl.symbolic import op
-from pydl.tape import differentiable, no_grad
+from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty, standardize_dtype
 
 __all__ = [
@@ -53,30 +54,12 @@ def _unary(name, doc, slope=None, slope_of_result=None):
         if slope is not None:
             return differentiable(y, (x,), lambda dy: (dy * slope(x),))
         if slope_of_result is not None:
-            vjp = vjp_of_result(function, x, y, lambda dy, y: dy * slope_of_result(y))
-            return differentiable(y, (x,), vjp)
+            values = y.data  # and not y: a node that held its own result would outlive it
+            y = differentiable(y, (x,), lambda dy: (dy * slope_of_result(Tensor(values)),))
+            return recorded_gradient(y, lambda dy: (dy * slope_of_result(function(x)),))
         return y
 
     return _op(name, doc, function)
-
-
-def vjp_of_result(function, x, y, gradient):
-    """A vjp `gradient(dy, y)` that keeps y alone: not x, unless a second tape is open (second derivatives).
-
-    The values are kept, not the tensor: a node that held its own output would outlive it.
-    """
-    data = y.data
-    again = x if tape.state.tapes > 1 else None
-
-    def vjp(dy):
-        if not tape.state.enabled:
-            return (gradient(dy, Tensor(data)),)
-        if again is not None:
-            return (gradient(dy, function(again)),)
-        with no_grad():  # without a node, which the engine reports
-            return (gradient(dy, Tensor(data)),)
-
-    return vjp
 
 
 sqrt = _unary("sqrt", "Square root.", slope_of_result=lambda y: 0.5 / y)
@@ -204,6 +187,26 @@ def cast(x, dtype):
     return y
 
 
+def _clip_kernel(x, x_min, x_max):
+    y = empty(x.shape, x.dtype)
+    kernels.clip(x.data, y.data, x_min, x_max, x.size)
+
+    def vjp(dy):
+        dx = empty(x.shape, x.dtype)
+        kernels.clip_grad(x.data, dy.data, dx.data, x_min, x_max, x.size)
+        return (dx,)
+
+    return differentiable(y, (x,), vjp)
+
+
+@fused(_clip_kernel)
+def _clip(x, x_min, x_max):
+    """Not of `maximum` and `minimum`, which share the gradient at the ends: those belong to the range."""
+    low, high = operand(x_min, x.dtype), operand(x_max, x.dtype)
+    raised = where(less(x, low), low, x)
+    return where(greater(raised, high), high, raised)
+
+
 @op
 def clip(x, x_min, x_max):
     """`x` limited to the range from `x_min` to `x_max` (numbers, or tensors that broadcast)."""
@@ -213,17 +216,7 @@ def clip(x, x_min, x_max):
     x = operand(x, "int32" if dtype == "bool" else dtype)
     if x.dtype == "uint8":
         return cast(clip(cast(x, "int32"), x_min, x_max), "uint8")
-    y = empty(x.shape, x.dtype)
-    kernels.clip(x.data, y.data, float(x_min), float(x_max), x.size)
-
-    def vjp(dy):
-        if tape.state.enabled:
-            return (where(logical_and(greater_equal(x, x_min), less_equal(x, x_max)), dy, 0.0),)
-        dx = empty(x.shape, x.dtype)
-        kernels.clip_grad(x.data, dy.data, dx.data, float(x_min), float(x_max), x.size)
-        return (dx,)
-
-    return differentiable(y, (x,), vjp)
+    return _clip(x, float(x_min), float(x_max))
 
 
 # ---------------------------------------------------------------------------------------- two operands

@@ -117,9 +117,8 @@ def dense(x, kernel, bias=None, activation=None):
         raise ValueError(f"dense: expected activation to be one of {list(FUSED_ACTIVATIONS)}; received {activation!r}.")
     x, kernel = as_float(x), as_float(kernel)
     bias = None if bias is None else as_float(bias)
-    given = [t for t in (x, kernel, bias) if t is not None]
-    dtype = result_dtype(*given)
-    if any(t.dtype != dtype for t in given):
+    if x.dtype != kernel.dtype or (bias is not None and bias.dtype != x.dtype):
+        dtype = result_dtype(*(t for t in (x, kernel, bias) if t is not None))
         x, kernel = ops.cast(x, dtype), ops.cast(kernel, dtype)
         bias = None if bias is None else ops.cast(bias, dtype)
     if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:

@@ -20,7 +20,9 @@ def _like(x: Tensor, value, shape: tuple, name: str, what: str) -> Tensor | None
     """`value` as a tensor of x's dtype and of `shape`, or None."""
     if value is None:
         return None
-    value = ops.cast(as_float(value), x.dtype)
+    value = as_float(value)
+    if value.dtype != x.dtype:
+        value = ops.cast(value, x.dtype)
     if value.shape != shape:
         if value.size != math.prod(shape):
             raise ValueError(f"{name}: expected {what} of shape {shape} for an input of shape {x.shape}; received "

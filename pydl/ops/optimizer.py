@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 
+from pydl import ops
 from pydl._core import kernels
 from pydl.ops._common import as_float, as_tensor
+from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import OWNED, differentiable
 from pydl.tensor import Tensor, empty
@@ -159,15 +161,7 @@ def all_finite(tensors) -> Tensor:
     return y
 
 
-@op
-def l1_l2_penalty(x, l1=0.0, l2=0.0):
-    """l1 * sum(|x|) + l2 * sum(x^2) in one pass, a scalar.
-
-    Args:
-        x: float tensor of any shape.
-        l1, l2: factors.
-    """
-    x = as_float(x)
+def _penalty_kernel(x, l1, l2):
     y = empty((), x.dtype)
     kernels.penalty([x.data], [x.size], partial_sums([x.size]), y.data, l1, l2)
 
@@ -178,6 +172,22 @@ def l1_l2_penalty(x, l1=0.0, l2=0.0):
         return (dx,)
 
     return differentiable(y, (x,), vjp)
+
+
+@fused(_penalty_kernel)
+def _penalty(x, l1, l2):
+    return l1 * ops.sum(ops.absolute(x)) + l2 * ops.sum(ops.square(x))
+
+
+@op
+def l1_l2_penalty(x, l1=0.0, l2=0.0):
+    """l1 * sum(|x|) + l2 * sum(x^2) in one pass, a scalar.
+
+    Args:
+        x: float tensor of any shape.
+        l1, l2: factors.
+    """
+    return _penalty(as_float(x), l1, l2)
 
 
 @op

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
 from pydl.ops._common import as_float, as_tensor, result_dtype
+from pydl.ops._fused import fused
+from pydl.ops._steps import gru_step, lstm_step, unrolled
 from pydl.ops.linalg import FUSED_ACTIVATIONS
 from pydl.symbolic import op
 from pydl.tape import differentiable
@@ -14,8 +20,8 @@ from pydl.tensor import Tensor, empty
 __all__ = ["gru", "lstm", "simple_rnn"]
 
 
-class _Sequence:
-    """The arguments every cell has, checked and of one dtype, and the products over all steps.
+def checked(op_name, inputs, states, kernel, recurrent_kernel, bias, mask, recurrent_mask, gates, bias_shape) -> tuple:
+    """The tensors every cell has, of one dtype: what `Sequence` takes.
 
     Args:
         op_name: for messages.
@@ -25,40 +31,45 @@ class _Sequence:
         bias: of shape `bias_shape`, as a function of units, or None.
         mask, recurrent_mask: (batch, steps) and (batch, units), or None.
     """
+    given: list[Any] = [None if t is None else as_float(t)
+                        for t in (inputs, kernel, recurrent_kernel, bias, recurrent_mask, *states)]
+    dtype = result_dtype(*[t for t in given if t is not None])
+    x, kernel, recurrent, bias, drop, *states = [t if t is None or t.dtype == dtype else ops.cast(t, dtype)
+                                                 for t in given]
+    if x.ndim != 3 or 0 in x.shape[1:]:
+        raise ValueError(f"{op_name}: expected inputs (batch, steps, features) with at least one step and feature;"
+                         f" received shape {x.shape}.")
+    batch, steps, features = x.shape
+    units = recurrent.shape[0] if recurrent.ndim else 0
+    mask = None if mask is None else as_tensor(mask)
+    if mask is not None and not is_byte_dtype(mask.dtype):
+        mask = ops.cast(mask, "bool")
+    wanted = [("kernel", kernel, (features, gates * units)), ("recurrent_kernel", recurrent, (units, gates * units)),
+              ("bias", bias, bias_shape(units)), ("mask", mask, (batch, steps)),
+              ("recurrent_mask", drop, (batch, units)), *[("initial state", state, (batch, units)) for state in states]]
+    for what, tensor, shape in wanted:
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{op_name}: expected {what} of shape {shape} for inputs of shape {x.shape} and"
+                             f" {units} units; received {tensor.shape}.")
+    if units == 0:
+        raise ValueError(f"{op_name}: expected at least one unit; received a recurrent_kernel of shape"
+                         f" {recurrent.shape}.")
+    return x, tuple(states), kernel, recurrent, bias, mask, drop
 
-    def __init__(self, op_name, inputs, states, kernel, recurrent_kernel, bias, mask, recurrent_mask, gates,
-                 bias_shape):
-        given = [as_float(t) for t in (inputs, kernel, recurrent_kernel, *states)]
-        optional = [None if t is None else as_float(t) for t in (bias, recurrent_mask)]
-        dtype = result_dtype(*given, *(t for t in optional if t is not None))
 
-        def cast(t):
-            return t if t is None or t.dtype == dtype else ops.cast(t, dtype)
+class Sequence:
+    """What kernels over whole sequences share: the products over all steps, buffers, gradients of weights.
 
-        self.x, self.kernel, self.recurrent, *self.states = map(cast, given)
-        self.bias, self.drop = map(cast, optional)
-        if self.x.ndim != 3 or 0 in self.x.shape[1:]:
-            raise ValueError(f"{op_name}: expected inputs (batch, steps, features) with at least one step and feature;"
-                             f" received shape {self.x.shape}.")
-        self.batch, self.steps, self.features = self.x.shape
-        self.units = units = self.recurrent.shape[0] if self.recurrent.ndim else 0
-        self.columns = gates * units
-        self.mask = None if mask is None else as_tensor(mask)
-        if self.mask is not None and not is_byte_dtype(self.mask.dtype):
-            self.mask = ops.cast(self.mask, "bool")
-        self.dtype = dtype
-        wanted = [("kernel", self.kernel, (self.features, self.columns)),
-                  ("recurrent_kernel", self.recurrent, (units, self.columns)),
-                  ("bias", self.bias, bias_shape(units)), ("mask", self.mask, (self.batch, self.steps)),
-                  ("recurrent_mask", self.drop, (self.batch, units)),
-                  *(("initial state", state, (self.batch, units)) for state in self.states)]
-        for what, tensor, shape in wanted:
-            if tensor is not None and tensor.shape != shape:
-                raise ValueError(f"{op_name}: expected {what} of shape {shape} for inputs of shape {self.x.shape} and"
-                                 f" {units} units; received {tensor.shape}.")
-        if units == 0:
-            raise ValueError(f"{op_name}: expected at least one unit; received a recurrent_kernel of shape"
-                             f" {self.recurrent.shape}.")
+    Args:
+        x, states, kernel, recurrent, bias, mask, drop: of `checked`.
+    """
+
+    def __init__(self, x, states, kernel, recurrent, bias, mask, drop):
+        self.x, self.states, self.kernel, self.recurrent, self.bias = x, states, kernel, recurrent, bias
+        self.mask, self.drop = mask, drop
+        self.batch, self.steps, self.features = x.shape
+        self.units, self.columns = recurrent.shape
+        self.dtype = x.dtype
 
     def new(self, *shape) -> Tensor:
         return empty(shape, self.dtype)
@@ -71,31 +82,31 @@ class _Sequence:
 
     @property
     def masks(self):
-        return _data(self.mask), _data(self.drop)
+        return data_of(self.mask), data_of(self.drop)
 
     def project(self) -> Tensor:
         """What the inputs add to the sums of all steps, with the (first) bias."""
         z = self.new(self.batch, self.steps, self.columns)
-        kernels.recurrent_inputs(self.x.data, self.kernel.data, _data(self.bias), _data(self.mask), z.data, self.batch,
-                                 self.steps, self.columns, self.features)
+        kernels.recurrent_inputs(self.x.data, self.kernel.data, data_of(self.bias), data_of(self.mask), z.data,
+                                 self.batch, self.steps, self.columns, self.features)
         return z
 
     def dx(self, dz: Tensor) -> Tensor | None:
         if self.x.node is None:
             return None
         dx = self.new(*self.x.shape)
-        kernels.recurrent_dx(dz.data, self.kernel.data, _data(self.mask), dx.data, self.batch, self.steps, self.columns,
-                             self.features)
+        kernels.recurrent_dx(dz.data, self.kernel.data, data_of(self.mask), dx.data, self.batch, self.steps,
+                             self.columns, self.features)
         return dx
 
-    def dw(self, sequence: Tensor, dz: Tensor, go_backwards: bool) -> tuple:
-        """The gradients of kernel, recurrent kernel and, where there is one, bias."""
+    def dw(self, sequence: np.ndarray, dz: Tensor, go_backwards: bool) -> tuple:
+        """The gradients of kernel, recurrent kernel and, where there is one, bias; `sequence` as the walk left it."""
         if self.frozen:
             return self.weights(None, None, None)
         dkernel, drecurrent = self.new(*self.kernel.shape), self.new(*self.recurrent.shape)
         dbias = None if self.bias is None else self.new(*self.bias.shape)
-        kernels.recurrent_dw(self.x.data, self.states[0].data, sequence.data, dz.data, *self.masks, dkernel.data,
-                             drecurrent.data, _data(dbias), self.batch, self.steps, self.features, self.units,
+        kernels.recurrent_dw(self.x.data, self.states[0].data, sequence, dz.data, *self.masks, dkernel.data,
+                             drecurrent.data, data_of(dbias), self.batch, self.steps, self.features, self.units,
                              self.columns, int(go_backwards))
         return self.weights(dkernel, drecurrent, dbias)
 
@@ -105,8 +116,8 @@ class _Sequence:
             return self.weights(None, None, None)
         dkernel, drecurrent = self.new(*self.kernel.shape), self.new(*self.recurrent.shape)
         dbias = None if self.bias is None else self.new(*self.bias.shape)
-        kernels.gru_dw(self.x.data, previous.data, dz.data, dinner.data, _data(self.mask), dkernel.data,
-                       drecurrent.data, _data(dbias), self.batch, self.steps, self.features, self.units, after)
+        kernels.gru_dw(self.x.data, previous.data, dz.data, dinner.data, data_of(self.mask), dkernel.data,
+                       drecurrent.data, data_of(dbias), self.batch, self.steps, self.features, self.units, after)
         return self.weights(dkernel, drecurrent, dbias)
 
     def steps_dw(self, weights: Tensor, left: Tensor, dz: Tensor) -> Tensor | None:
@@ -114,7 +125,7 @@ class _Sequence:
         if weights.node is None:
             return None
         dw = self.new(*weights.shape)
-        kernels.steps_dw(left.data, dz.data, _data(self.mask), dw.data, self.batch, self.steps, *weights.shape)
+        kernels.steps_dw(left.data, dz.data, data_of(self.mask), dw.data, self.batch, self.steps, *weights.shape)
         return dw
 
     @property
@@ -125,18 +136,182 @@ class _Sequence:
         """What a vjp returns behind the gradients of inputs and states."""
         return (dkernel, drecurrent) if self.bias is None else (dkernel, drecurrent, dbias)
 
-    def gates(self, values: Tensor, names: tuple[str, ...], go_backwards: bool) -> dict[str, Tensor]:
+    def gates(self, values: np.ndarray, go_backwards: bool) -> list[Tensor]:
         """Each gate's values (batch, steps, units) in the order of the walk."""
-        parts = ops.split(Tensor(values.data), len(names), -1)
-        return {name: ops.flip(part, 1) if go_backwards else part for name, part in zip(names, parts)}
+        parts = ops.split(Tensor(values), self.columns // self.units, -1)
+        return [ops.flip(part, 1) for part in parts] if go_backwards else parts
 
     def inputs(self) -> tuple[Tensor, ...]:
         given = (self.x, *self.states, self.kernel, self.recurrent)
         return given if self.bias is None else (*given, self.bias)
 
 
-def _data(tensor):
+def data_of(tensor):
     return None if tensor is None else tensor.data
+
+
+# ---- the ops: composed functions, and the kernels that serve them. A recurrent mask has no gradient.
+
+
+def sums_of_inputs(x, kernel, bias, mask) -> list[Tensor]:
+    """What the inputs add to the sums of each step (batch, columns). What a masked step holds is not read."""
+    batch, steps, features = x.shape
+    if mask is not None:
+        x = ops.where(ops.expand_dims(mask, -1), x, 0)
+    z = ops.matmul(ops.reshape(x, (batch * steps, features)), kernel)
+    z = z if bias is None else z + bias
+    return ops.unstack(ops.reshape(z, (batch, steps, kernel.shape[1])), axis=1)
+
+
+def _dropping(drop):
+    """The function that scales the state in front of the products."""
+    if drop is None:
+        return lambda h: h
+    drop = ops.stop_gradient(drop)
+    return lambda h: h * drop
+
+
+class _Gates:
+    """Collects the gates of a composed cell, which have no gradient; masked steps have zeros."""
+
+    def __init__(self, mask):
+        self._kept = None if mask is None else ops.unstack(ops.expand_dims(mask, -1), axis=1)
+        self._steps: list = []
+
+    def add(self, t: int, values) -> None:
+        values = [ops.stop_gradient(v) for v in values]
+        self._steps.append(values if self._kept is None else [ops.where(self._kept[t], v, 0) for v in values])
+
+    def sequences(self) -> list[Tensor]:
+        return [ops.stack(values, 1) for values in zip(*self._steps)]
+
+
+def _simple_rnn_kernel(x, states, kernel, recurrent, bias, mask, drop, activation, go_backwards):
+    s = Sequence(x, states, kernel, recurrent, bias, mask, drop)
+    (sequence,), (last,) = s.like_sequence(1), s.like_state(1)
+    (h0,), y = states, sequence.data
+    attributes = (s.batch, s.steps, s.units, int(go_backwards), FUSED_ACTIVATIONS[activation])
+    kernels.simple_rnn(s.project().data, h0.data, recurrent.data, *s.masks, y, last.data, *attributes)
+
+    def vjp(dsequence, dlast):
+        (dz,), (dh0,) = s.like_sequence(1), s.like_state(1)
+        kernels.dsimple_rnn(h0.data, recurrent.data, *s.masks, y, data_of(dsequence), data_of(dlast), dz.data, dh0.data,
+                            *attributes)
+        return s.dx(dz), dh0, *s.dw(y, dz, go_backwards)
+
+    return differentiable((sequence, last), s.inputs(), vjp)
+
+
+@fused(_simple_rnn_kernel)
+def _simple_rnn(x, states, kernel, recurrent, bias, mask, drop, activation, go_backwards):
+    sums, dropped, f = sums_of_inputs(x, kernel, bias, mask), _dropping(drop), getattr(ops, activation)
+
+    def advance(t, before):
+        h = f(sums[t] + ops.matmul(dropped(before[0]), recurrent))
+        return h, [h]
+
+    sequence, (last,) = unrolled(advance, x.shape[1], list(states), mask, go_backwards)
+    return sequence, last
+
+
+def _lstm_kernel(x, states, kernel, recurrent, bias, mask, drop, go_backwards, return_gates):
+    s = Sequence(x, states, kernel, recurrent, bias, mask, drop)
+    (sequence, inner), (last_h, last_c) = s.like_sequence(2), s.like_state(2)
+    gates, cells, y = s.project().data, inner.data, sequence.data
+    given = (*(state.data for state in states), recurrent.data, *s.masks)
+    attributes = (s.batch, s.steps, s.units, int(go_backwards))
+    kernels.lstm(gates, *given, y, cells, last_h.data, last_c.data, *attributes)
+
+    def vjp(dsequence, dh, dc):
+        dz, (dh0, dc0) = s.new(*gates.shape), s.like_state(2)
+        kernels.dlstm(gates, *given, y, cells, data_of(dsequence), data_of(dh), data_of(dc), dz.data, dh0.data,
+                      dc0.data, *attributes)
+        return s.dx(dz), dh0, dc0, *s.dw(y, dz, go_backwards)
+
+    result = differentiable((sequence, last_h, last_c), s.inputs(), vjp)
+    return (*result, *s.gates(gates, go_backwards), inner) if return_gates else result
+
+
+@fused(_lstm_kernel)
+def _lstm(x, states, kernel, recurrent, bias, mask, drop, go_backwards, return_gates):
+    step, dropped, gates = lstm_steps(x, kernel, recurrent, bias, mask), _dropping(drop), _Gates(mask)
+    cells = []
+
+    def advance(t, before):
+        h, c, values = step(t, *before, dropped=dropped(before[0]))
+        cells.append(before[1])
+        if return_gates:
+            gates.add(t, values)
+        return h, [h, c]
+
+    sequence, last = unrolled(advance, x.shape[1], list(states), mask, go_backwards)
+    if not return_gates:
+        return sequence, *last
+    return sequence, *last, *gates.sequences(), ops.stop_gradient(ops.stack([*cells[1:], last[1]], 1))
+
+
+def lstm_steps(x, kernel, recurrent, bias, mask):
+    """Function (number of the step, h, c, h with dropout, more to add to the sums) -> what `lstm_step` returns."""
+    sums = sums_of_inputs(x, kernel, bias, mask)
+
+    def step(t, h, c, dropped, more=None):
+        inputs = sums[t] if more is None else sums[t] + more
+        return lstm_step(ops.split(inputs + ops.matmul(dropped, recurrent), 4, -1), c)
+
+    return step
+
+
+def _gru_kernel(x, states, kernel, recurrent, bias, mask, drop, reset_after, go_backwards, return_gates):
+    s = Sequence(x, states, kernel, recurrent, bias, mask, drop)
+    (sequence, inner), (last,) = s.like_sequence(2), s.like_state(1)
+    gates, y, (h0,), after = s.project().data, sequence.data, states, int(reset_after)
+    attributes = (s.batch, s.steps, s.units, int(go_backwards), after)
+    kernels.gru(gates, h0.data, recurrent.data, data_of(bias) if reset_after else None, *s.masks, y, inner.data,
+                last.data, *attributes)
+
+    def vjp(dsequence, dlast):
+        dz, (dinner, previous), (dh0,) = s.new(*gates.shape), s.like_sequence(2), s.like_state(1)
+        kernels.dgru(gates, h0.data, recurrent.data, *s.masks, y, inner.data, data_of(dsequence), data_of(dlast),
+                     dz.data, dinner.data, previous.data, dh0.data, *attributes)
+        return s.dx(dz), dh0, *s.gru_dw(previous, dz, dinner, after)
+
+    result = differentiable((sequence, last), s.inputs(), vjp)
+    return (*result, *s.gates(gates, go_backwards)) if return_gates else result
+
+
+@fused(_gru_kernel)
+def _gru(x, states, kernel, recurrent, bias, mask, drop, reset_after, go_backwards, return_gates):
+    step, dropped, gates = gru_steps(x, kernel, recurrent, bias, mask, reset_after), _dropping(drop), _Gates(mask)
+
+    def advance(t, before):
+        h, values = step(t, before[0], dropped(before[0]))
+        if return_gates:
+            gates.add(t, values)
+        return h, [h]
+
+    sequence, last = unrolled(advance, x.shape[1], list(states), mask, go_backwards)
+    return (sequence, *last, *gates.sequences()) if return_gates else (sequence, *last)
+
+
+def gru_steps(x, kernel, recurrent, bias, mask, reset_after):
+    """Function (number of the step, state, state with dropout, more to add to the sums) -> what `gru_step` returns."""
+    inner = None
+    if bias is not None and reset_after:
+        bias, inner = ops.unstack(bias)
+    sums = sums_of_inputs(x, kernel, bias, mask)
+    units = recurrent.shape[0]
+    of_gates, of_candidate = ops.split(recurrent, [2 * units], -1)
+
+    def step(t, h, dropped, more=None):
+        inputs = ops.split(sums[t] if more is None else sums[t] + more, 3, -1)
+        if reset_after:
+            products = ops.matmul(dropped, recurrent)
+            *products, last = ops.split(products if inner is None else products + inner, 3, -1)
+            return gru_step(inputs, products, lambda r: r * last, h)
+        products = ops.split(ops.matmul(dropped, of_gates), 2, -1)
+        return gru_step(inputs, products, lambda r: ops.matmul(r * dropped, of_candidate), h)
+
+    return step
 
 
 @op
@@ -167,20 +342,9 @@ def simple_rnn(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, activa
     """
     if activation not in ("tanh", "relu"):
         raise ValueError(f'simple_rnn: expected activation to be "tanh" or "relu"; received {activation!r}.')
-    s = _Sequence("simple_rnn", inputs, [initial_h], kernel, recurrent_kernel, bias, mask, recurrent_mask, 1,
-                  lambda units: (units,))
-    (sequence,), (last,) = s.like_sequence(1), s.like_state(1)
-    h0, y = s.states[0], sequence.data
-    attributes = (s.batch, s.steps, s.units, int(go_backwards), FUSED_ACTIVATIONS[activation])
-    kernels.simple_rnn(s.project().data, h0.data, s.recurrent.data, *s.masks, y, last.data, *attributes)
-
-    def vjp(dsequence, dlast):
-        (dz,), (dh0,) = s.like_sequence(1), s.like_state(1)
-        kernels.dsimple_rnn(h0.data, s.recurrent.data, *s.masks, y, _data(dsequence), _data(dlast),
-                            dz.data, dh0.data, *attributes)
-        return s.dx(dz), dh0, *s.dw(sequence, dz, go_backwards)
-
-    return differentiable((sequence, last), s.inputs(), vjp)
+    given = checked("simple_rnn", inputs, [initial_h], kernel, recurrent_kernel, bias, mask, recurrent_mask, 1,
+                    lambda units: (units,))
+    return _simple_rnn(*given, activation, go_backwards)
 
 
 @op
@@ -209,24 +373,10 @@ def lstm(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias=None, *, m
 
     Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000.
     """
-    s = _Sequence("lstm", inputs, [initial_h, initial_c], kernel, recurrent_kernel, bias, mask, recurrent_mask, 4,
-                  lambda units: (4 * units,))
-    (sequence, cells), (last_h, last_c) = s.like_sequence(2), s.like_state(2)
-    gates, y = s.project(), sequence.data
-    given = (*(state.data for state in s.states), s.recurrent.data, *s.masks)
-    attributes = (s.batch, s.steps, s.units, int(go_backwards))
-    kernels.lstm(gates.data, *given, y, cells.data, last_h.data, last_c.data, *attributes)
-
-    def vjp(dsequence, dh, dc):
-        dz, (dh0, dc0) = s.new(*gates.shape), s.like_state(2)
-        kernels.dlstm(gates.data, *given, y, cells.data, _data(dsequence), _data(dh), _data(dc), dz.data, dh0.data,
-                      dc0.data, *attributes)
-        return s.dx(dz), dh0, dc0, *s.dw(sequence, dz, go_backwards)
-
-    result = differentiable((sequence, last_h, last_c), s.inputs(), vjp)
-    if not return_gates:
-        return result
-    return *result, {**s.gates(gates, ("i", "f", "g", "o"), go_backwards), "c": Tensor(cells.data)}
+    given = checked("lstm", inputs, [initial_h, initial_c], kernel, recurrent_kernel, bias, mask, recurrent_mask, 4,
+                    lambda units: (4 * units,))
+    sequence, last_h, last_c, *gates = _lstm(*given, go_backwards, return_gates)
+    return (sequence, last_h, last_c, *([dict(zip("ifgoc", gates))] if return_gates else []))
 
 
 @op
@@ -258,20 +408,7 @@ def gru(inputs, initial_h, kernel, recurrent_kernel, bias=None, *, reset_after=T
 
     Source: Cho et al. 2014.
     """
-    s = _Sequence("gru", inputs, [initial_h], kernel, recurrent_kernel, bias, mask, recurrent_mask, 3,
-                  lambda units: (2, 3 * units) if reset_after else (3 * units,))
-    (sequence, inner), (last,) = s.like_sequence(2), s.like_state(1)
-    gates, y, h0 = s.project(), sequence.data, s.states[0]
-    after = int(reset_after)
-    attributes = (s.batch, s.steps, s.units, int(go_backwards), after)
-    kernels.gru(gates.data, h0.data, s.recurrent.data, _data(s.bias) if reset_after else None, *s.masks,
-                y, inner.data, last.data, *attributes)
-
-    def vjp(dsequence, dlast):
-        dz, (dinner, previous), (dh0,) = s.new(*gates.shape), s.like_sequence(2), s.like_state(1)
-        kernels.dgru(gates.data, h0.data, s.recurrent.data, *s.masks, y, inner.data, _data(dsequence),
-                     _data(dlast), dz.data, dinner.data, previous.data, dh0.data, *attributes)
-        return s.dx(dz), dh0, *s.gru_dw(previous, dz, dinner, after)
-
-    result = differentiable((sequence, last), s.inputs(), vjp)
-    return (*result, s.gates(gates, ("z", "r", "n"), go_backwards)) if return_gates else result
+    given = checked("gru", inputs, [initial_h], kernel, recurrent_kernel, bias, mask, recurrent_mask, 3,
+                    lambda units: (2, 3 * units) if reset_after else (3 * units,))
+    sequence, last, *gates = _gru(*given, reset_after, go_backwards, return_gates)
+    return (sequence, last, *([dict(zip("zrn", gates))] if return_gates else []))

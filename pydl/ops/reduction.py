@@ -92,9 +92,10 @@ def _count(x: Tensor, sizes, shape) -> Tensor:
 def sum(x, axis=None, keepdims=False):
     """Sum over `axis` (int, tuple or None for all). Bools are counted as int32. An empty sum is 0."""
     x = as_tensor(x)
-    if x.dtype == "bool":
+    dtype = x.dtype
+    if dtype == "bool":
         return _reduce(_count, x, axis, keepdims, then=_total)
-    return _reduce(_total, _at_least_int32(x), axis, keepdims)
+    return _reduce(_total, ops.cast(x, "int32") if dtype == "uint8" else x, axis, keepdims)
 
 
 @op

@@ -1,8 +1,8 @@
 """Optimizers and learning-rate schedules under Keras 3's names; every method is one fused kernel over all variables."""
 
 from pydl import exports, registry
-from pydl.ops.optimizer import ewma
-from pydl.optimizers import schedules
+from pydl.ops.optimizer import ewma as ewma  # so an import is public to a type checker, too
+from pydl.optimizers import schedules as schedules
 from pydl.optimizers.adadelta import *
 from pydl.optimizers.adagrad import *
 from pydl.optimizers.adam import *

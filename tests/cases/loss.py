@@ -4,7 +4,9 @@ import numpy as np
 
 from cases.reduction import np_log_softmax
 from harness import Case, integers, normal, uniform
-from pydl.ops import loss
+from pydl import ops
+from pydl.ops import _losses
+from pydl.ops._samples import weighted_mean
 
 EPSILON = 1e-7
 # One output, a few, a short row that fills registers partly, a long row, several axes, one sample, none.
@@ -98,13 +100,20 @@ ROW_LOSSES = {
     "kl_divergence": (np_kl, positive, positive),
     "poisson": (lambda t, p: mean(p - t * np.log(p + EPSILON)), positive, positive),
     "cosine_similarity": (np_cosine, normal, normal),
-    "mean_binary_crossentropy": (lambda t, p: mean(np_binary(t, p)), positive, positive),
+    "binary_crossentropy": (lambda t, p: mean(np_binary(t, p)), positive, positive),
     "categorical_crossentropy": (np_categorical, one_hot, positive),
 }
 
 
+FUNCTIONS = {
+    **_losses.FUNCTIONS, "cosine_similarity": _losses.cosine_similarity, "weighted_mean": weighted_mean,
+    # The loss of that name warns of one class.
+    "categorical_crossentropy": ops.categorical_crossentropy,
+}
+
+
 def row(name, reference, inputs, tag="", kwargs=None, **options):
-    return Case(name, reference, inputs, kwargs or {}, fn=getattr(loss, name), tag=tag,
+    return Case(name, reference, inputs, kwargs or {}, fn=FUNCTIONS[name], tag=tag,
                 **{"grad": (1,), "rtol_eps": 64, "scale": 1.0, **options})
 
 
@@ -130,7 +139,7 @@ CASES = [
         (normal(6, 5, scale=100.0), normal(6, 5, scale=100.0)), "large"),
     row("hinge", lambda t, p: mean(np.maximum(1 - t * p, 0)),
         (lambda rng: rng.choice([-1.0, 1.0], (6, 5)), normal(6, 5)), "signed"),
-    row("mean_binary_crossentropy", lambda t, p, from_logits: mean(np_binary(t, p, from_logits)),
+    row("binary_crossentropy", lambda t, p, from_logits: mean(np_binary(t, p, from_logits)),
         (labels_01(33, 1), normal(33, 1, scale=5.0)), "logits", {"from_logits": True}),
     Case("binary_crossentropy", np_binary, (positive(7, 5), positive(7, 5)), grad="all", rtol_eps=64, scale=1.0),
     Case("binary_crossentropy", np_binary, (labels_01(33), normal(33, scale=5.0)), {"from_logits": True}, grad=(1,),

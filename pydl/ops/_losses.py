@@ -1,151 +1,172 @@
-"""Per-sample losses under Keras's conventions: targets take the dtype and the rank of the predictions, labels are
-smoothed, classes ignored. `losses` and `metrics` both wrap these; the arithmetic is one kernel each (`ops/loss.py`).
+"""Losses, one value per sample, under Keras's conventions: targets take the dtype and the rank of the predictions,
+labels are smoothed, classes ignored. `losses` and `metrics` both wrap these.
+
+A loss is composed of ops. Where it has a kernel (csrc/kernels/loss.h), that serves while the targets need no gradient.
 
 Shapes: `y_true`, `y_pred` (batch, ..., K); results (batch, ...), the last axis (or `axis`) reduced.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from pydl import config, ops
-from pydl.ops import loss as fused
+from pydl._core import kernels
 from pydl.ops._common import as_float, as_tensor
+from pydl.ops._fused import fused
+from pydl.ops._loss_kernels import by_group, by_row
+from pydl.ops._samples import align
+from pydl.ops.crossentropy import binary_of_logits, binary_of_probabilities
 from pydl.symbolic import op
+from pydl.tensor import empty
+
+# The functions that are losses as they stand: less is better.
+__all__ = [
+    "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy", "categorical_hinge", "circle", "dice", "hinge", "huber", "kl_divergence",
+    "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "poisson", "sparse_categorical_crossentropy", "squared_hinge", "tversky",
+]
 
 
-def get_mask(x):
-    """The mask a layer put on its output, or None."""
-    return getattr(x, "_keras_mask", None)
+def _mean(x):
+    return ops.mean(x, axis=-1)
 
 
-def squeeze_or_expand_to_same_rank(x1, x2, expand_rank_1: bool = True):
-    """Drops or adds a last axis of size 1 when the ranks differ by one; a vector gains the axis."""
-    if len(x1.shape) == len(x2.shape) + 1 and x1.shape[-1] == 1:
-        if len(x2.shape) == 1 and expand_rank_1:
-            return x1, ops.expand_dims(x2, -1)
-        return ops.squeeze(x1, -1), x2
-    if len(x2.shape) == len(x1.shape) + 1 and x2.shape[-1] == 1:
-        x2, x1 = squeeze_or_expand_to_same_rank(x2, x1, expand_rank_1)
-    return x1, x2
+def _aligned(kernel, *settings):
+    """Decorator: the public loss of a function of aligned targets and predictions that `kernel` serves.
 
-
-def apply_mask(sample_weight, mask, dtype: str, reduction):
-    """Weights and mask merged into weights.
-
-    With a mean over the batch, the valid entries get weight total / valid, so that dividing by the number of all
-    entries later gives the mean over the valid ones.
+    Args:
+        kernel: see `fused`.
+        settings: functions without arguments; their results come behind the predictions.
     """
-    if mask is None:
-        return sample_weight
-    mask = ops.cast(mask, dtype)
-    if reduction in ("mean", "sum_over_batch_size"):
-        valid = ops.sum(mask)
-        mask = mask * (mask.size / ops.maximum(valid, 1.0))  # valid = 0: every weight is 0 anyway
-    if sample_weight is None:
-        return mask
-    mask, sample_weight = align_weight(mask, ops.convert_to_tensor(sample_weight, dtype=dtype))
-    return sample_weight * mask
+
+    def decorate(composed):
+        served = fused(kernel, constants=(0,))(composed)
+
+        def loss(y_true, y_pred):
+            y_true, y_pred = align(y_true, y_pred, composed.__name__)
+            return served(y_true, y_pred, *(setting() for setting in settings))
+
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(loss, attribute, getattr(composed, attribute))
+        return op(loss)
+
+    return decorate
 
 
-def align_weight(values, sample_weight):
-    """Weights of fewer axes than the values belong to the leading ones: (batch,) weights a (batch, time) loss."""
-    values, sample_weight = squeeze_or_expand_to_same_rank(values, sample_weight)
-    rank = len(sample_weight.shape)
-    if 0 < rank < len(values.shape) and tuple(sample_weight.shape) == tuple(values.shape[:rank]):
-        sample_weight = ops.reshape(sample_weight, (*sample_weight.shape, *(1,) * (len(values.shape) - rank)))
-    return values, sample_weight
-
-
-def align(y_true, y_pred, what: str):
-    """Predictions as floats, targets in their dtype; both of one shape."""
-    y_pred = as_float(y_pred)
-    y_true = ops.cast(as_tensor(y_true), y_pred.dtype)
-    y_true, y_pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
-    if y_true.shape != y_pred.shape:
-        try:
-            shape = np.broadcast_shapes(y_true.shape, y_pred.shape)
-        except ValueError:
-            raise ValueError(f"{what}: expected `y_true` and `y_pred` of one shape; received y_true.shape="
-                             f"{y_true.shape} and y_pred.shape={y_pred.shape}.") from None
-        y_true, y_pred = ops.broadcast_to(y_true, shape), ops.broadcast_to(y_pred, shape)
-    return y_true, y_pred
-
-
-@op
-def mean_squared_error(y_true, y_pred):
+@_aligned(by_row("mean_squared_error"))
+def mean_squared_error(t, p):
     """mean((y_true - y_pred)^2) over the last axis."""
-    return fused.mean_squared_error(*align(y_true, y_pred, "mean_squared_error"))
+    return _mean(ops.square(p - t))
 
 
-@op
-def mean_absolute_error(y_true, y_pred):
-    """mean(|y_true - y_pred|) over the last axis."""
-    return fused.mean_absolute_error(*align(y_true, y_pred, "mean_absolute_error"))
+@_aligned(by_row("mean_absolute_error"))
+def mean_absolute_error(t, p):
+    """mean(|y_true - y_pred|) over the last axis; gradient 0 where they are equal."""
+    return _mean(ops.absolute(p - t))
 
 
-@op
-def mean_absolute_percentage_error(y_true, y_pred):
+@_aligned(by_row("mean_absolute_percentage_error"), config.epsilon)
+def mean_absolute_percentage_error(t, p, epsilon):
     """100 mean(|y_true - y_pred| / max(|y_true|, epsilon)) over the last axis."""
-    return fused.mean_absolute_percentage_error(*align(y_true, y_pred, "mean_absolute_percentage_error"))
+    return 100.0 * _mean(ops.absolute((p - t) / ops.maximum(ops.absolute(t), epsilon)))
 
 
-@op
-def mean_squared_logarithmic_error(y_true, y_pred):
-    """mean((log(1 + y_true) - log(1 + y_pred))^2) over the last axis, both clipped to at least epsilon."""
-    return fused.mean_squared_logarithmic_error(*align(y_true, y_pred, "mean_squared_logarithmic_error"))
+@_aligned(by_row("mean_squared_logarithmic_error"), config.epsilon)
+def mean_squared_logarithmic_error(t, p, epsilon):
+    """mean((log(1 + y_true) - log(1 + y_pred))^2) over the last axis, both raised to at least epsilon."""
+    t, p = ops.clip(t, epsilon, math.inf), ops.clip(p, epsilon, math.inf)
+    return _mean(ops.square(ops.log1p(p) - ops.log1p(t)))
+
+
+@fused(by_row("huber"), constants=(0,))
+def _huber(t, p, delta):
+    e = p - t
+    inside = ops.clip(e, -delta, delta)  # squared up to delta, and delta times what is beyond
+    return _mean(inside * (e - 0.5 * inside))
 
 
 @op
 def huber(y_true, y_pred, delta=1.0):
-    """Squared error / 2 up to `delta`, linear beyond: delta |e| - delta^2 / 2; mean over the last axis."""
-    y_true, y_pred = align(y_true, y_pred, "huber")
-    return fused.huber(y_true, y_pred, float(delta))
+    """Mean over the last axis of e^2 / 2 up to |e| = `delta`, and of delta |e| - delta^2 / 2 beyond (Huber, 1964)."""
+    return _huber(*align(y_true, y_pred, "huber"), float(delta))
 
 
-@op
-def log_cosh(y_true, y_pred):
-    """mean(log(cosh(y_pred - y_true))) over the last axis."""
-    return fused.log_cosh(*align(y_true, y_pred, "log_cosh"))
+@_aligned(by_row("log_cosh"))
+def log_cosh(t, p):
+    """mean(log(cosh(y_pred - y_true))) over the last axis, without overflow or cancellation."""
+    e = p - t
+    return _mean(e + ops.softplus(-2.0 * e) - math.log(2.0))
 
 
-@op
-def hinge(y_true, y_pred):
-    """mean(max(1 - y_true y_pred, 0)) over the last axis; labels that are all 0 or 1 count as -1 and 1."""
-    return fused.hinge(*align(y_true, y_pred, "hinge"))
+def _labels_kernel(t):
+    signed = empty(t.shape, t.dtype)
+    kernels.hinge_labels(t.data, signed.data, t.size)
+    return signed
 
 
-@op
-def squared_hinge(y_true, y_pred):
-    """mean(max(1 - y_true y_pred, 0)^2) over the last axis; labels that are all 0 or 1 count as -1 and 1."""
-    return fused.squared_hinge(*align(y_true, y_pred, "squared_hinge"))
+@fused(_labels_kernel, constants=(0,))
+def _signed(t):
+    """Labels that are all 0 or 1 as -1 and 1; others as they are. (What they are is known at run time only.)"""
+    binary = ops.all(ops.logical_or(ops.equal(t, 0.0), ops.equal(t, 1.0)))
+    return ops.where(binary, 2.0 * t - 1.0, t)
 
 
-@op
-def categorical_hinge(y_true, y_pred):
-    """max(max((1 - y_true) y_pred) - sum(y_true y_pred) + 1, 0), one-hot `y_true`."""
-    return fused.categorical_hinge(*align(y_true, y_pred, "categorical_hinge"))
+def _by_signed_row(name):
+    """As `by_row`, for targets as `_signed` makes them."""
+    kernel = by_row(name)
+    return lambda t, p: kernel(_signed(t), p)
 
 
-@op
-def kl_divergence(y_true, y_pred):
+@_aligned(_by_signed_row("hinge"))
+def hinge(t, p):
+    """mean(max(1 - y_true y_pred, 0)) over the last axis. Labels are -1 and 1; if all are 0 or 1, 0 counts as -1."""
+    return _mean(ops.relu(1.0 - _signed(t) * p))
+
+
+@_aligned(_by_signed_row("squared_hinge"))
+def squared_hinge(t, p):
+    """mean(max(1 - y_true y_pred, 0)^2) over the last axis; labels as in `hinge`."""
+    return _mean(ops.square(ops.relu(1.0 - _signed(t) * p)))
+
+
+@_aligned(by_group("categorical_hinge"), lambda: -1)
+def categorical_hinge(t, p, axis):
+    """max(max((1 - y_true) y_pred) - sum(y_true y_pred) + 1, 0) over the last axis, `y_true` one-hot."""
+    return ops.relu(ops.max((1.0 - t) * p, axis) - ops.sum(t * p, axis) + 1.0)
+
+
+@_aligned(by_row("kl_divergence"), config.epsilon)
+def kl_divergence(t, p, epsilon):
     """sum(y_true log(y_true / y_pred)) over the last axis, both clipped to [epsilon, 1]."""
-    return fused.kl_divergence(*align(y_true, y_pred, "kl_divergence"))
+    t, p = ops.clip(t, epsilon, 1.0), ops.clip(p, epsilon, 1.0)
+    return ops.sum(t * ops.log(t / p), axis=-1)
 
 
-@op
-def poisson(y_true, y_pred):
+@_aligned(by_row("poisson"), config.epsilon)
+def poisson(t, p, epsilon):
     """mean(y_pred - y_true log(y_pred + epsilon)) over the last axis."""
-    return fused.poisson(*align(y_true, y_pred, "poisson"))
+    return _mean(p - t * ops.log(p + epsilon))
+
+
+@fused(by_group("cosine_similarity"), constants=(0,))
+def _cosine_similarity(t, p, axis, epsilon):
+    def length(x):
+        squares = ops.sum(ops.square(x), axis)
+        return ops.sqrt(ops.clip(squares, epsilon * epsilon, math.inf))  # before the root, whose slope at 0 is infinite
+
+    return ops.sum(t * p, axis) / (length(t) * length(p))
 
 
 @op
 def cosine_similarity(y_true, y_pred, axis=-1):
-    """The cosine of the angle between `y_true` and `y_pred` along `axis` (the loss is its negative)."""
+    """The cosine of the angle between `y_true` and `y_pred` along `axis`, lengths at least epsilon. (The loss is its
+    negative.)"""
     y_true, y_pred = align(y_true, y_pred, "cosine_similarity")
     if axis not in (-1, len(y_pred.shape) - 1):
         y_true, y_pred = ops.moveaxis(y_true, axis, -1), ops.moveaxis(y_pred, axis, -1)
-    return fused.cosine_similarity(y_true, y_pred)
+    return _cosine_similarity(y_true, y_pred, -1, config.epsilon())
 
 
 def _check_axis(axis) -> None:
@@ -166,14 +187,26 @@ def _smooth(y_true, label_smoothing: float, classes: int):
     return y_true * (1.0 - label_smoothing) + label_smoothing / classes if label_smoothing else y_true
 
 
+@fused(by_row("binary_crossentropy"), constants=(0,))
+def _binary_of_probabilities(t, p, epsilon):
+    return _mean(binary_of_probabilities(t, p, epsilon))
+
+
+@fused(by_row("binary_crossentropy_logits"), constants=(0,))
+def _binary_of_logits(t, z):
+    return _mean(binary_of_logits(t, z))
+
+
 @op
 def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1):
     """mean(-y_true log(p) - (1 - y_true) log(1 - p)) over `axis`; probabilities clipped to [epsilon, 1 - epsilon]."""
     y_true, y_pred = align(y_true, y_pred, "binary_crossentropy")
     y_true = _smooth(y_true, label_smoothing, 2)
-    if axis in (-1, len(y_pred.shape) - 1):
-        return fused.mean_binary_crossentropy(y_true, y_pred, from_logits)
-    return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits=from_logits), axis=axis)
+    if axis not in (-1, len(y_pred.shape) - 1):
+        return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits=from_logits), axis=axis)
+    if from_logits:
+        return _binary_of_logits(y_true, y_pred)
+    return _binary_of_probabilities(y_true, y_pred, config.epsilon())
 
 
 @op
@@ -295,9 +328,4 @@ def circle(y_true, y_pred, ref_labels=None, ref_embeddings=None, remove_diagonal
     return loss
 
 
-# The functions that are losses as they stand: less is better.
-FUNCTIONS = {fn.__name__: fn for fn in (
-    mean_squared_error, mean_absolute_error, mean_absolute_percentage_error, mean_squared_logarithmic_error, huber,
-    log_cosh, hinge, squared_hinge, categorical_hinge, kl_divergence, poisson, binary_crossentropy,
-    binary_focal_crossentropy, categorical_crossentropy, categorical_focal_crossentropy,
-    sparse_categorical_crossentropy, categorical_generalized_cross_entropy, dice, tversky, circle)}
+FUNCTIONS = {name: globals()[name] for name in __all__}
