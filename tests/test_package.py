@@ -66,6 +66,25 @@ def test_the_version_stands_in_one_place(sdist, project):
         assert pydl.__version__ not in re.findall(r"\d+\.\d+\.\d+", (ROOT / path).read_text(encoding="utf-8")), path
 
 
+def test_wheels_are_made_for_the_versions_that_are_promised(project):
+    classifiers = project["project"]["classifiers"]
+    promised = [re.search(r":: (3\.\d+)$", line) for line in classifiers]
+    built = [re.fullmatch(r"cp(3)(\d+)-\*", pattern) for pattern in project["tool"]["cibuildwheel"]["build"]]
+    versions = [match[1] for match in promised if match]
+    assert [".".join(match.groups()) for match in built] == versions
+    assert project["project"]["requires-python"] == f">={versions[0]}"
+
+
+def test_the_workflow_builds_what_cibuildwheel_is_told(project):
+    yaml = pytest.importorskip("yaml")
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8"))
+    rows = workflow["jobs"]["wheels"]["strategy"]["matrix"]["include"]
+    settings = project["tool"]["cibuildwheel"]
+    for platform in ("linux", "macos"):
+        assert [row["arch"] for row in rows if row["platform"] == platform] == settings[platform]["archs"]
+    assert {row["platform"] for row in rows} == {"linux", "macos"}
+
+
 def test_the_citation_has_what_its_format_demands():
     yaml = pytest.importorskip("yaml")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
