@@ -124,16 +124,18 @@ Failure Program::run(std::size_t begin, std::size_t end, const Watch& w) const {
     const Step* const steps = steps_.data();
     for (const Step *step = steps + begin, *last = steps + end; step != last; ++step) {
         const dim position = step->thunk(step->function, step->words);
-        if (w.raised) [[unlikely]]
-            return {};
-        if (position >= 0) [[unlikely]]
-            return {&infos_[static_cast<std::size_t>(step - steps)], step->words, position};
+        if (position < 0) [[likely]]
+            continue;
+        if (w.raised) return {};  // it has checked what a kernel that was cut short has left
+        return {&infos_[static_cast<std::size_t>(step - steps)], step->words, position};
     }
     return {};
 }
 
 Failure Program::run() const {
-    constexpr std::size_t kLook = 64;  // steps, each too short to look by itself
+    // Steps, each too short to look by itself. Once a handler has raised, kernels return at their first poll: the steps
+    // behind it write the arena only, and need not be kept from running.
+    constexpr std::size_t kLook = 64;
     Watch& w = watch();
     const bool saved = !states_.empty() && may_be_cut(w);
     if (saved)
