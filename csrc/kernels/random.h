@@ -1,7 +1,7 @@
 // Random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). A block of four
 // 32-bit words is a function of a key (the seed) and a counter, so every element has its numbers wherever and by
 // whichever thread it is computed.
-//   state (2): seed, counter. A kernel reads it when it runs and moves the counter past the blocks it used.
+//   state (2): seed, counter. A kernel reads it when it runs and moves the counter past the blocks it uses.
 // Uniform and integer draws have the same bits on every ISA level; normal draws only where fma rounds once.
 #pragma once
 #include "base/memory.h"
@@ -96,12 +96,18 @@ PYDL_INLINE void random_group(u64 first_block, u64 seed, const F& f) {
     }
 }
 
+// The first of so many blocks, and moves the counter past them: kernels of several threads that draw from one state at
+// the same time get different ones.
+inline u64 take_blocks(State state, dim blocks) {
+    return static_cast<u64>(__atomic_fetch_add(&state[1], static_cast<std::int64_t>(blocks), __ATOMIC_RELAXED));
+}
+
 // f(at, live, bits) for all n elements, in parallel, where bits are those of the `live` elements from `at`; and the
 // same for pairs, f(at, live, at_b, live_b, bits, bits_b). live may be 0 or less.
 template <class T, class F>
 void each_pair(State state, dim n, dim task, const F& f) {
-    const u64 seed = static_cast<u64>(state[0]), counter = static_cast<u64>(state[1]);
     const dim groups = ceil_div(n, group_size<T>);
+    const u64 seed = static_cast<u64>(state[0]), counter = take_blocks(state, groups * group_blocks);
     parallel_for(groups, task / group_size<T>, [&](dim begin, dim end) {
         for (dim g = begin; g < end; ++g)
             random_group<T>(counter + static_cast<u64>(g * group_blocks), seed,
@@ -110,7 +116,6 @@ void each_pair(State state, dim n, dim task, const F& f) {
                                 f(i, n - i, i + second<T>, n - i - second<T>, a, b);
                             });
     });
-    state[1] = static_cast<std::int64_t>(counter + static_cast<u64>(groups * group_blocks));
 }
 template <class T, class F>
 void each_register(State state, dim n, dim task, const F& f) {
@@ -206,11 +211,10 @@ PYDL_INLINE u64 below(u64 range, u32 low, u32 high) {
 // f(i, block) for n elements with a block each, in parallel; more numbers for one of them: streams from 1.
 template <class F>
 void each_block(State state, dim n, dim task, const F& f) {
-    const u64 seed = static_cast<u64>(state[0]), counter = static_cast<u64>(state[1]);
+    const u64 seed = static_cast<u64>(state[0]), counter = take_blocks(state, n);
     parallel_for(n, task, [&](dim begin, dim end) {
         for (dim i = begin; i < end; ++i) f(i, counter + static_cast<u64>(i), seed);
     });
-    state[1] = static_cast<std::int64_t>(counter + static_cast<u64>(n));
 }
 
 // y (n), integers of [low, high), equally likely.
@@ -228,7 +232,7 @@ void random_integers(State state, Out<T> y, dim n, dim low, dim high) {
 // y (n): 0 .. n - 1 in random order (Fisher and Yates, from the end).
 template <class T>
 void random_permutation(State state, Out<T> y, dim n) {
-    const u64 seed = static_cast<u64>(state[0]), counter = static_cast<u64>(state[1]);
+    const u64 seed = static_cast<u64>(state[0]), counter = take_blocks(state, n / 2);
     for (dim i = 0; i < n; ++i) y[i] = static_cast<T>(i);
     Block b{};
     for (dim i = n - 1, k = 0; i > 0; --i, ++k) {
@@ -238,7 +242,6 @@ void random_permutation(State state, Out<T> y, dim n) {
         y[i] = y[j];
         y[j] = kept;
     }
-    state[1] = static_cast<std::int64_t>(counter + static_cast<u64>(n / 2));
 }
 
 // y (n) = x scale + shift where mask, `dropped` elsewhere; mask (n rounded up to 64) is 0 with probability `rate`.
@@ -286,7 +289,7 @@ void dropout_grad(In<std::uint8_t> mask, In<T> dy, Out<T> dx, dim n, real scale)
 // y (rows, samples): class numbers drawn with probabilities softmax(logits (rows, classes)).
 template <class T>
 void random_categorical(State state, In<T> logits, Out<std::int32_t> y, dim rows, dim classes, dim samples) {
-    const u64 seed = static_cast<u64>(state[0]), counter = static_cast<u64>(state[1]);
+    const u64 seed = static_cast<u64>(state[0]), counter = take_blocks(state, rows * samples);
     parallel_for(rows, most(dim{4096} / most(classes, dim{1}), dim{1}), [&](dim begin, dim end) {
         auto* sums = scratch<double>(Slot::class_sums, classes);
         for (dim r = begin; r < end; ++r) {
@@ -307,7 +310,6 @@ void random_categorical(State state, In<T> logits, Out<std::int32_t> y, dim rows
             }
         }
     });
-    state[1] = static_cast<std::int64_t>(counter + static_cast<u64>(rows * samples));
 }
 
 // One gamma variate of shape alpha and scale 1 (Marsaglia and Tsang 2000), by rejection on a stream of its own;
