@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 from pydl import dtypes, registry
 from pydl.config import (
     backend,
@@ -21,7 +24,7 @@ __all__ = [
     "is_float_dtype", "is_int_dtype", "is_keras_tensor", "is_tensor", "result_type", "set_epsilon", "set_floatx",
     "set_image_data_format", "standardize_dtype",
 ]
-_uids: dict[str, int] = {}
+_uids: dict[str, Iterator[int]] = {}
 
 
 def is_float_dtype(dtype) -> bool:
@@ -59,8 +62,7 @@ class _WithDtype:
 
 def get_uid(prefix: str = "") -> int:
     """How often this prefix has been asked for, this time included."""
-    _uids[prefix] = _uids.get(prefix, 0) + 1
-    return _uids[prefix]
+    return next(_uids.setdefault(prefix, itertools.count(1)))
 
 
 def clear_session(free_memory: bool = True) -> None:

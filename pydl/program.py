@@ -57,7 +57,7 @@ class Capture:
             self.inputs.append(buffer)
             return buffer
 
-        with _recording:
+        with _recording, watch.foreign_changes() as disturbed:
             with paused_recording():
                 args, kwargs = rebuild((tuple(args), kwargs or {}), to_buffer)
             with watch.reading() as reading:
@@ -66,7 +66,8 @@ class Capture:
             self.program.seal()
             # Detached: the outputs must not keep the tape alive.
             self.outputs = rebuild(outputs, _detached)
-            self.dependencies = Dependencies([watch.EPOCH, *reading.owners, *variables_at(self.program.outside())])
+            owners = [watch.EPOCH, *reading.owners, *variables_at(self.program.outside())]
+            self.dependencies = Dependencies(owners, disturbed)
 
     @functools.cached_property
     def one_array(self) -> tuple[np.ndarray, Callable[[], None], np.ndarray]:
@@ -200,11 +201,12 @@ class RecordedFunction:
 
     def _forget_oldest(self) -> None:
         """Keeps the number of programs bounded; those of the signature used last go last."""
-        while sum(map(len, self._pools.values())) > _MAX_PROGRAMS:
-            key = min(self._pools, key=lambda k: max(pool.used for pool in self._pools[k]))
-            self._pools[key].pop(0)
-            if not self._pools[key]:
-                del self._pools[key]
+        pools = self._pools  # `clear` puts another in its place
+        while sum(map(len, pools.values())) > _MAX_PROGRAMS:
+            key = min(pools, key=lambda k: max(pool.used for pool in pools[k]))
+            pools[key].pop(0)
+            if not pools[key]:
+                del pools[key]
 
     def _describe(self, path: tuple[Any, ...]) -> str:
         """ "function 'step': argument `x`['mask']" for a place in (args, kwargs)."""
@@ -219,15 +221,16 @@ class RecordedFunction:
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Capture:
         """The up-to-date instance for these arguments, after one run on them: to look at, or for a caller that has the
         function to itself."""
-        self.run(args, lambda outputs: None, kwargs)
         key, _ = signature((args, kwargs or {}), self._describe)
-        pool = self.pool(key)
-        assert pool is not None
+        pool = None
+        while pool is None:  # another thread may change an owner, or clear
+            self.run(args, lambda outputs: None, kwargs)
+            pool = self.pool(key)
         return pool.last
 
     def clear(self) -> None:
         """Forgets all programs and frees their memory."""
-        self._pools.clear()
+        self._pools = {}
 
     @property
     def captures(self) -> list[Capture]:

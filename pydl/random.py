@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random as python_random
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -80,14 +81,17 @@ def _as_key(seed: int) -> int:
 
 
 _global: SeedGenerator | None = None
+_making = threading.Lock()  # so that all threads draw from one
 
 
 def global_seed_generator() -> SeedGenerator:
     """The generator behind `seed=None`."""
     global _global
     if _global is None:
-        with paused_recording():
-            _global = SeedGenerator(name="global_seed_generator")
+        with _making:
+            if _global is None:
+                with paused_recording():
+                    _global = SeedGenerator(name="global_seed_generator")
     return _global
 
 

@@ -6,9 +6,10 @@ A config is data: deserialising looks names up in the table below and never impo
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ _registered: dict[str, Any] = {}  # "package>Name" -> class or function of the u
 _registered_names: dict[Any, str] = {}
 _builtins: dict[str, Any] = {}  # "keras.layers>Dense" -> ours
 _builtin_modules: dict[Any, str] = {}
-_counts: dict[str, int] = {}
+_counts: dict[str, Iterator[int]] = {}
 
 
 class _Scopes(threading.local):
@@ -41,8 +42,7 @@ def to_snake_case(name: str) -> str:
 
 def auto_name(prefix: str) -> str:
     """"dense", then "dense_1", ... until `reset_names`."""
-    count = _counts.get(prefix, 0)
-    _counts[prefix] = count + 1
+    count = next(_counts.setdefault(prefix, itertools.count()))
     return prefix if count == 0 else f"{prefix}_{count}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
@@ -264,9 +265,10 @@ def _watched_setting(slot: str) -> property:
         return getattr(self, slot)
 
     def set(self: Any, value: Any) -> None:
+        began = watch.recordings
         setattr(self, slot, value)
         if self._watch is not None:
-            self._watch.touch()
+            self._watch.touch(began)
 
     return property(get, set)
 
@@ -328,10 +330,11 @@ class Variable(Tensor):
         value = bool(value)
         if value == self._trainable:
             return
+        began = watch.recordings
         self._trainable = value
         self.node = Node.leaf(self) if value and is_float_dtype(self.dtype) else None
         if self._watch is not None:
-            self._watch.touch()
+            self._watch.touch(began)
 
     def _start_watch(self) -> watch.Watch:
         self._watch = watch.Watch()
@@ -395,23 +398,24 @@ _alive: weakref.WeakValueDictionary[int, Variable] = weakref.WeakValueDictionary
 
 def variables_at(addresses: list[int]) -> list[Variable]:
     """The variables whose memory one of these addresses lies in."""
-    starts = sorted(_alive)
+    # Of a list: other threads may make variables meanwhile.
+    alive = {v.data.ctypes.data: v for reference in _alive.valuerefs() if (v := reference()) is not None}
+    starts = sorted(alive)
     found = []
     for address in addresses:
         at = bisect.bisect_right(starts, address) - 1
-        variable = _alive.get(starts[at]) if at >= 0 else None
+        variable = alive[starts[at]] if at >= 0 else None
         if variable is not None and address - starts[at] < max(variable.data.nbytes, 1):
             found.append(variable)
     return found
 
 
-_variable_count = 0
+_variable_count = itertools.count()
 
 
 def _auto_name() -> str:
-    global _variable_count
-    _variable_count += 1
-    return "variable" if _variable_count == 1 else f"variable_{_variable_count - 1}"
+    number = next(_variable_count)
+    return f"variable_{number}" if number else "variable"
 
 
 def _initial_value(initializer: Any, shape: Iterable[int] | None, dtype: Any) -> np.ndarray:

@@ -10,6 +10,11 @@ Watched are attributes of instances, and the lists, dicts and sets they hold (co
 which notice changes). Not watched, because nobody tells about it: class attributes, globals, attributes of plain
 objects, other containers. After a change of such a thing call `rerecord()`, which makes all programs stale.
 
+Threads: books are written under one lock. A value is stored without it, so a recording of another thread may have read
+the value before and take the state after for its own. Whoever changes what was read therefore tells the recordings that
+are open (`foreign_changes`), and the states of the owner are numbered anew. None is missed, because a recording notes
+before it reads, and who changes stores before looking whether it was noted.
+
 Costs: nothing outside of recordings but for a look at the book when an attribute is set. Reads are noted by a
 `__getattribute__` that the base class has only while a recording is open.
 """
@@ -19,30 +24,29 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["Dependencies", "Owner", "TrackedDict", "TrackedList", "TrackedSet", "Watch", "note", "reading", "rerecord",
-           "tracked", "watching"]
+__all__ = ["Dependencies", "Owner", "TrackedDict", "TrackedList", "TrackedSet", "Watch", "foreign_changes", "note",
+           "reading", "rerecord", "tracked", "watching"]
 
 # Grows with every change of something a recording has read. A program that has compared at this count is up to date.
 changes = 0
 # Grows when an owner gets or loses a part (another owner, a container), or a container changes: lists of what there is
 # can be kept while it stands still.
 structure = 0
+# Recordings that have begun, of all threads.
+recordings = 0
 _clock = itertools.count(1)
 _numbers = itertools.count(1)
+# Of all books. Whoever has it waits for nothing else; a finalizer may come while its thread has it.
+_lock = threading.RLock()
 _MAX_STATES = 32  # remembered per owner
 _MORE_NAMES, _CHANGED = 1, 2  # why the number of a state has to be looked up again
 _SHORT = 64  # items up to which the states of a container are told apart by what it holds
 
 # What is read of an owner by looking at all it holds: which layers, variables, metrics there are.
 PARTS = "<parts>"
-
-
-def _changed() -> None:
-    global changes
-    changes = next(_clock)
 
 
 def _restructured() -> None:
@@ -108,27 +112,45 @@ class Watch:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Watch, ())
 
-    def touch(self) -> None:
-        """Something that was read has changed."""
-        self.dirty = _CHANGED
-        _changed()
+    def touch(self, began: int, name: str | None = None, count: int = 0) -> None:
+        """Something that was read has changed.
+
+        Args:
+            began: `recordings` from before the change.
+            name: the attribute.
+            count: 1 for a change that is told apart by counting.
+        """
+        global changes
+        with _lock:
+            if name is not None:
+                self.stale.add(name)
+            self.count += count
+            self.dirty = _CHANGED
+            others = [f for f in _listening if f.thread != threading.get_ident()]
+            for listening in others:
+                listening.books.add(self)
+            if others or recordings != began:
+                self.numbers.clear()  # some recording may have taken this state for the one it has seen
+            changes = next(_clock)
 
 
 def version(owner: Any) -> int:
     """The number of the owner's present state: its former one when the state returns."""
     watch: Watch = owner._watch
-    dirty = watch.dirty
-    if dirty:
-        watch.dirty = 0  # first: a change by another thread from here on makes it dirty again
-        state = owner._watched_state(watch)
-        if dirty == _MORE_NAMES:  # the same state, told by more names
-            watch.numbers[state] = watch.number
-        elif state in watch.numbers:
-            watch.number = watch.numbers[state]
-        else:
-            if len(watch.numbers) >= _MAX_STATES:
-                watch.numbers.clear()
-            watch.number = watch.numbers[state] = next(_numbers)
+    if watch.dirty:
+        with _lock:
+            dirty = watch.dirty
+            if dirty:
+                state = owner._watched_state(watch)
+                if dirty == _MORE_NAMES:  # the same state, told by more names
+                    watch.numbers[state] = watch.number
+                elif state in watch.numbers:
+                    watch.number = watch.numbers[state]
+                else:
+                    if len(watch.numbers) >= _MAX_STATES:
+                        watch.numbers.clear()
+                    watch.number = watch.numbers[state] = next(_numbers)
+                watch.dirty = 0  # last: who finds it so takes the number without the lock
     return watch.number
 
 
@@ -141,18 +163,19 @@ class _Notes(threading.local):
 
 _notes = _Notes()
 _open = 0  # recordings that are open on any thread
-_lock = threading.Lock()
+_listening: list[foreign_changes] = []
 
 
 _OWN_NAMES = frozenset(("_watch", "_start_watch", "_watched_state"))
 
 
 def _noted_read(self: Any, name: str) -> Any:
+    if _notes.taken is None or name[:2] == "__" or name in _OWN_NAMES:
+        return object.__getattribute__(self, name)
+    note(self, name)
     value = object.__getattribute__(self, name)
-    if _notes.taken is not None and name[:2] != "__" and name not in _OWN_NAMES:
-        note(self, name)
-        for container in _containers(value):
-            note(container)
+    for container in _containers(value):
+        note(container)
     return value
 
 
@@ -194,13 +217,38 @@ def note(owner: Any, name: str | None = None) -> None:
     if taken is None:
         return
     taken[id(owner)] = owner
-    watch = owner._watch
-    if watch is None:
-        watch = owner._start_watch()
+    watch = owner._watch or _begin_watch(owner)
     if name is not None and name not in watch.names:
-        watch.names[name] = None
-        watch.tokens = None
-        watch.dirty = watch.dirty or _MORE_NAMES
+        with _lock:
+            watch.names[name] = None
+            watch.tokens = None
+            watch.dirty = watch.dirty or _MORE_NAMES
+
+
+def _begin_watch(owner: Any) -> Watch:
+    with _lock:  # one book, whichever threads begin one
+        watch: Watch = owner._watch or owner._start_watch()
+        return watch
+
+
+class foreign_changes:
+    """Context around a recording and the making of its `Dependencies`: gives the set of the books of owners that other
+    threads have changed meanwhile. What was recorded may be of the state before."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.books: set[Watch] = set()
+
+    def __enter__(self) -> set[Watch]:
+        global recordings
+        with _lock:
+            recordings += 1
+            _listening.append(self)
+        return self.books
+
+    def __exit__(self, *_: object) -> None:
+        with _lock:
+            _listening.remove(self)
 
 
 class Dependencies:
@@ -209,11 +257,13 @@ class Dependencies:
     Args:
         owners: what `reading` has noted. Taken when the recording has ended: what the recorded function itself sets
             (a counter, a cache) is part of the state it leaves behind.
+        disturbed: books of owners that other threads have changed during the recording: it holds for no state of
+            theirs.
     """
 
     __slots__ = ("owners", "numbers", "_compared_at")
 
-    def __init__(self, owners: Iterable[Any]) -> None:
+    def __init__(self, owners: Iterable[Any], disturbed: Container[Watch] = ()) -> None:
         found: dict[int, Any] = {}
         queue = list(owners)
         while queue:  # a tracked container is read together with those inside of it
@@ -221,12 +271,14 @@ class Dependencies:
             if id(owner) not in found:
                 found[id(owner)] = owner
                 if owner._watch is None:
-                    owner._start_watch()
+                    _begin_watch(owner)
                 if isinstance(owner, _Tracked):
                     queue += [c for value in owner._values() for c in _containers(value)]
         self.owners = tuple(found.values())
-        self._compared_at = changes
-        self.numbers = tuple(map(version, self.owners))
+        now = changes
+        numbers = tuple(map(version, self.owners))
+        self.numbers = tuple(None if owner._watch in disturbed else n for owner, n in zip(self.owners, numbers))
+        self._compared_at = now if None not in self.numbers else None
 
     def hold(self) -> bool:
         """Whether all owners are in the states of the recording."""
@@ -258,12 +310,12 @@ class Owner:
         held = object.__getattribute__(self, "__dict__")
         tokens = watch.tokens
         if tokens is None:
-            names = list(watch.names)  # a copy: another thread's recording may read more
-            watch.tokens = tokens = dict.fromkeys(sorted(names), ())
-            watch.stale.update(names)
-        while watch.stale:  # one by one: another thread may add to them
+            watch.tokens = tokens = dict.fromkeys(sorted(watch.names), ())
+            watch.stale.update(tokens)
+        while watch.stale:
             name = watch.stale.pop()
-            tokens[name] = (name, token(held[name])) if name in held else (name,)
+            value = held.get(name, Watch)
+            tokens[name] = (name, token(value)) if value is not Watch else (name,)
         state = tuple(tokens.values())
         return (*state, watch.count) if PARTS in watch.names else state
 
@@ -271,6 +323,7 @@ class Owner:
         value = tracked(value)
         held = object.__getattribute__(self, "__dict__")
         old = held.get(name, Watch)
+        began = recordings
         object.__setattr__(self, name, value)
         if old is value or name not in held:  # a property: what it sets comes here by itself
             return
@@ -280,23 +333,17 @@ class Owner:
         watch = held.get("_watch")
         if watch is None:
             return
-        seen = name in watch.names
-        if seen:
-            watch.stale.add(name)
-        if parts and PARTS in watch.names:
-            watch.count += 1
-        elif not seen:
-            return
-        watch.touch()
+        seen, counts = name in watch.names, parts and PARTS in watch.names
+        if seen or counts:
+            watch.touch(began, name if seen else None, counts)
 
     def __delattr__(self, name: str) -> None:
+        began = recordings
         object.__delattr__(self, name)
         _restructured()
         watch = object.__getattribute__(self, "__dict__").get("_watch")
         if watch is not None:
-            watch.count += 1
-            watch.stale |= {name} & watch.names.keys()
-            watch.touch()
+            watch.touch(began, name if name in watch.names else None, 1)
 
 
 _PLAIN = frozenset((bool, int, float, str, type(None)))
@@ -309,11 +356,12 @@ def _holds_parts(value: Any) -> bool:
 
 
 def parts_of(owner: Owner) -> dict[str, Any]:
-    """The attributes of an owner; a recording that asks for them depends on which parts (layers, variables, metrics,
-    containers) there are, and on the containers among them."""
-    held: dict[str, Any] = object.__getattribute__(owner, "__dict__")
+    """A copy of the attributes of an owner; a recording that asks for them depends on which parts (layers, variables,
+    metrics, containers) there are, and on the containers among them."""
     if watching():
         note(owner, PARTS)
+    held: dict[str, Any] = object.__getattribute__(owner, "__dict__").copy()
+    if watching():
         for value in held.values():
             for container in _containers(value):
                 note(container)
@@ -334,7 +382,8 @@ class _Tracked:
         return watch
 
     def _values(self) -> Iterable[Any]:
-        return self  # type: ignore[return-value]
+        """A copy of what it holds, as other threads may change it."""
+        raise NotImplementedError
 
     def _watched_state(self, watch: Watch) -> tuple[Any, ...]:
         if len(self) > _SHORT:  # type: ignore[arg-type]
@@ -349,14 +398,14 @@ def _mutator(name: str, base: type) -> Callable[..., Any]:
     plain = getattr(base, name)
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = getattr(self, "_watch", None)  # absent while a copy is being put together
+        began = recordings
         try:
             return plain(self, *map(tracked, args), **{k: tracked(v) for k, v in kwargs.items()})
         finally:
             _restructured()
+            watch = getattr(self, "_watch", None)  # absent while a copy is being put together
             if watch is not None:
-                watch.count += 1
-                watch.touch()
+                watch.touch(began, count=1)
 
     method.__name__ = name
     method.__doc__ = plain.__doc__
@@ -385,6 +434,9 @@ class TrackedList(_Tracked, list[Any]):
         super().__init__(map(tracked, items))
         self._watch = None
 
+    def _values(self) -> Iterable[Any]:
+        return self[:]
+
 
 @_noticing("clear", "pop", "popitem", "setdefault", "update", "__setitem__", "__delitem__", "__ior__")
 class TrackedDict(_Tracked, dict[Any, Any]):
@@ -397,7 +449,7 @@ class TrackedDict(_Tracked, dict[Any, Any]):
         self._watch = None
 
     def _values(self) -> Iterable[Any]:
-        return itertools.chain(self.keys(), self.values())
+        return itertools.chain(*self.copy().items())
 
 
 @_noticing("add", "clear", "discard", "pop", "remove", "update", "difference_update", "intersection_update",
@@ -412,8 +464,11 @@ class TrackedSet(_Tracked, set[Any]):
         super().__init__(items)
         self._watch = None
 
+    def _values(self) -> Iterable[Any]:
+        return frozenset(self)
+
     def _watched_state(self, watch: Watch) -> tuple[Any, ...]:
-        return (frozenset(map(token, self)),) if len(self) <= _SHORT else (watch.count,)
+        return (frozenset(map(token, self._values())),) if len(self) <= _SHORT else (watch.count,)
 
 
 _TRACKED_AS: dict[type, type] = {list: TrackedList, dict: TrackedDict, set: TrackedSet}
@@ -446,10 +501,9 @@ class _Epoch:
 
     def __init__(self) -> None:
         self._watch = Watch()
-        self.count = 0
 
     def _watched_state(self, watch: Watch) -> tuple[int]:
-        return (self.count,)
+        return (watch.count,)
 
 
 EPOCH = _Epoch()
@@ -458,5 +512,4 @@ EPOCH = _Epoch()
 def rerecord() -> None:
     """Makes every recorded program stale, so that the next call records anew: the one call for changes that are not
     watched (globals, class attributes, attributes of plain objects of yours)."""
-    EPOCH.count += 1
-    EPOCH._watch.touch()
+    EPOCH._watch.touch(recordings, count=1)

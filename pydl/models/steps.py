@@ -106,10 +106,11 @@ class Steps:
                     with guard():
                         return run(*data)
 
-                self._functions[kind] = guarded
+                made: Callable = guarded
             else:
-                self._functions[kind] = RecordedFunction(run, name=f"{kind}_step", guard=guard,
-                                                         gate=self.writing if kind == "predict" else None)
+                made = RecordedFunction(run, name=f"{kind}_step", guard=guard,
+                                        gate=self.writing if kind == "predict" else None)
+            return self._functions.setdefault(kind, made)  # another thread may have made one
         return self._functions[kind]
 
     def call(self, kind: str, data, use: Callable[[Any], Any]):
