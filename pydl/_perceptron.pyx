@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, freethreading_compatible=True
 """The loop over points of the perceptron and its relatives: each step needs the line that the step before left.
 
 Shapes: n features, K units (lines), m points. A unit has the output z = w x + b; t is its target, +1 or -1, except

@@ -31,21 +31,12 @@ def followers() -> frozenset:
     return frozenset([chr(int(p.split()[1], 16)) for p in pairs if p[:1] not in ("", "<") and " " in p] + [*jamo])
 
 
-cdef class Splitter:
-    """Cuts texts into tokens.
+cdef class Cutter:
+    """What one call of a `Splitter` works with at a time: tables and buffers.
 
     Tokens are written, as UTF-8 with one space between them, into one buffer, so that an n-gram is a range of it too.
     Most characters become small, and are known to be in form NFC, by a table; where one does not, the stretch between
     the white space around it goes through Python's own functions.
-
-    Args:
-        separators: characters between tokens.
-        dropped: characters that are left out.
-        lower: whether letters become small ones, by the rules of Unicode, before `separators` and `dropped` apply.
-        compose: whether composed and decomposed forms of a letter become the same (Unicode's NFC), likewise.
-        characters: whether every character is a token, instead of what stands between separators.
-        widths: numbers of tokens that make up an n-gram, one after the other.
-        encoding: of texts given as bytes; what it cannot read becomes U+FFFD.
     """
 
     cdef uint8_t kinds[128]
@@ -54,7 +45,7 @@ cdef class Splitter:
     cdef bint lower, compose, characters, utf8
     cdef tuple widths
     cdef str encoding, separators, dropped
-    cdef Splitter plain  # for stretches that went through Python's functions
+    cdef Cutter plain  # for stretches that went through Python's functions
     cdef vector[int32_t] block_of  # of 256 characters, -1 before one of them has been seen
     cdef vector[Letter] letters
     cdef uint8_t* buffer
@@ -67,12 +58,12 @@ cdef class Splitter:
     def __dealloc__(self):
         free(self.buffer)
 
-    def __init__(self, str separators not None, str dropped not None, bint lower, bint compose, bint characters=False,
-                 widths=(1,), encoding="utf-8"):
+    def __init__(self, str separators, str dropped, bint lower, bint compose, bint characters, tuple widths,
+                 str encoding):
         cdef int c
         self.separators, self.dropped = separators, dropped
         self.lower, self.compose, self.characters = lower, compose, characters
-        self.widths, self.encoding = tuple(widths), encoding
+        self.widths, self.encoding = widths, encoding
         self.utf8 = codecs.lookup(encoding).name == "utf-8"
         self.block_of.assign(0x1100, -1)
         for c in range(128):
@@ -80,11 +71,7 @@ cdef class Splitter:
             self.kinds[c] = self.kind_of(chr(self.small[c]))
             self.edges[c] = chr(c) in " \t\n\v\f\r" and (characters or self.kinds[c] == 2)
         if lower or compose:
-            self.plain = Splitter(separators, dropped, False, False, characters, widths, encoding)
-
-    def __reduce__(self):
-        return Splitter, (self.separators, self.dropped, self.lower, self.compose, self.characters, self.widths,
-                          self.encoding)
+            self.plain = Cutter(separators, dropped, False, False, characters, widths, encoding)
 
     cdef int kind_of(self, str c):
         return SEPARATE if c in self.separators else DROP if c in self.dropped else KEEP
@@ -174,19 +161,20 @@ cdef class Splitter:
             while first < count and total < most:
                 PyErr_CheckSignals()
                 last = first + min(<int64_t>BLOCK, count - first, most - total)
-                for i in range(first, last):
-                    k = i - first
-                    begins[k], hashes[k] = begin, table_hash(p + begin, ends[i] - begin)
-                    prefetch(&words.slots[hashes[k] & words.mask])
-                    begin = ends[i - width + 1] + 1
-                for i in range(first, last):
-                    k = i - first
-                    if add:
-                        number = words.add(p + begins[k], ends[i] - begins[k], hashes[k])
-                    else:
-                        number = words.find(p + begins[k], ends[i] - begins[k], hashes[k])
-                    if out != NULL:
-                        out[total + k] = number
+                with critical_section(words):
+                    for i in range(first, last):
+                        k = i - first
+                        begins[k], hashes[k] = begin, table_hash(p + begin, ends[i] - begin)
+                        prefetch(&words.slots[hashes[k] & words.mask])
+                        begin = ends[i - width + 1] + 1
+                    for i in range(first, last):
+                        k = i - first
+                        if add:
+                            number = words.add(p + begins[k], ends[i] - begins[k], hashes[k])
+                        else:
+                            number = words.find(p + begins[k], ends[i] - begins[k], hashes[k])
+                        if out != NULL:
+                            out[total + k] = number
                 total += last - first
                 first = last
         return total
@@ -197,8 +185,7 @@ cdef class Splitter:
             total += max(<int64_t>self.ends.size() - width + 1, 0)
         return total
 
-    def count(self, texts, Words words not None):
-        """Adds the tokens of texts, each a document, to `words`; the number of texts."""
+    cdef Py_ssize_t count(self, texts, Words words) except -1:
         cdef Py_ssize_t position = -1
         for position, text in enumerate(texts):
             self.split(text, position, INT64_MAX)
@@ -207,14 +194,7 @@ cdef class Splitter:
         self.release()
         return position + 1
 
-    def rows(self, list texts not None, Words words not None, int64_t unknown, int64_t first, width=None):
-        """Numbers of the tokens of each text, an int64 array (texts, width), cut off or filled up with zeros at the end.
-
-        Args:
-            unknown: the number of unknown tokens.
-            first: the number of the first of `words`.
-            width: length of the rows; that of the longest for None.
-        """
+    cdef rows(self, list texts, Words words, int64_t unknown, int64_t first, width):
         cdef vector[int32_t] flat
         cdef vector[int64_t] starts
         cdef int64_t most = INT64_MAX if width is None else width, total = 0, longest = 0, i, row
@@ -252,16 +232,8 @@ cdef class Splitter:
                 memset(&out[row, starts[row + 1] - starts[row]], 0, 8 * (longest - starts[row + 1] + starts[row]))
         return result
 
-    def bags(self, list texts not None, Words words not None, int64_t unknown, int64_t first, out, bint counts,
-             const double[::1] weights=None):
-        """Writes how often each token occurs in each text into zeros.
-
-        Args:
-            unknown, first: as of `rows`.
-            out: float32 or float64 array (texts, at least `first` + number of words).
-            counts: how often; False: whether, as 1.
-            weights: factor of each column; None for ones.
-        """
+    cdef bags(self, list texts, Words words, int64_t unknown, int64_t first, out, bint counts,
+              const double[::1] weights):
         if out.shape[0] != len(texts) or out.shape[1] < first + len(words) or unknown >= out.shape[1] or (
                 weights is not None and weights.shape[0] != out.shape[1]):
             raise ValueError(f"no room for {len(texts)} texts and {first + len(words)} tokens.")
@@ -270,13 +242,7 @@ cdef class Splitter:
         else:
             write_bags[double](self, texts, words, unknown, first, out, counts, weights)
 
-    def lists(self, text, Words words not None, list numbers not None, unknown=None) -> list:
-        """Objects of the tokens of one text.
-
-        Args:
-            numbers: an object for each of `words`; None leaves the token out.
-            unknown: object of unknown tokens; None leaves them out.
-        """
+    cdef list lists(self, text, Words words, list numbers, unknown):
         cdef vector[int32_t] flat
         cdef list result = []
         cdef int64_t i, n
@@ -292,7 +258,7 @@ cdef class Splitter:
         return result
 
 
-cdef int write_bags(Splitter s, list texts, Words words, int64_t unknown, int64_t first, real[:, ::1] out, bint counts,
+cdef int write_bags(Cutter s, list texts, Words words, int64_t unknown, int64_t first, real[:, ::1] out, bint counts,
                     const double[::1] weights) except -1:
     cdef vector[int32_t] flat, seen
     cdef int64_t i, n, number, times
@@ -318,8 +284,8 @@ cdef int write_bags(Splitter s, list texts, Words words, int64_t unknown, int64_
     return 0
 
 
-cdef int cut(Splitter s, const unit* p, Py_ssize_t size, int64_t most, text) except -1:
-    """`Splitter.split` for one way to store characters."""
+cdef int cut(Cutter s, const unit* p, Py_ssize_t size, int64_t most, text) except -1:
+    """`Cutter.split` for one way to store characters."""
     cdef uint8_t* out
     cdef const uint8_t* kinds = s.kinds
     cdef const uint8_t* small = s.small
@@ -386,3 +352,90 @@ cdef int cut(Splitter s, const unit* p, Py_ssize_t size, int64_t most, text) exc
     if end > begin:
         s.ends.push_back(end)
     return 0
+
+
+cdef class Splitter:
+    """Cuts texts into tokens. Any number of threads may do so at once.
+
+    Args:
+        separators: characters between tokens.
+        dropped: characters that are left out.
+        lower: whether letters become small ones, by the rules of Unicode, before `separators` and `dropped` apply.
+        compose: whether composed and decomposed forms of a letter become the same (Unicode's NFC), likewise.
+        characters: whether every character is a token, instead of what stands between separators.
+        widths: numbers of tokens that make up an n-gram, one after the other.
+        encoding: of texts given as bytes; what it cannot read becomes U+FFFD.
+    """
+
+    cdef tuple rules
+    cdef list idle  # Cutters
+
+    def __init__(self, str separators not None, str dropped not None, bint lower, bint compose, bint characters=False,
+                 widths=(1,), encoding="utf-8"):
+        self.rules = (separators, dropped, lower, compose, characters, tuple(widths), encoding)
+        self.idle = [Cutter(*self.rules)]
+
+    def __reduce__(self):
+        return Splitter, self.rules
+
+    cdef Cutter take(self):
+        """A Cutter for one call: a new one while others, of other threads or of a signal handler, have the old ones."""
+        with critical_section(self):
+            if self.idle:
+                return self.idle.pop()
+        return Cutter(*self.rules)
+
+    cdef void give(self, Cutter cutter) except *:
+        with critical_section(self):
+            self.idle.append(cutter)
+
+    def count(self, texts, Words words not None):
+        """Adds the tokens of texts, each a document, to `words`; the number of texts."""
+        cdef Cutter cutter = self.take()
+        try:
+            return cutter.count(texts, words)
+        finally:
+            self.give(cutter)
+
+    def rows(self, list texts not None, Words words not None, int64_t unknown, int64_t first, width=None):
+        """Numbers of the tokens of each text, an int64 array (texts, width), cut off or filled up with zeros at the end.
+
+        Args:
+            unknown: the number of unknown tokens.
+            first: the number of the first of `words`.
+            width: length of the rows; that of the longest for None.
+        """
+        cdef Cutter cutter = self.take()
+        try:
+            return cutter.rows(texts, words, unknown, first, width)
+        finally:
+            self.give(cutter)
+
+    def bags(self, list texts not None, Words words not None, int64_t unknown, int64_t first, out, bint counts,
+             const double[::1] weights=None):
+        """Writes how often each token occurs in each text into zeros.
+
+        Args:
+            unknown, first: as of `rows`.
+            out: float32 or float64 array (texts, at least `first` + number of words).
+            counts: how often; False: whether, as 1.
+            weights: factor of each column; None for ones.
+        """
+        cdef Cutter cutter = self.take()
+        try:
+            cutter.bags(texts, words, unknown, first, out, counts, weights)
+        finally:
+            self.give(cutter)
+
+    def lists(self, text, Words words not None, list numbers not None, unknown=None) -> list:
+        """Objects of the tokens of one text.
+
+        Args:
+            numbers: an object for each of `words`; None leaves the token out.
+            unknown: object of unknown tokens; None leaves them out.
+        """
+        cdef Cutter cutter = self.take()
+        try:
+            return cutter.lists(text, words, numbers, unknown)
+        finally:
+            self.give(cutter)

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, freethreading_compatible=True
 """Loops over texts: splitting, counting and looking up tokens without a Python object per token; stable hashes.
 
 `Words` is a hash table from ranges of bytes of UTF-8 to 0, 1, 2, ...; `Splitter` cuts texts into such ranges.
@@ -12,6 +12,7 @@ import unicodedata
 import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
+from cython cimport critical_section
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset

@@ -66,6 +66,8 @@ cdef bint before(const Ranked& a, const Ranked& b) noexcept nogil:
 cdef class Words:
     """Different words in the order of their first occurrence, each with its number of occurrences and documents.
 
+    Any number of threads may look up words, and count occurrences; documents one at a time.
+
     Args:
         words: strings to begin with; a repeated one keeps its first place.
     """
@@ -176,6 +178,7 @@ cdef class Words:
     def __reduce__(self):  # pickles and copies hold the words, not their tallies
         return Words, (self.words(),)
 
+    @critical_section
     def words(self) -> list:
         """The words, in the order of their numbers."""
         cdef list found = []
@@ -190,8 +193,9 @@ cdef class Words:
         result = np.empty((2, self.entries.size()), np.int64)
         cdef int64_t[:, ::1] out = result
         cdef size_t i
-        for i in range(self.entries.size()):
-            out[0, i], out[1, i] = self.tally[i].count, self.tally[i].documents
+        with critical_section(self):
+            for i in range(<size_t>out.shape[1]):
+                out[0, i], out[1, i] = self.tally[i].count, self.tally[i].documents
         return result[0], result[1]
 
     def ranked(self, limit=None, without=()) -> Words:
@@ -205,27 +209,29 @@ cdef class Words:
         cdef Ranked item
         cdef size_t i, size
         left_out = set(self.index(list(without)).tolist()) - {-1}
-        order.reserve(self.entries.size())
-        for i in range(self.entries.size()):
-            item.bytes, item.size = &self.store[self.entries[i].begin], self.entries[i].size
-            item.count, item.order, item.index = self.tally[i].count, swapped(head_of(item.bytes, item.size)), <int32_t>i
-            order.push_back(item)
-        for i in left_out:
-            order[i].count = -1  # behind all others
-        size = order.size() - len(left_out)
-        if limit is not None:
-            size = min(size, <size_t>max(limit, 0))
-        if 8 * size < order.size():
-            partial_sort(order.begin(), order.begin() + size, order.end(), &before)
-        else:
-            sort(order.begin(), order.end(), &before)
         cdef Words result = Words()
-        result.entries.reserve(size)
-        result.tally.reserve(size)
-        for i in range(size):
-            result.add(order[i].bytes, order[i].size, self.entries[order[i].index].hash)
-            result.tally[i] = self.tally[order[i].index]
-            result.tally[i].last = -1
+        with critical_section(self):
+            order.reserve(self.entries.size())
+            for i in range(self.entries.size()):
+                item.bytes, item.size = &self.store[self.entries[i].begin], self.entries[i].size
+                item.order = swapped(head_of(item.bytes, item.size))
+                item.count, item.index = self.tally[i].count, <int32_t>i
+                order.push_back(item)
+            for i in left_out:
+                order[i].count = -1  # behind all others
+            size = order.size() - len(left_out)
+            if limit is not None:
+                size = min(size, <size_t>max(limit, 0))
+            if 8 * size < order.size():
+                partial_sort(order.begin(), order.begin() + size, order.end(), &before)
+            else:
+                sort(order.begin(), order.end(), &before)
+            result.entries.reserve(size)
+            result.tally.reserve(size)
+            for i in range(size):
+                result.add(order[i].bytes, order[i].size, self.entries[order[i].index].hash)
+                result.tally[i] = self.tally[order[i].index]
+                result.tally[i].last = -1
         return result
 
     def index(self, list words not None):
@@ -234,11 +240,12 @@ cdef class Words:
         cdef int64_t[::1] out = result
         cdef Py_ssize_t i, size
         cdef const uint8_t* p
-        for i in range(len(words)):
-            PyErr_CheckSignals()
-            word = words[i]
-            if not isinstance(word, str):
-                raise TypeError(f"expected strings; received {word!r} at position {i}.")
-            p = self.bytes_of(word, &size)
-            out[i] = self.find(p, size, table_hash(p, size))
+        with critical_section(self):
+            for i in range(len(words)):
+                PyErr_CheckSignals()
+                word = words[i]
+                if not isinstance(word, str):
+                    raise TypeError(f"expected strings; received {word!r} at position {i}.")
+                p = self.bytes_of(word, &size)
+                out[i] = self.find(p, size, table_hash(p, size))
         return result

@@ -1,6 +1,8 @@
 #include "bind/bind.h"
 
-PYBIND11_MODULE(_core, m) {
+namespace py = pybind11;
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.doc() = "Compiled core of pydl: buffers, kernels, recorded programs.";
     pydl::bind_config(m);
     pydl::bind_buffer(m);
