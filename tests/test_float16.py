@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import pydl as keras
+from harness import PYDL_FOLDER
 from kernel_calls import KERNELS, Call
 from pydl import _core, config, ops
 from pydl._core import kernels
@@ -119,7 +120,8 @@ print(hashlib.sha256(wide.tobytes() + narrow.tobytes()).hexdigest())
 
 def test_every_isa_level_gives_the_same_bits():
     found = {level: subprocess.run([sys.executable, "-c", DIGEST], env={**os.environ, "PYDL_ISA": level}, text=True,
-                                   capture_output=True, check=True).stdout for level in config.supported_isas()}
+                                   cwd=PYDL_FOLDER, capture_output=True, check=True).stdout
+             for level in config.supported_isas()}
     assert len(set(found.values())) == 1, found
 
 
