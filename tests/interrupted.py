@@ -230,8 +230,8 @@ def texts():
 def main():
     work, check = CASES[sys.argv[1]]()
     for _ in range(int(sys.argv[2])):
-        print("go", flush=True)
         try:
+            print("go", flush=True)  # the signal may follow before the next line is reached
             work()
         except KeyboardInterrupt as interrupt:
             print("stopped", getattr(interrupt, "moment", time.monotonic()), flush=True)

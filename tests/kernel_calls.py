@@ -175,9 +175,12 @@ def bad_numbers(call):
 
 
 def sweep(kernel, seconds=20):
-    """Calls that raise or come back pass; the process ends at one that touches what lies beside an array, crashes
-    otherwise, or takes `seconds`."""
+    """Right calls with each dtype, wrong ones with one. Those that raise or come back pass; the process ends at one
+    that touches what lies beside an array, crashes otherwise, or takes `seconds`."""
     for to_end in (True, False):
+        for dtype in kernel.dtypes:
+            print(f"{kernel.name}: {dtype}", flush=True)
+            Call(kernel, dtype, fences=Fences(to_end)).grow()
         call = Call(kernel, kernel.dtypes[0], fences=Fences(to_end))
         call.grow()
         for wrong, values, fill in bad_numbers(call):

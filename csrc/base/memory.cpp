@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "base/fence.h"
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -27,6 +29,7 @@ void* allocate(std::size_t bytes) {
     const std::size_t size = round_up(bytes ? bytes : 1, unit);
     void* block = std::aligned_alloc(unit, size);
     if (!block) throw std::bad_alloc();
+    forbid(static_cast<char*>(block) + bytes, size - bytes);
 #if defined(__linux__)
     if (huge) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
@@ -51,6 +54,8 @@ void* scratch_bytes(Slot slot, std::size_t bytes) {
         s.data = allocate(size);
         s.bytes = size;
     }
+    allow(s.data, bytes);
+    forbid(static_cast<char*>(s.data) + bytes, s.bytes - bytes);
     return s.data;
 }
 

@@ -30,7 +30,7 @@ struct Sight {
     // The row of query t, null without a mask.
     PYDL_INLINE const T* row(dim t) {
         if (!mask) return nullptr;
-        if (step || !widened) {
+        if (keys > 0 && (step || !widened)) {
             const std::uint8_t* from = mask + t * step;
             for (dim j = 0; j < keys; j += lanes<T>)
                 store_upto(hidden + j, select(load_bool_upto<T>(from + j, keys - j), splat(T(1)), vec<T>{}), keys - j);

@@ -39,7 +39,7 @@ void accumulate_mean(In<T> values, OptIn<T> weight, InOut<T> total, InOut<T> cou
             for (dim r = 0; r < rows; ++r) sum += w[r] * lane_sum<T>(cols, [=](dim c) { return v[r * cols + c]; });
         }
     }
-    total[0] += cols == 0 ? sum : sum / static_cast<T>(cols * per_sample);
+    total[0] += cols == 0 ? sum : sum / static_cast<T>(static_cast<double>(cols) * static_cast<double>(per_sample));
     count[0] += weights / static_cast<T>(per_sample);
 }
 

@@ -73,7 +73,7 @@ PYDL_INLINE void each_block(Dims sizes, F f) {
 }
 
 // Whether a rule acts in this call.
-PYDL_INLINE bool is_due(const std::int64_t* iteration, dim every) { return (iteration[0] + 1) % every == 0; }
+PYDL_INLINE bool is_due(const std::int64_t* iteration, dim every) { return iteration[0] % every == every - 1; }
 
 PYDL_INLINE double root(double x) { return __builtin_sqrt(x); }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/fence.h"
 #include "base/memory.h"
 
 namespace pydl {
@@ -17,6 +18,7 @@ Arena::~Arena() {
 }
 
 void* Arena::allocate(std::size_t bytes) {
+    const std::size_t asked = bytes;
     bytes = std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign);
     // Best fit: the smallest free block that is large enough.
     auto best = free_.end();
@@ -26,11 +28,13 @@ void* Arena::allocate(std::size_t bytes) {
         // Chunks grow with the program, so that a small one stays small.
         const std::size_t want = std::max(bytes, std::clamp(reserved_, kFirstChunk, kLargestChunk));
         auto* base = static_cast<char*>(pydl::allocate(want));
+        forbid(base, want);
         chunks_.push_back({base, want});
         reserved_ += want;
         best = free_.emplace(base, want).first;
     }
     char* block = best->first;
+    allow(block, asked);
     const std::size_t size = best->second;
     free_.erase(best);
     if (size > bytes) free_.emplace(block + bytes, size - bytes);
@@ -47,6 +51,7 @@ void Arena::release(void* p) {
     char* block = it->first;
     std::size_t bytes = it->second;
     used_.erase(it);
+    forbid(block, bytes);
     in_use_ -= bytes;
     // Merge with free neighbours, but never across chunks (two chunks may happen to touch).
     const auto starts_chunk = [&](const char* at) {
@@ -65,6 +70,12 @@ void Arena::release(void* p) {
         }
     }
     free_.emplace(block, bytes);
+}
+
+void Arena::seal() {
+    sealed_ = true;
+    // A replay uses again what the recording has given back.
+    for (const Chunk& c : chunks_) allow(c.base, c.bytes);
 }
 
 std::ptrdiff_t Arena::offset_of(const void* p) const {

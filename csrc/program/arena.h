@@ -18,7 +18,7 @@ public:
     void* allocate(std::size_t bytes);
     // Gives a block back. After seal() nothing is reused: replays write where the recording wrote.
     void release(void* block);
-    void seal() { sealed_ = true; }
+    void seal();
     bool contains(const void* p) const;
     // Bytes from the start of the first block of memory, all of them seen end to end; -1 outside.
     std::ptrdiff_t offset_of(const void* p) const;

@@ -39,10 +39,12 @@ PYDL_INLINE mask<T> first_lanes(dim n) {
 }
 
 // The first n lanes (0 <= n <= lanes); the rest of a load is zero, the rest of a store untouched.
-// Memory past the n-th element is not accessed: a masked instruction on AVX2 and AVX-512, a loop elsewhere.
+// Memory past the n-th element is not accessed: a masked instruction on AVX2 and AVX-512, a loop elsewhere, and where
+// AddressSanitizer is to see what is accessed.
 template <class T>
 PYDL_INLINE vec<T> load_partial(const T* p, dim n) {
-#if defined(__AVX512F__)
+#if defined(__SANITIZE_ADDRESS__)
+#elif defined(__AVX512F__)
     if constexpr (sizeof(T) == 4) {
         const auto k = static_cast<__mmask16>((1u << n) - 1u);
         return (vec<T>)_mm512_maskz_loadu_epi32(k, p);
@@ -64,7 +66,8 @@ PYDL_INLINE vec<T> load_partial(const T* p, dim n) {
 }
 template <class T>
 PYDL_INLINE void store_partial(T* p, vec<T> v, dim n) {
-#if defined(__AVX512F__)
+#if defined(__SANITIZE_ADDRESS__)
+#elif defined(__AVX512F__)
     if constexpr (sizeof(T) == 4) {
         const auto k = static_cast<__mmask16>((1u << n) - 1u);
         _mm512_mask_storeu_epi32(p, k, (__m512i)v);
