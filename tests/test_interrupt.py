@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pydl as keras
-from pydl import layers, ops
+from pydl import _core, layers, ops
 
 SCRIPT = Path(__file__).with_name("interrupted.py")
 ROUNDS, TRIES = 4, 3
@@ -50,7 +50,8 @@ def reactions(case, threads, rounds=ROUNDS, delay=(0.02, 0.9)):
     "fit", "generate", "tiny_calls", "perceptron", "texts"])
 def test_acts_at_once_and_leaves_nothing_half_done(case, threads):
     for _ in range(TRIES):  # a busy machine may take its time
-        longest = max(reactions(case, threads))
+        # Of an epoch of `fit` only the first 30 steps are compared: there it comes soon.
+        longest = max(reactions(case, threads, delay=(0.02, 0.3 if case == "fit" else 0.9)))
         if longest < BOUND:
             break
     print(f"{case}, {threads} threads: {longest:.3f} s")
@@ -77,6 +78,9 @@ class Alarm:
         return self
 
     def _handle(self, *_):
+        if _core.is_recording():  # between two kernels, where what a handler calls would be recorded: try again
+            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+            return
         self.calls += 1
         self.handler()
 
@@ -88,7 +92,7 @@ class Alarm:
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 
 
-def long_product(n=1500, seed=0):
+def long_product(n=2000, seed=0):
     return ops.convert_to_tensor(np.random.default_rng(seed).normal(size=(n, n)))
 
 
