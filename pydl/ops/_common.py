@@ -13,7 +13,7 @@ from pydl.symbolic import KerasTensor
 from pydl.tensor import Tensor, from_numpy, standardize_dtype
 
 __all__ = ["Axis", "DType", "Gradients", "Padding", "PerAxis", "Shape", "ShapeLike", "Sizes", "TensorLike", "as_float",
-           "as_tensor", "normalize_axes", "normalize_axis", "result_dtype"]
+           "as_tensor", "data_of", "normalize_axes", "normalize_axis", "result_dtype"]
 
 # What `as_tensor` takes, and a symbolic tensor, for which `symbolic.op` answers before an op runs.
 TensorLike: TypeAlias = Tensor | KerasTensor | np.ndarray | np.generic | float | Sequence["TensorLike"]
@@ -25,6 +25,11 @@ PerAxis: TypeAlias = int | Sequence[int]  # one number for all spatial axes, or 
 Padding: TypeAlias = str | Sequence[Sequence[int]]  # a way by name, or (before, after) per spatial axis
 Sizes: TypeAlias = tuple[int, int, int]  # (outer, n, inner): how a kernel sees a tensor that it walks along n
 Gradients: TypeAlias = Sequence[Tensor | None]  # what a vjp returns: one gradient per input, None where none is needed
+
+
+def data_of(tensor: Tensor | None) -> np.ndarray | None:
+    """What a kernel takes for an argument that may be missing."""
+    return None if tensor is None else tensor.data
 
 
 def as_tensor(x: TensorLike, dtype: str | None = None) -> Tensor:

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.ops._common import Gradients
+from pydl.ops._common import Gradients, data_of
 from pydl.ops._fused import fused
 from pydl.ops._steps import unrolled
-from pydl.ops.recurrent import Sequence, checked, data_of, gru_steps, lstm_steps
+from pydl.ops.recurrent import Sequence, checked, gru_steps, lstm_steps
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
 

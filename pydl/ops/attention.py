@@ -5,24 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
 from pydl.ops import _draws, _strided
 from pydl.ops._broadcast import sum_to_shape
-from pydl.ops._common import Gradients, Shape, TensorLike, as_float, as_tensor, result_dtype
+from pydl.ops._common import Gradients, Shape, TensorLike, as_float, as_tensor, data_of, result_dtype
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, Variable, empty
 
 __all__ = ["additive_attention", "cached_attention", "dot_attention", "dot_product_attention"]
-
-
-def _data(tensor: Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.data
 
 
 def _floats(query: TensorLike, key: TensorLike, value: TensorLike,
@@ -144,15 +138,15 @@ def _dot_kernel(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, 
     wanted = want_weights or any(x.node is not None for x in inputs)
     weights = empty(scores, dtype) if wanted else None
     biased, bias_strides = _seen_as(bias, scores)
-    q, k, v, seen, keep, p = query.data, key.data, value.data, _data(mask), _data(drop), _data(weights)
-    kernels.dot_attention(q, k, v, _data(biased), seen, keep, context.data, p, sizes, bias_strides, mask_strides,
+    q, k, v, seen, keep, p = query.data, key.data, value.data, data_of(mask), data_of(drop), data_of(weights)
+    kernels.dot_attention(q, k, v, data_of(biased), seen, keep, context.data, p, sizes, bias_strides, mask_strides,
                           scale, cap, factor, causal)
 
     def vjp(dy: Tensor | None, dp: Tensor | None = None) -> Gradients:
         dq, dk, dv = (empty(x.shape, dtype) if x.node is not None else None for x in (query, key, value))
         dlogits = empty(scores, dtype) if bias is not None and bias.node is not None else None
-        kernels.ddot_attention(q, k, v, seen, keep, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv),
-                               _data(dlogits), sizes, mask_strides, scale, cap, factor, causal)
+        kernels.ddot_attention(q, k, v, seen, keep, p, data_of(dy), data_of(dp), data_of(dq), data_of(dk), data_of(dv),
+                               data_of(dlogits), sizes, mask_strides, scale, cap, factor, causal)
         if bias is None:
             return dq, dk, dv
         return dq, dk, dv, None if dlogits is None else sum_to_shape(dlogits, bias.shape)
@@ -253,8 +247,8 @@ def cached_attention(query: TensorLike, key: TensorLike | None, value: TensorLik
     scale = 1 / math.sqrt(max(width, 1)) if scale is None else float(scale)
     mask, strides = _mask_as(mask, (batch, heads, queries, keys), "cached_attention")
     y = empty(query.shape, query.dtype)
-    kernels.cached_attention(query.data, _data(key), _data(value), cache.data, index.data, _data(mask), y.data, None,
-                             (batch, heads, groups, queries, keys, width, width), strides, scale,
+    kernels.cached_attention(query.data, data_of(key), data_of(value), cache.data, index.data, data_of(mask), y.data,
+                             None, (batch, heads, groups, queries, keys, width, width), strides, scale,
                              is_causal and key is not None)
     return y, cache
 
@@ -320,7 +314,7 @@ def _additive_kernel(query: Tensor, key: Tensor, value: Tensor, scale: Tensor | 
     (batch, queries, width), (_, keys, depth) = query.shape, value.shape
     dtype, sizes = query.dtype, (batch, queries, keys, width, depth, *strides)
     context, weights = empty((batch, queries, depth), dtype), empty((batch, queries, keys), dtype)
-    given = (query.data, key.data, value.data, _data(scale), _data(mask), _data(drop))
+    given = (query.data, key.data, value.data, data_of(scale), data_of(mask), data_of(drop))
     kernels.additive_attention(*given, context.data, weights.data, sizes, factor)
     p = weights.data
 
@@ -331,8 +325,8 @@ def _additive_kernel(query: Tensor, key: Tensor, value: Tensor, scale: Tensor | 
         of_key = key.node is not None
         dq, dk, dv = new(query, of_key or query.node is not None), new(key, of_key), new(value, value.node is not None)
         dscale = empty((batch, width), dtype) if scale is not None and scale.node is not None else None
-        kernels.dadditive_attention(*given, p, _data(dy), _data(dp), _data(dq), _data(dk), _data(dv), _data(dscale),
-                                    sizes, factor)
+        kernels.dadditive_attention(*given, p, data_of(dy), data_of(dp), data_of(dq), data_of(dk), data_of(dv),
+                                    data_of(dscale), sizes, factor)
         if scale is None:
             return dq, dk, dv
         return dq, dk, dv, None if dscale is None else ops.sum(dscale, 0)

@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, overload
 
-import numpy as np
-
 from pydl import config, ops
 from pydl._core import kernels
-from pydl.ops._common import Axis, Gradients, Shape, TensorLike, as_float, normalize_axes, normalize_axis
+from pydl.ops._common import Axis, Gradients, Shape, TensorLike, as_float, data_of, normalize_axes, normalize_axis
 from pydl.ops._fused import fused
 from pydl.symbolic import op
 from pydl.tape import differentiable, no_grad
@@ -43,10 +41,6 @@ def _like(x: Tensor, value: TensorLike | None, shape: Shape, name: str, what: st
                              f"{value.shape}.")
         value = ops.reshape(value, shape)
     return value
-
-
-def _data(x: Tensor | None) -> np.ndarray | None:
-    return None if x is None else x.data
 
 
 def _with_last(x: Tensor, axes: Shape, fn: Callable[[Tensor], Tensor]) -> Tensor:
@@ -105,13 +99,13 @@ def batch_normalization(x: TensorLike, mean: TensorLike, variance: TensorLike, a
 def _fixed_kernel(x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor | None,
                   epsilon: float) -> Tensor:
     y, sizes = empty(x.shape, x.dtype), _columns(x)
-    kernels.batch_norm_fixed(x.data, mean.data, variance.data, _data(gamma), _data(beta), y.data, *sizes, epsilon)
+    kernels.batch_norm_fixed(x.data, mean.data, variance.data, data_of(gamma), data_of(beta), y.data, *sizes, epsilon)
     inputs, _ = _given((x, 0), (mean, 0), (variance, 0), (gamma, 0), (beta, 0))
 
     def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         dmean, dvariance, dgamma, dbeta = (empty(mean.shape, x.dtype) for _ in range(4))
-        kernels.batch_norm_fixed_grad(x.data, mean.data, variance.data, _data(gamma), dy.data, dx.data, dmean.data,
+        kernels.batch_norm_fixed_grad(x.data, mean.data, variance.data, data_of(gamma), dy.data, dx.data, dmean.data,
                                       dvariance.data, dgamma.data, dbeta.data, *sizes, epsilon)
         return _given((x, dx), (mean, dmean), (variance, dvariance), (gamma, dgamma), (beta, dbeta))[1]
 
@@ -174,13 +168,13 @@ def _by_batch_kernel(x: Tensor, weight: Tensor | None, gamma: Tensor | None, bet
                      moving_variance: Variable, momentum: float, epsilon: float) -> tuple[Tensor, Statistics | None]:
     y, sizes = empty(x.shape, x.dtype), _columns(x)
     mean, rstd = empty(x.shape[-1:], x.dtype), empty(x.shape[-1:], x.dtype)
-    kernels.batch_norm(x.data, _data(weight), _data(gamma), _data(beta), moving_mean.data, moving_variance.data,
+    kernels.batch_norm(x.data, data_of(weight), data_of(gamma), data_of(beta), moving_mean.data, moving_variance.data,
                        y.data, mean.data, rstd.data, *sizes, momentum, epsilon)
     inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
     def vjp(dy: Tensor) -> Gradients:
         dx, dgamma, dbeta = empty(x.shape, x.dtype), empty(mean.shape, x.dtype), empty(mean.shape, x.dtype)
-        kernels.batch_norm_grad(x.data, _data(weight), _data(gamma), mean.data, rstd.data, dy.data, dx.data,
+        kernels.batch_norm_grad(x.data, data_of(weight), data_of(gamma), mean.data, rstd.data, dy.data, dx.data,
                                 dgamma.data, dbeta.data, *sizes)
         return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
 
@@ -230,7 +224,7 @@ def _by_row_kernel(x: Tensor, gamma: Tensor | None, beta: Tensor | None, axes: i
     rows, features = math.prod(x.shape[:x.ndim - axes]), math.prod(shape)
     y = empty(x.shape, x.dtype)
     mean, rstd = empty((rows,), x.dtype), empty((rows,), x.dtype)
-    kernels.layer_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, rows, features, centred,
+    kernels.layer_norm(x.data, data_of(gamma), data_of(beta), y.data, mean.data, rstd.data, rows, features, centred,
                        epsilon)
     inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
@@ -238,8 +232,8 @@ def _by_row_kernel(x: Tensor, gamma: Tensor | None, beta: Tensor | None, axes: i
         dx = empty(x.shape, x.dtype)
         dgamma = None if gamma is None else empty(shape, x.dtype)
         dbeta = None if beta is None else empty(shape, x.dtype)
-        kernels.layer_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
-                                _data(dbeta), rows, features, centred)
+        kernels.layer_norm_grad(x.data, data_of(gamma), mean.data, rstd.data, dy.data, dx.data, data_of(dgamma),
+                                data_of(dbeta), rows, features, centred)
         return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
 
     return differentiable(y, inputs, vjp)
@@ -303,14 +297,14 @@ def _by_group_kernel(x: Tensor, gamma: Tensor | None, beta: Tensor | None, group
     sizes = (batch, x.size // max(batch * channels, 1), channels, groups)
     y = empty(x.shape, x.dtype)
     mean, rstd = empty((batch, channels), x.dtype), empty((batch, channels), x.dtype)
-    kernels.group_norm(x.data, _data(gamma), _data(beta), y.data, mean.data, rstd.data, *sizes, epsilon)
+    kernels.group_norm(x.data, data_of(gamma), data_of(beta), y.data, mean.data, rstd.data, *sizes, epsilon)
     inputs, _ = _given((x, 0), (gamma, 0), (beta, 0))
 
     def vjp(dy: Tensor) -> Gradients:
         dx = empty(x.shape, x.dtype)
         dgamma, dbeta = (None if v is None else empty((channels,), x.dtype) for v in (gamma, beta))
-        kernels.group_norm_grad(x.data, _data(gamma), mean.data, rstd.data, dy.data, dx.data, _data(dgamma),
-                                _data(dbeta), *sizes)
+        kernels.group_norm_grad(x.data, data_of(gamma), mean.data, rstd.data, dy.data, dx.data, data_of(dgamma),
+                                data_of(dbeta), *sizes)
         return _given((x, dx), (gamma, dgamma), (beta, dbeta))[1]
 
     return differentiable(y, inputs, vjp)

@@ -10,7 +10,7 @@ import numpy as np
 from pydl import ops
 from pydl._core import kernels
 from pydl.dtypes import is_byte_dtype
-from pydl.ops._common import Gradients, Shape, TensorLike, as_float, as_tensor, result_dtype
+from pydl.ops._common import Gradients, Shape, TensorLike, as_float, as_tensor, data_of, result_dtype
 from pydl.ops._fused import fused
 from pydl.ops._steps import gru_step, lstm_step, unrolled
 from pydl.ops.linalg import FUSED_ACTIVATIONS
@@ -152,10 +152,6 @@ class Sequence:
     def inputs(self) -> tuple[Tensor, ...]:
         given = (self.x, *self.states, self.kernel, self.recurrent)
         return given if self.bias is None else (*given, self.bias)
-
-
-def data_of(tensor: Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.data
 
 
 # ---- the ops: composed functions, and the kernels that serve them. A recurrent mask has no gradient.
