@@ -41,9 +41,10 @@ class Room(NamedTuple):
 
 PYTHON = (
     Floor("Ground", "compiled code, settings, and what knows no tensor", (
-        "_core _perceptron _text", "dtypes exports progbar tree warning watch", "config")),
+        "_core _perceptron _text", "dtypes exports process progbar reading tree warning watch",
+        "atomic config configs")),
     Floor("Tensors", "values, the tape, symbolic values, names of classes", (
-        "operators tape", "registry tensor", "autograd dtype_policies lookup symbolic")),
+        "operators probes tape", "registry tensor", "autograd dtype_policies lookup symbolic")),
     Floor("Functions", "differentiable ops, programs recorded from them, random numbers", (
         "listing signature", "ops program", "random")),
     Floor("Parts", "what a layer or a training step is put together from", (

@@ -55,6 +55,20 @@ cdef inline double dot(const double* x, const double* w, Py_ssize_t n) noexcept 
     return a
 
 
+cdef object aligned(array):
+    """The array, copied where its elements do not lie at multiples of their size; None stays."""
+    return None if array is None else np.require(array, requirements="A")
+
+
+cdef object check_rows(data, indices, indptr, Py_ssize_t features):
+    """Raises ValueError where compressed sparse rows point outside of themselves or of the features."""
+    rising = len(data) == len(indices) and indptr[0] == 0 and indptr.max() <= len(data) and (np.diff(indptr) >= 0).all()
+    inside = len(indices) == 0 or (indices.min() >= 0 and indices.max() < features)
+    if not rising or not inside:
+        raise ValueError(f"expected sparse rows with indices of 0 to {features - 1} and rising row pointers of 0 to"
+                         f" {len(data)}.")
+
+
 cdef class Walker:
     """Walks over points in a given order and moves the lines.
 
@@ -98,14 +112,15 @@ cdef class Walker:
     def __init__(self, int rule, double rate, Py_ssize_t batch, x, targets, weights, coef, intercept, bint bias,
                  Py_ssize_t room=0):
         self.rule, self.rate, self.batch, self.bias, self.room = rule, rate, batch, bias, room
-        self.coef, self.intercept, self.targets, self.weights = coef, intercept, targets, weights
+        self.coef, self.intercept, self.targets, self.weights = coef, intercept, aligned(targets), aligned(weights)
         self.units, self.n = coef.shape
         self.sparse = isinstance(x, tuple)
         if self.sparse:
-            self.data, self.indices, self.indptr = x
+            self.data, self.indices, self.indptr = [aligned(part) for part in x]
             self.m = self.indptr.shape[0] - 1
+            check_rows(x[0], x[1], x[2], self.n)
         else:
-            self.dense = x
+            self.dense = aligned(x)
             self.m = self.dense.shape[0]
             if self.dense.shape[1] != self.n:
                 raise ValueError(f"expected points with {self.n} features; received {self.dense.shape[1]}.")

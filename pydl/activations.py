@@ -88,6 +88,12 @@ def hard_sigmoid(x):
     return ops.hard_sigmoid(x)
 
 
+@op
+def hard_sigmoid_of_keras_2(x):
+    """x / 5 + 1 / 2, between 0 and 1: what "hard_sigmoid" was in Keras 1 and 2. Their files are read with it."""
+    return ops.clip(x * 0.2 + 0.5, 0.0, 1.0)
+
+
 def silu(x):
     """x sigmoid(x), also called swish."""
     return ops.silu(x)
@@ -163,7 +169,8 @@ def glu(x, axis=-1):
 swish, hard_swish = silu, hard_silu
 _FUNCTIONS = (relu, leaky_relu, relu6, softmax, celu, elu, selu, softplus, softsign, squareplus, soft_shrink,
               sparse_plus, silu, gelu, glu, tanh, tanh_shrink, threshold, sigmoid, sparse_sigmoid, exponential,
-              hard_sigmoid, hard_silu, hard_tanh, scaled_tanh, hard_shrink, linear, mish, log_softmax, log_sigmoid)
+              hard_sigmoid, hard_sigmoid_of_keras_2, hard_silu, hard_tanh, scaled_tanh, hard_shrink, linear, mish,
+              log_softmax, log_sigmoid)
 OBJECTS = {**{fn.__name__: fn for fn in _FUNCTIONS}, "swish": silu, "hard_swish": hard_silu}
 __all__ = ["deserialize", "get", "serialize"]
 __all__ += list(OBJECTS)

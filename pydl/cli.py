@@ -50,6 +50,7 @@ def draw(history, images, labels, predictions, output: str) -> None:
     import numpy as np
 
     from pydl import inspection
+    from pydl.inspection.drawing import save_figure
 
     try:
         from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def draw(history, images, labels, predictions, output: str) -> None:
     others = np.setdiff1d(np.arange(len(labels)), mistakes)[:36 - len(mistakes)]
     shown = np.concatenate([mistakes, others])
     inspection.plot_predictions(images[shown], predictions[shown], labels[shown], figure=right)
-    figure.savefig(output)
+    save_figure(figure, output)
     print(f"learning curves and predictions, mistakes in red: {output}")
 
 
@@ -74,7 +75,9 @@ def info() -> None:
     print(f"pydl     {pydl.config.__version__}")
     levels = ", ".join(pydl.config.supported_isas())
     print(f"ISA      {pydl.config.isa()} (this machine has {levels}; PYDL_ISA forces one)")
+    runtime = pydl.config.threading_runtime()
     print(f"threads  {pydl.config.threads()} (PYDL_NUM_THREADS sets them)")
+    print(f"made by  {pydl.config.threading_layer()}" + (f", {runtime}" if runtime else ""))
     print(f"Python   {sys.version.split()[0]}")
     for package in ("numpy", "h5py", "tqdm"):
         try:

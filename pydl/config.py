@@ -15,6 +15,7 @@ class _Settings(Owner):
         self.floatx = "float32"
         self.epsilon = 1e-7
         self.image_data_format = "channels_last"
+        self.flash_attention: bool | None = None
 
 
 _settings = _Settings()
@@ -70,13 +71,47 @@ def supported_isas() -> list[str]:
 
 
 def threads() -> int:
-    """How many threads kernels may use. `PYDL_NUM_THREADS` sets the start value."""
+    """How many threads kernels use, the calling one included.
+
+    At first as many as `PYDL_NUM_THREADS` says, else `OMP_NUM_THREADS`, else the cores this process may use (affinity,
+    `OMP_PLACES`, the time a container is allowed), and never more than `OMP_THREAD_LIMIT`. The threads are made by the
+    first call of this function or of a kernel that shares its work; where the system grants fewer, their number is it.
+    """
     return _core.threads()
 
 
 def set_threads(count: int) -> None:
-    """Sets the number of threads; results do not depend on it. Raises ValueError below 1."""
+    """Sets the number of threads; results do not depend on it. Raises ValueError below 1.
+
+    When the next kernel shares its work, threads that were there end and new ones are made (with 1 they sleep);
+    `threads` tells how many were granted.
+    """
     _core.set_threads(count)
+
+
+def threading_layer() -> str:
+    """Who makes the threads: "openmp", or "std" (the C++ library) in a build with `PYDL_THREADS=std`."""
+    return _core.threading_layer()
+
+
+def threading_runtime() -> str:
+    """The file of the OpenMP library that makes the threads; empty for the layer "std"."""
+    return _core.threading_runtime()
+
+
+def enable_flash_attention() -> None:
+    """Accepted for Keras scripts: pydl computes attention in one way, a kernel that keeps no scores."""
+    _settings.flash_attention = None
+
+
+def disable_flash_attention() -> None:
+    """Accepted for Keras scripts, as `enable_flash_attention`; `is_flash_attention_enabled` remembers it."""
+    _settings.flash_attention = False
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """False after `disable_flash_attention`, None (as layers decide) otherwise; as in Keras, and without effect."""
+    return _settings.flash_attention
 
 
 def disable_traceback_filtering() -> None:
@@ -110,5 +145,6 @@ def is_interactive_logging_enabled() -> bool:
 
 
 def show() -> str:
-    """One line: version, ISA level, threads."""
-    return f"pydl {__version__}, ISA {isa()} of {', '.join(supported_isas())}, {threads()} threads"
+    """One line: version, ISA level, threads and who made them."""
+    return (f"pydl {__version__}, ISA {isa()} of {', '.join(supported_isas())}, "
+            f"{threads()} threads ({threading_layer()})")

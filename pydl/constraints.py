@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import config, lookup, ops, registry
+from pydl.ops.reduction import vector_norm
 from pydl.watch import Owner
 
 __all__ = [
@@ -36,8 +37,6 @@ class Constraint(Owner):
         return cls(**config)
 
 
-def _norms(w, axis):
-    return ops.sqrt(ops.sum(ops.square(w), axis=axis, keepdims=True))
 
 
 @registry.builtin("keras.constraints")
@@ -55,7 +54,7 @@ class MaxNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w):
-        norms = _norms(w, self.axis)
+        norms = vector_norm(w, axis=self.axis)
         return w * (ops.clip(norms, 0.0, float(self.max_value)) / (norms + config.epsilon()))
 
     def get_config(self):
@@ -82,7 +81,7 @@ class UnitNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w):
-        return w / (_norms(w, self.axis) + config.epsilon())
+        return w / (vector_norm(w, axis=self.axis) + config.epsilon())
 
     def get_config(self):
         return {"axis": self.axis}
@@ -105,7 +104,7 @@ class MinMaxNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w):
-        norms = _norms(w, self.axis)
+        norms = vector_norm(w, axis=self.axis)
         wanted = ops.clip(norms, float(self.min_value), float(self.max_value))
         wanted = wanted * float(self.rate) + norms * (1.0 - self.rate)
         return w * (wanted / (norms + config.epsilon()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydl import config
+from pydl.configs import inside
 from pydl.registry import builtin
 from pydl.tensor import standardize_dtype
 
@@ -64,7 +65,8 @@ def serialize(dtype_policy: Any) -> dict[str, Any]:
 
 def deserialize(config: dict[str, Any], custom_objects: Any = None) -> DTypePolicy:
     """The inverse of `serialize`."""
-    return DTypePolicy(**config["config"])
+    with inside(config):
+        return DTypePolicy(**config["config"])
 
 
 def dtype_policy() -> DTypePolicy:

@@ -8,8 +8,10 @@ import random as python_random
 import numpy as np
 
 from pydl import lookup, registry
+from pydl._core import require_room
+from pydl.configs import checked
 from pydl.dtypes import COMPUTED_IN, is_float_dtype
-from pydl.tensor import Tensor, from_numpy, standardize_dtype
+from pydl.tensor import Tensor, as_array, from_numpy, standardize_dtype
 from pydl.watch import Owner
 
 # Standard deviation of a standard normal distribution cut off at -2 and 2.
@@ -26,6 +28,7 @@ class Initializer(Owner):
         return {}
 
     @classmethod
+    @checked
     def from_config(cls, config: dict):
         return cls(**config)
 
@@ -38,14 +41,14 @@ class Zeros(Initializer):
     """All 0."""
 
     def __call__(self, shape, dtype=None):
-        return from_numpy(np.zeros(shape, standardize_dtype(dtype)))
+        return from_numpy(np.zeros(*_with_room(shape, standardize_dtype(dtype))))
 
 
 class Ones(Initializer):
     """All 1."""
 
     def __call__(self, shape, dtype=None):
-        return from_numpy(np.ones(shape, standardize_dtype(dtype)))
+        return from_numpy(np.ones(*_with_room(shape, standardize_dtype(dtype))))
 
 
 class Constant(Initializer):
@@ -55,8 +58,9 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape, dtype=None):
-        value = np.asarray(_host(self.value), dtype=standardize_dtype(dtype))
-        return from_numpy(np.ascontiguousarray(np.broadcast_to(value, tuple(shape))))
+        shape, dtype = _with_room(shape, standardize_dtype(dtype))
+        value = as_array(_host(self.value), dtype, "Constant")
+        return from_numpy(np.ascontiguousarray(np.broadcast_to(value, shape)))
 
     def get_config(self) -> dict:
         return {"value": registry.serialize_keras_object(self.value)}
@@ -76,6 +80,7 @@ class Identity(Initializer):
         if len(shape) != 2:
             raise ValueError("Identity matrix initializer can only be used for 2D matrices. "
                              f"Received: shape={shape} of rank {len(shape)}.")
+        _with_room(shape, "float64")
         return from_numpy((self.gain * np.eye(*shape)).astype(standardize_dtype(dtype)))
 
     def get_config(self) -> dict:
@@ -91,9 +96,9 @@ class RandomInitializer(Initializer):
     """
 
     def __init__(self, seed=None):
-        self._init_seed = seed
         if isinstance(seed, dict):
             seed = registry.deserialize_keras_object(seed)
+        self._init_seed = seed
         if seed is None:
             seed = python_random.randint(1, 10**9)
         elif not (isinstance(seed, (int, np.integer)) or hasattr(seed, "next")) or isinstance(seed, bool):
@@ -126,24 +131,37 @@ def _float_dtype(dtype) -> str:
     return dtype
 
 
+def _with_room(shape, dtype: str) -> tuple[tuple[int, ...], str]:
+    """The arguments as NumPy takes them. Raises MemoryError where no array of them fits into memory."""
+    shape = tuple(shape)
+    require_room(shape, dtype)
+    return shape, dtype
+
+
+def _scaled(values, factor, summand, dtype) -> np.ndarray:
+    """values * factor + summand, in their place."""
+    values *= factor
+    values += summand
+    return values.astype(dtype, copy=False)
+
+
 def _normal(generator, shape, mean, stddev, dtype) -> np.ndarray:
-    values = generator.standard_normal(shape, dtype=COMPUTED_IN[dtype])
-    return (values * stddev + mean).astype(dtype, copy=False)
+    return _scaled(generator.standard_normal(*_with_room(shape, COMPUTED_IN[dtype])), stddev, mean, dtype)
 
 
 def _truncated_normal(generator, shape, mean, stddev, dtype) -> np.ndarray:
     """Normal values more than two standard deviations away are drawn again (1 in 22)."""
-    values = generator.standard_normal(math.prod(shape), dtype=COMPUTED_IN[dtype])
-    wrong = np.flatnonzero(np.abs(values) > 2)
+    shape, computed = _with_room(shape, COMPUTED_IN[dtype])
+    values = generator.standard_normal(math.prod(shape), computed)
+    wrong = np.flatnonzero((values > 2) | (values < -2))
     while wrong.size:
         values[wrong] = generator.standard_normal(wrong.size, dtype=values.dtype)
         wrong = wrong[np.abs(values[wrong]) > 2]
-    return (values * stddev + mean).astype(dtype, copy=False).reshape(shape)
+    return _scaled(values, stddev, mean, dtype).reshape(shape)
 
 
 def _uniform(generator, shape, low, high, dtype) -> np.ndarray:
-    values = generator.random(shape, dtype=COMPUTED_IN[dtype])
-    return (values * (high - low) + low).astype(dtype, copy=False)
+    return _scaled(generator.random(*_with_room(shape, COMPUTED_IN[dtype])), high - low, low, dtype)
 
 
 class RandomNormal(RandomInitializer):
@@ -308,6 +326,7 @@ class Orthogonal(RandomInitializer):
         if len(shape) < 2:
             raise ValueError("The tensor to initialize must be at least two-dimensional. "
                              f"Received: shape={shape} of rank {len(shape)}.")
+        _with_room(shape, "float64")
         rows, cols = math.prod(shape[:-1]), shape[-1]
         q, r = np.linalg.qr(self._generator().standard_normal((max(rows, cols), min(rows, cols))))
         q *= np.sign(np.diag(r))  # a unique decomposition: without it q is not uniform

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from pydl import registry
+from pydl import configs, registry
 
 
 def find(identifier: Any, objects: dict[str, Any], what: str) -> Any:
@@ -45,12 +45,21 @@ def from_config(config: dict[str, Any], objects: dict[str, Any],
                 custom_objects: dict[str, Any] | None = None) -> Any:
     """Rebuilds the object of a config; a class name alone is enough for what `objects` holds."""
     name = config.get("class_name")
-    if config.get("registered_name") in (None, name, "function") and not (custom_objects and name in custom_objects):
-        if name == "function" and config.get("config") in objects:
-            return objects[config["config"]]
-        if name in objects and inspect.isclass(objects[name]):
-            return objects[name].from_config(dict(config.get("config") or {}))
-    return registry.deserialize_keras_object(config, custom_objects=custom_objects)
+    custom = custom_objects or {}
+    with configs.inside(config):
+        function = config.get("config")
+        if name == "function" and isinstance(function, str) and function in objects:
+            given = registry.given_for(config, function, custom)
+            if given is not None or config.get("registered_name") in (None, function, "function"):
+                return objects[function] if given is None else given
+        if config.get("registered_name") in (None, name) and not _is_replaced(name, custom):
+            if name in objects and inspect.isclass(objects[name]):
+                return registry.make(objects[name], config.get("config") or {})
+        return registry.deserialize_keras_object(config, custom_objects=custom_objects)
+
+
+def _is_replaced(name: Any, custom_objects: dict[str, Any]) -> bool:
+    return isinstance(name, str) and registry.get_registered_object(name, custom_objects) is not None
 
 
 def deserialize(identifier: Any, objects: dict[str, Any], what: str,

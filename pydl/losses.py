@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import lookup, ops, registry, tree
+from pydl.configs import checked
 from pydl.ops import _losses as functions
 from pydl.ops._losses import *  # noqa: F403  # the function forms are public here
 from pydl.ops._samples import align_weight, apply_mask, get_mask, squeeze_or_expand_to_same_rank, weighted_mean
@@ -107,12 +108,15 @@ class Loss(Owner):
         return {"name": self.name, "reduction": self.reduction}
 
     @classmethod
+    @checked
     def from_config(cls, config: dict):
         return cls(**config)
 
 
 class LossFunctionWrapper(Loss):
     """A loss made of a function `fn(y_true, y_pred, **kwargs)` with one value per sample."""
+
+    _left_out: dict = {}  # arguments that Keras's config never holds; here it does unless they have these values
 
     def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -126,7 +130,8 @@ class LossFunctionWrapper(Loss):
 
     def get_config(self) -> dict:
         own = {} if type(self) in _BUILT_IN else {"fn": registry.serialize_keras_object(self.fn)}
-        return {**super().get_config(), **own, **registry.serialize_keras_object(self._fn_kwargs)}
+        given = {name: value for name, value in self._fn_kwargs.items() if self._left_out.get(name, ...) != value}
+        return {**super().get_config(), **own, **registry.serialize_keras_object(given)}
 
     @classmethod
     def from_config(cls, config: dict):
@@ -167,12 +172,16 @@ class MeanSquaredLogarithmicError(LossFunctionWrapper):
 class CosineSimilarity(LossFunctionWrapper):
     """-cos of the angle between targets and predictions along `axis`; see `cosine_similarity`."""
 
+    _left_out = {"axis": -1}
+
     def __init__(self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None):
         super().__init__(cosine_similarity, reduction, name, dtype, axis=axis)
 
 
 class Huber(LossFunctionWrapper):
     """Squared up to `delta`, linear beyond; see `huber`."""
+
+    _left_out = {"delta": 1.0}
 
     def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
         super().__init__(functions.huber, reduction, name, dtype, delta=delta)
@@ -289,6 +298,8 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
         axis: the axis of the classes.
     """
 
+    _left_out = {"axis": -1}
+
     def __init__(self, from_logits=False, ignore_class=None, reduction="sum_over_batch_size", axis=-1,
                  name="sparse_categorical_crossentropy", dtype=None):
         super().__init__(functions.sparse_categorical_crossentropy, reduction, name, dtype, from_logits=from_logits,
@@ -342,6 +353,7 @@ class Circle(LossFunctionWrapper):
 
 _BUILT_IN = tuple(value for value in globals().values() if isinstance(value, type)
                   and issubclass(value, LossFunctionWrapper) and value is not LossFunctionWrapper)
+_OWN_FUNCTIONS = (*functions.FUNCTIONS.values(), cosine_similarity)
 _CLASSES = {cls.__name__: cls for cls in (Loss, LossFunctionWrapper, *_BUILT_IN)}
 _FUNCTIONS = {**functions.FUNCTIONS, "cosine_similarity": cosine_similarity}
 _ALIASES = {"bce": "binary_crossentropy", "kld": "kl_divergence", "mae": "mean_absolute_error",
@@ -353,6 +365,11 @@ OBJECTS = {**_CLASSES, **_FUNCTIONS, **{alias: _FUNCTIONS[name] for alias, name 
 for _cls in _CLASSES.values():
     registry.builtin("keras.losses")(_cls)
 __all__ = [*_CLASSES, *_FUNCTIONS, "deserialize", "get", "serialize"]
+
+
+def is_own(loss: Loss) -> bool:
+    """Whether the library has the loss, and not a user."""
+    return type(loss) in _BUILT_IN or (type(loss) is LossFunctionWrapper and loss.fn in _OWN_FUNCTIONS)
 
 
 def get(identifier):

@@ -26,7 +26,9 @@ from pydl.watch import Dependencies
 
 __all__ = ["Capture", "Gate", "Pool", "RecordedFunction", "function"]
 
-_MAX_PROGRAMS = 16  # per function; each keeps the memory of its intermediate values
+# Programs per function. Each keeps the memory of its intermediate values: more than the first number are kept as long
+# as they take no more bytes than that, so that batches of many sizes (sequences by length) are not recorded again.
+_FEW_PROGRAMS, _MANY_PROGRAMS, _MANY_BYTES = 16, 32, 256 << 20
 _MAX_INSTANCES = 8  # per program: how many threads run it at once; further calls wait for one to end
 
 _clock = itertools.count()
@@ -70,10 +72,10 @@ class Capture:
             self.dependencies = Dependencies(owners, disturbed)
 
     @functools.cached_property
-    def one_array(self) -> tuple[np.ndarray, Callable[[], None], np.ndarray]:
-        """(input buffer, run, output), where there is one of each."""
+    def one_array(self) -> tuple[np.ndarray, _core.Program, np.ndarray]:
+        """(input buffer, program, output), where there is one of each, for `_core.replay`."""
         (buffer,) = self.inputs
-        return buffer.data, self.program.run, self.outputs.data
+        return buffer.data, self.program, self.outputs.data
 
     def run(self) -> None:
         self.program.run()
@@ -202,7 +204,8 @@ class RecordedFunction:
     def _forget_oldest(self) -> None:
         """Keeps the number of programs bounded; those of the signature used last go last."""
         pools = self._pools  # `clear` puts another in its place
-        while sum(map(len, pools.values())) > _MAX_PROGRAMS:
+        while (count := sum(map(len, pools.values()))) > _FEW_PROGRAMS and (
+                count > _MANY_PROGRAMS or sum(c.program.arena_bytes for c in self.captures) > _MANY_BYTES):
             key = min(pools, key=lambda k: max(pool.used for pool in pools[k]))
             pools[key].pop(0)
             if not pools[key]:

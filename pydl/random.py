@@ -17,18 +17,20 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.dtypes import COMPUTED_IN, INTEGERS, is_float_dtype, is_integer_dtype
+from pydl.dtypes import COMPUTED_IN, INTEGERS, holds_integers, is_float_dtype, is_integer_dtype, require_range
 from pydl.ops import _draws
 from pydl.ops._common import as_float, as_tensor
+from pydl.registry import builtin
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, Variable, empty, paused_recording, standardize_dtype
 from pydl.watch import Owner
 
-__all__ = ["SeedGenerator", "alpha_dropout", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
-           "shuffle", "truncated_normal", "uniform"]
+__all__ = ["SeedGenerator", "alpha_dropout", "beta", "binomial", "categorical", "dropout", "gamma",
+           "get_global_state", "normal", "randint", "set_global_state", "shuffle", "truncated_normal", "uniform"]
 
 
+@builtin("keras.random")
 class SeedGenerator(Owner):
     """A source of random numbers with a state that functions of this module advance.
 
@@ -46,12 +48,13 @@ class SeedGenerator(Owner):
     def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments: {kwargs}")
+        given = seed
         if seed is None:
             seed = python_random.randint(1, 10**9)
         if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
             raise ValueError(f"Argument `seed` must be an integer. Received: seed={seed}")
         self.name = name or "seed_generator"
-        self._initial_seed = int(seed)
+        self._initial_seed = given if given is None else int(given)
         self.state = Variable(np.array([_as_key(seed), 0]), dtype="int64", trainable=False,
                               name="seed_generator_state")
 
@@ -62,8 +65,26 @@ class SeedGenerator(Owner):
         kernels.random_integers(self.state.data, unused.data, 1, 0, 1)
         return seed
 
+    def save_own_variables(self, store: Any) -> None:
+        """Writes the state into a dict-like `store`, under "0"."""
+        store["0"] = self.state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads what `save_own_variables` wrote; a file that holds nothing of it, as those of Keras, changes nothing.
+
+        Raises:
+            ValueError: for anything but two integers.
+        """
+        if "0" not in store:
+            return
+        value = np.asarray(store["0"])
+        if value.shape != (2,) or not holds_integers(value):
+            raise ValueError(f"the state of a random generator is two integers; the file holds dtype {value.dtype} of"
+                             f" shape {value.shape}.")
+        self.state.assign(value.astype("int64"))
+
     def get_config(self) -> dict[str, Any]:
-        return {"seed": self._initial_seed}
+        return {"seed": self._initial_seed, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
@@ -98,6 +119,23 @@ def global_seed_generator() -> SeedGenerator:
 def set_global_seed(seed: int) -> None:
     """Restarts the generator behind `seed=None`; programs that use it go on from the new seed."""
     global_seed_generator().state.data[...] = (_as_key(seed), 0)
+
+
+def get_global_state() -> dict[str, Any]:
+    """The states of the generators of the process, those of Python's `random`, of `numpy.random` and of this module,
+    as numbers, strings, lists and arrays."""
+    mine = global_seed_generator().state.numpy()  # first: a new generator draws from Python's
+    version, words, gauss = python_random.getstate()
+    return {"python": [version, np.array(words, np.uint32), gauss], "numpy": np.random.get_state(legacy=False),
+            "pydl": mine}
+
+
+def set_global_state(state: dict[str, Any]) -> None:
+    """Takes over what `get_global_state` returned: what is drawn next is drawn as then."""
+    global_seed_generator().state.assign(state["pydl"])
+    version, words, gauss = state["python"]
+    python_random.setstate((version, tuple(words.tolist()), gauss))
+    np.random.set_state(state["numpy"])
 
 
 def _state(seed: object) -> np.ndarray:
@@ -198,6 +236,7 @@ def randint(shape: Shape, minval: Value, maxval: Value, dtype: Any = "int32", se
 
     Raises:
         ValueError: when the range is empty, or `dtype` is no integer dtype.
+        OverflowError: when `dtype` does not hold the range.
     """
     dtype = standardize_dtype(dtype)
     if not is_integer_dtype(dtype):
@@ -205,6 +244,7 @@ def randint(shape: Shape, minval: Value, maxval: Value, dtype: Any = "int32", se
     low, high = int(minval), int(maxval)
     if low >= high:
         raise ValueError(f"randint: expected minval < maxval; received minval={minval}, maxval={maxval}.")
+    require_range((low, high - 1), dtype)
     y = empty(_shape(shape), dtype if dtype in INTEGERS else "int64")
     kernels.random_integers(_state(seed), y.data, y.size, low, high)
     return y if y.dtype == dtype else ops.cast(y, dtype)
@@ -295,9 +335,11 @@ def _noise_shape(noise_shape: Sequence[int | None] | None, shape: tuple[int, ...
     if noise_shape is None:
         return None
     full = tuple(n if wanted is None else int(wanted) for wanted, n in zip(noise_shape, shape))
-    if len(noise_shape) != len(shape) or any(k not in (1, n) for k, n in zip(full, shape)):
-        raise ValueError(f"Argument `noise_shape` must have the rank of the inputs, and 1, None or the inputs' size in "
-                         f"each place. Received: noise_shape={noise_shape} for inputs of shape {shape}.")
+    full = (1,) * (len(shape) - len(full)) + full
+    if len(noise_shape) > len(shape) or any(k not in (1, n) for k, n in zip(full, shape)):
+        raise ValueError(f"Argument `noise_shape` must broadcast to the inputs: 1, None or the inputs' size in each"
+                         f" place, of as many axes at most. Received: noise_shape={noise_shape} for inputs of shape"
+                         f" {shape}.")
     return None if full == tuple(shape) else full
 
 

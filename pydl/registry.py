@@ -5,6 +5,7 @@ A config is data: deserialising looks names up in the table below and never impo
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import re
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
+
+from pydl.configs import check_from_config, inside, require_arguments
+from pydl.dtypes import NAMES
 
 _Registered = TypeVar("_Registered")
 
@@ -28,6 +32,18 @@ class _Scopes(threading.local):
 
     def __init__(self) -> None:
         self.stack: list[dict[str, Any]] = []
+        self.replaced: list[tuple[Any, str]] | None = None
+
+
+@contextlib.contextmanager
+def replacements() -> Iterator[list[tuple[Any, str]]]:
+    """Context: gives the list of the objects that are made inside of another class than their config names, as
+    `custom_objects` or a registration say, each with that name."""
+    before, _scopes.replaced = _scopes.replaced, []
+    try:
+        yield _scopes.replaced
+    finally:
+        _scopes.replaced = before
 
 
 _scopes = _Scopes()
@@ -51,11 +67,13 @@ def reset_names() -> None:
 
 
 def builtin(module: str) -> Callable[[type[_Registered]], type[_Registered]]:
-    """Class decorator: makes a class of ours known under Keras's public module path, e.g. "keras.layers"."""
+    """Class decorator: makes a class of ours known under Keras's public module path, e.g. "keras.layers". Errors of its
+    `from_config` say where in the config they come from."""
 
     def enter(cls: type[_Registered]) -> type[_Registered]:
         _builtins[f"{module}>{cls.__name__}"] = cls
         _builtin_modules[cls] = module
+        check_from_config(cls)
         return cls
 
     return enter
@@ -117,6 +135,9 @@ class CustomObjectScope:
 custom_object_scope = CustomObjectScope
 
 
+LAMBDA = {"class_name": "__lambda__", "config": {}}  # stands for a lambda in a `get_config`; files hold none
+
+
 def serialize_keras_object(obj: Any) -> Any:
     """The plain form of a layer, optimizer, loss ... or of a structure of them, as Keras 3 writes it to config.json."""
     if obj is None or isinstance(obj, (str, bool, int, float)):
@@ -125,6 +146,9 @@ def serialize_keras_object(obj: Any) -> Any:
         items = [serialize_keras_object(item) for item in obj]
         return tuple(items) if isinstance(obj, tuple) else items
     if isinstance(obj, dict):
+        if obj.get("class_name") == "__lambda__":
+            raise ValueError("A lambda cannot be saved: a model file never contains code. Give the function a name and"
+                             " register it with register_keras_serializable.")
         return {key: serialize_keras_object(value) for key, value in obj.items()}
     if isinstance(obj, slice):
         return {"class_name": "__slice__", "config": {k: serialize_keras_object(getattr(obj, k))
@@ -142,8 +166,7 @@ def serialize_keras_object(obj: Any) -> Any:
     if type(obj).__module__ == "pydl.tensor":
         return {"class_name": "__tensor__", "config": {"value": obj.numpy().tolist(), "dtype": obj.dtype}}
     if inspect.isfunction(obj) and obj.__name__ == "<lambda>":
-        raise ValueError("A lambda cannot be saved: a model file never contains code. Give the function a name and"
-                         " register it with register_keras_serializable.")
+        return serialize_keras_object(LAMBDA)
     if inspect.isfunction(obj) or inspect.isbuiltin(obj):
         return {"module": "builtins", "class_name": "function", "config": obj.__name__,
                 "registered_name": _registered_names.get(obj, "function")}
@@ -176,60 +199,118 @@ def deserialize_keras_object(config: Any, custom_objects: dict[str, Any] | None 
     """The inverse of `serialize_keras_object`.
 
     Raises:
-        ValueError: for a class that is neither ours nor registered nor in `custom_objects`.
+        ValueError: for a class that is neither ours nor registered nor in `custom_objects`, and for every argument
+            that is wrong; the message names its place ("config.layers[3].config.units"). An error of a class of yours
+            is its `__cause__`.
     """
-    if isinstance(config, (list, tuple)):
-        return type(config)(deserialize_keras_object(item, custom_objects) for item in config)
-    if not isinstance(config, dict):
+    if not isinstance(config, (list, tuple, dict)):
         return config
-    if "class_name" not in config or "config" not in config:
-        return {key: deserialize_keras_object(value, custom_objects) for key, value in config.items()}
-    name, inner = config["class_name"], config["config"]
-    if name == "__numpy__":
-        return np.array(inner["value"], dtype=inner["dtype"])
-    if name == "__tensor__":
-        from pydl.tensor import from_numpy
+    with inside(config):
+        if not isinstance(config, dict):
+            return type(config)(deserialize_keras_object(item, custom_objects) for item in config)
+        if "class_name" not in config or "config" not in config:
+            return {key: deserialize_keras_object(value, custom_objects) for key, value in config.items()}
+        return _deserialize_object(config, custom_objects)
 
-        return from_numpy(np.array(inner["value"], dtype=inner["dtype"]))
-    if name == "__slice__":
-        return slice(*(deserialize_keras_object(inner[k]) for k in ("start", "stop", "step")))
-    if name == "__ellipsis__":
-        return Ellipsis
-    if name == "__bytes__":
-        return inner["value"].encode("utf-8")
-    if name == "__lambda__":
-        raise ValueError("The file contains a Python lambda as byte code. pydl never runs code from a file: rebuild the"
-                         " model in Python with a named, registered function and load its weights.")
+
+def _deserialize_object(config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+    name, inner = config["class_name"], config["config"]
+    for key in ("class_name", "module", "registered_name"):
+        if not isinstance(config.get(key), (str, type(None))):
+            raise TypeError(f"expected `{key}` to be a name; received {config[key]!r}")
     if name == "function":
         return _find(config, inner, custom_objects)
-    if name == "DTypePolicy":
-        return inner["name"]
+    if name in _PLAIN:
+        return _PLAIN[name](inner)
+    if name == "__lambda__":
+        raise ValueError("it is a Python lambda, as byte code. pydl never runs code from a file, whatever `safe_mode`"
+                         " says: rebuild the model in Python with a named, registered function and load its weights.")
+    with inside(inner):
+        require_arguments(inner)
     cls = _find(config, name, custom_objects)
     if not isinstance(cls, type):
         raise ValueError(f"Cannot deserialize '{name}': it names {cls!r}, which is not a class.")
+    if not hasattr(cls, "from_config"):
+        raise TypeError(f"Cannot deserialize '{name}': {cls!r} has no from_config().")
     with CustomObjectScope(custom_objects):
-        obj = cls.from_config({**inner})  # type: ignore[attr-defined]  # looked up by name
+        obj = make(cls, inner)
+        if cls.__name__ != name and _scopes.replaced is not None:
+            _scopes.replaced.append((obj, name))
         build = config.get("build_config")
         if build and hasattr(obj, "build_from_config") and not getattr(obj, "built", False):
-            obj.build_from_config(build)
+            with inside(build):
+                obj.build_from_config(build)
         compiled = config.get("compile_config")
         if compiled and hasattr(obj, "compile_from_config"):
-            obj.compile_from_config(compiled)
+            with inside(compiled):
+                obj.compile_from_config(compiled)
     return obj
 
 
-def _find(config: dict[str, Any], name: Any, custom_objects: dict[str, Any] | None) -> Any:
-    for key in (config.get("registered_name"), name):
+def make(cls: Any, arguments: Any) -> Any:
+    """The object of a class by its `from_config`, which gets a copy of the arguments."""
+    with inside(arguments):
+        require_arguments(arguments)
+        return cls.from_config({**arguments})
+
+
+def _array(inner: dict[str, Any]) -> np.ndarray:
+    dtype = np.dtype(inner["dtype"])
+    if dtype not in NAMES:  # of others, one element may be declared as gigabytes
+        raise ValueError(f"expected one of the dtypes {', '.join(NAMES.values())}; received {inner['dtype']!r}.")
+    return np.array(inner["value"], dtype=dtype)
+
+
+def _tensor(inner: dict[str, Any]) -> Any:
+    from pydl.tensor import from_numpy
+
+    return from_numpy(_array(inner))
+
+
+# What is written as an object and is none of a class of ours.
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "__numpy__": _array,
+    "__tensor__": _tensor,
+    "__slice__": lambda inner: slice(*(deserialize_keras_object(inner[k]) for k in ("start", "stop", "step"))),
+    "__ellipsis__": lambda inner: Ellipsis,
+    "__bytes__": lambda inner: inner["value"].encode("utf-8"),
+    "DTypePolicy": lambda inner: inner["name"],
+}
+
+
+def given_for(config: dict[str, Any], name: str, custom_objects: dict[str, Any] | None = None) -> Any:
+    """What the user has given for the `name` in a config, by that name, by the registered one, or with its module (as
+    a layer's `_twin` does); None where there is nothing."""
+    for key in (f"{config.get('module') or ''}>{name}", config.get("registered_name"), name):
         found = get_registered_object(key, custom_objects) if key else None
         if found is not None:
             return found
-    module = config.get("module") or ""
+    return None
+
+
+def _find(config: dict[str, Any], name: Any, custom_objects: dict[str, Any] | None) -> Any:
+    if not isinstance(name, str):
+        raise TypeError(f"expected the name of a function; received {name!r}")
+    module, registered = config.get("module") or "", config.get("registered_name")
+    is_function = config["class_name"] == "function"
+    found = given_for(config, name, custom_objects)
+    if found is not None:
+        return found
+    if is_function and ">" not in name:  # files of Keras before 3.7 leave out the package
+        tables = (custom_objects or {}, *reversed(_scope_stack()), _registered)
+        found = next((obj for table in tables for key, obj in table.items() if key.endswith(f">{name}")), None)
+        if found is not None:
+            return found
     found = _builtins.get(f"{module}>{name}")
     if found is None and (module.startswith("keras") or module == "builtins"):
         # Keras moves classes between internal modules; the class name decides.
         by_name = [cls for key, cls in _builtins.items() if key.endswith(f">{name}")]
         found = by_name[0] if len(by_name) == 1 else None
-    if found is None and config["class_name"] == "function":
+    if (found is not None or is_function) and registered not in (None, "", name, config["class_name"]):
+        raise ValueError(f"'{registered}' is not registered, and '{name}' of {module or 'no module'} is registered"
+                         " under no name. If it is yours, decorate it with @register_keras_serializable() or pass it in"
+                         " `custom_objects`.")
+    if found is None and is_function:
         return name  # resolved by the `get` of its field (activations, losses, metrics ...)
     if found is None:
         raise ValueError(f"Unknown class '{name}' (module {module or 'none'}). If it is yours, decorate it with"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pydl import lookup, ops, registry
+from pydl.ops.reduction import vector_norm
 from pydl.watch import Owner
 
 __all__ = [
@@ -124,10 +125,9 @@ class OrthogonalRegularizer(Regularizer):
         if self.mode == "columns":
             x = ops.transpose(x)
         size = x.shape[0]
-        norms = ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis=1, keepdims=True), 1e-12))
-        unit = x / norms
+        unit = x / ops.maximum(vector_norm(x, axis=1), 1e-6)
         cosines = ops.matmul(unit, ops.transpose(unit)) * (1.0 - ops.eye(size, dtype=x.dtype))
-        return ops.sum(ops.absolute(cosines)) * (self.factor / (size * (size - 1.0)))
+        return ops.sum(ops.absolute(cosines)) * (self.factor / max(size * (size - 1), 1))  # 0 without pairs
 
     def get_config(self):
         return {"factor": self.factor, "mode": self.mode}

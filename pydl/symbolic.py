@@ -12,9 +12,10 @@ import numpy as np
 
 from pydl import _core, tree
 from pydl.operators import Operators
+from pydl.probes import Place, explore
 from pydl.registry import auto_name
 from pydl.tape import no_grad
-from pydl.tensor import Tensor, empty, standardize_dtype
+from pydl.tensor import Tensor, empty, standardize_dtype, stored_dtype
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -91,7 +92,8 @@ class SymbolicNode:
         self.outputs = outputs
         self.inputs = [t for t in tree.flatten([list(args), kwargs]) if isinstance(t, KerasTensor)]
         for index, tensor in enumerate(tree.flatten(outputs)):
-            tensor.node, tensor.index = self, index
+            if isinstance(tensor, KerasTensor):
+                tensor.node, tensor.index = self, index
 
 
 class OpCall:
@@ -173,33 +175,64 @@ class dry_run:
 def infer(fn: Callable[..., Any], args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
     """Shapes and dtypes of `fn(*args, **kwargs)` as KerasTensors.
 
-    The function runs twice without its kernels, with different numbers in the place of each None; a dimension that
-    differs between the runs is None.
-    """
-    results = []
-    for batch, other in ((2, 251), (3, 509)):  # large enough for every window of a deep network
+    The function runs without its kernels, several times, with different numbers in the place of each None
+    (`probes.py`); a dimension that differs between the runs is None.
 
-        def stand_in(x: Any, batch: int = batch, other: int = other) -> Any:
+    Raises:
+        ValueError: when how many results there are depends on an unknown size. Any error of the function, with None
+            for numbers that do.
+    """
+    args = list(args)
+    inputs = {id(x): x for x in tree.flatten([args, kwargs]) if isinstance(x, KerasTensor)}
+    if any(x.dtype == "string" for x in inputs.values()):
+        raise TypeError("strings were given to something that takes numbers; TextVectorization, StringLookup and"
+                        " Hashing turn strings into numbers.")
+    numbers = {key: number for number, key in enumerate(inputs)}
+
+    def run(size: Callable[[Place], int]) -> Any:
+        def stand_in(x: Any) -> Any:
             if not isinstance(x, KerasTensor):
                 return x
-            if x.dtype == "string":
-                raise TypeError("strings were given to something that takes numbers; TextVectorization, StringLookup"
-                                " and Hashing turn strings into numbers.")
-            shape = tuple((batch if axis == 0 else other) if d is None else d for axis, d in enumerate(x.shape))
-            value = empty(shape, x.dtype)
-            if getattr(x, "_keras_mask", None) is not None:
-                value._keras_mask = stand_in(x._keras_mask)
+            number = numbers[id(x)]
+
+            def of(given: Any) -> Tensor:
+                shape = [size((number, axis)) if d is None else d for axis, d in enumerate(given.shape)]
+                return empty(shape, stored_dtype(given.dtype))
+
+            value, mask = of(x), getattr(x, "_keras_mask", None)
+            if mask is not None:
+                value._keras_mask = of(mask)
             return value
 
         with dry_run(), no_grad():
-            results.append(fn(*tree.map_structure(stand_in, list(args)), **tree.map_structure(stand_in, kwargs)))
+            return fn(*tree.map_structure(stand_in, args), **tree.map_structure(stand_in, kwargs))
 
-    def merge(a: Any, b: Any) -> Any:
-        if not isinstance(a, Tensor):
-            return a
-        merged = KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape)), a.dtype)
-        if getattr(a, "_keras_mask", None) is not None:
-            merged._keras_mask = merge(a._keras_mask, b._keras_mask)
-        return merged
+    results = explore(run, [(numbers[key], axis) for key, x in inputs.items() for axis, d in enumerate(x.shape)
+                            if d is None])
+    first, second, *others = results if len(results) > 1 else results * 2
+    if not _alike(first, second):
+        raise ValueError("The number or the rank of the results depends on a size that is not known; received"
+                         f" {', '.join(str(x.shape) for x in inputs.values())}.")
+    return tree.map_structure(_merged, first, second, *[y for y in others if _alike(first, y)])
 
-    return tree.map_structure(merge, *results)
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two results differ in sizes only."""
+    try:
+        return all(tree.flatten(tree.map_structure(
+            lambda x, y: x.ndim == y.ndim if isinstance(x, Tensor) and isinstance(y, Tensor) else type(x) is type(y),
+            a, b)))
+    except ValueError:
+        return False
+
+
+def _merged(*values: Any) -> Any:
+    first = values[0]
+    if not isinstance(first, Tensor):
+        return None if isinstance(first, int) and len(set(values)) > 1 else first
+    merged = KerasTensor([sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*[y.shape for y in values])],
+                         first.dtype)
+    masks = [getattr(y, "_keras_mask", None) for y in values]
+    if all(mask is not None for mask in masks):
+        merged._keras_mask = _merged(*masks)
+    return merged

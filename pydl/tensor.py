@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pydl import _core, config, watch
-from pydl.dtypes import NAMES, STORED_AS, holds_floats, is_float_dtype
+from pydl.dtypes import NAMES, STORED_AS, holds_floats, is_float_dtype, require_range
 from pydl.operators import Operators
 from pydl.tape import CONSTANT, Node, accumulate
 from pydl.warning import user_frame
@@ -52,11 +52,33 @@ def holds_strings(value: Any) -> bool:
     return kind in ("U", "S") or kind == "O" and value.size > 0 and isinstance(value.flat[0], (str, bytes))
 
 
+def as_array(value: Any, dtype: Any, what: str = "The data") -> np.ndarray:
+    """`value` as an array of numbers of a dtype. NumPy alone makes NaN of None.
+
+    Raises:
+        ValueError: for Python objects that are no numbers, None and pandas's NA among them.
+    """
+    array = np.asarray(value)
+    if array.dtype != object:
+        return np.asarray(value, dtype)
+    for i, item in enumerate(array.flat):
+        if item is None or type(item).__name__ in ("NAType", "NaTType"):
+            place = tuple(map(int, np.unravel_index(i, array.shape)))
+            raise ValueError(f"{what} holds {item} (first at {list(place)}); expected numbers. Leave such rows out, or"
+                             " put numbers in the place of what is missing.")
+    try:
+        return array.astype(dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} holds Python objects of mixed type; expected numbers. First element:"
+                         f" {array.flat[0]!r}") from None
+
+
 class Tensor(Operators["Tensor"]):
     """One C-contiguous array on the CPU.
 
     Attributes:
-        data: the NumPy array itself. Kernels read and write it; treat it as read-only elsewhere.
+        data: the NumPy array itself, C-contiguous and aligned (`ops.convert_to_tensor` copies any other; kernels refuse
+            it). Kernels read and write it; treat it as read-only elsewhere.
         node: the tape node that produced the tensor, or None when no gradient flows through it.
         slot: which output of `node` this is.
         grad: filled by `backward()` on variables and watched tensors.
@@ -159,6 +181,8 @@ class Tensor(Operators["Tensor"]):
     def __repr__(self) -> str:
         if _core.is_recording():
             return f"<Tensor shape={self.shape}, dtype={self.dtype}, being recorded>"
+        if _core.is_dry_run():
+            return f"<Tensor shape={self.shape}, dtype={self.dtype}, without a value>"
         return f"<Tensor shape={self.shape}, dtype={self.dtype}, numpy={np.array_repr(self.data)}>"
 
 
@@ -184,14 +208,30 @@ def empty(shape: Iterable[int], dtype: str = "float32") -> Tensor:
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor over `array`: shares its memory when it is C-contiguous and of a dtype kernels know, else copies."""
+    """A tensor over `array`: shares its memory when it lies as kernels read it (C-contiguous, every element at a
+    multiple of its size) and is of a dtype they know, else copies."""
     name = NAMES.get(array.dtype)
     if name is None:
+        if array.dtype == object:
+            as_array(array, np.float64, "The array")  # says where None is
         raise TypeError(f"Cannot make a tensor of NumPy dtype {array.dtype}. Expected numbers or bools.")
-    stored = STORED_AS[name]
-    if stored != name or not array.flags.c_contiguous or not array.flags.aligned:
-        array = np.ascontiguousarray(array, dtype=stored).reshape(array.shape)
+    if STORED_AS[name] != name or not array.flags.c_contiguous or not array.flags.aligned:
+        array = stored(array, STORED_AS[name])
     return Tensor(array)
+
+
+def stored(array: np.ndarray, dtype: str) -> np.ndarray:
+    """`array` as kernels read it, in the stored `dtype`: the one door for arrays from outside. Raises OverflowError for
+    unsigned integers of 64 bits that int64, which stores them, does not hold."""
+    if array.dtype == np.uint64 and dtype == "int64" and array.size and array.max() >= 2**63:
+        raise OverflowError(f"uint64 is stored as int64, which holds integers below 2^63; received {array.max()}.")
+    return np.require(array, dtype, ("C", "A"))
+
+
+def stored_dtype(dtype: Any) -> str:
+    """What values of a dtype (as `standardize_dtype` takes it) are stored as: itself, or the next wider that has
+    kernels."""
+    return STORED_AS[standardize_dtype(dtype)]
 
 
 class paused_recording:
@@ -424,18 +464,21 @@ def _initial_value(initializer: Any, shape: Iterable[int] | None, dtype: Any) ->
         if shape is None:
             raise ValueError("When creating a Variable from an initializer, the `shape` argument should be specified."
                              f" Received: initializer={initializer} and shape={shape}")
-        dtype = standardize_dtype(dtype)
-        value = initializer(tuple(shape), dtype=dtype)
+        shape, dtype = tuple(shape), standardize_dtype(dtype)
+        _core.require_room(shape, STORED_AS[dtype])  # before the initializer asks NumPy
+        value = initializer(shape, dtype=dtype)
     else:
         value = initializer
+    if type(value) is int:
+        require_range((value,), "int64" if dtype is None else standardize_dtype(dtype))
     value = np.asarray(value.data if isinstance(value, Tensor) else value)
     if dtype is None:
-        dtype = config.floatx() if holds_floats(value) else STORED_AS.get(value.dtype.name, value.dtype.name)
-    dtype = STORED_AS[standardize_dtype(dtype)]
+        dtype = config.floatx() if holds_floats(value) else value.dtype
+    dtype = stored_dtype(dtype)
     if shape is not None and tuple(shape) != value.shape:
         raise ValueError(f"Variable: the initial value has shape {value.shape}; expected shape {tuple(shape)}.")
     array = _core.empty(value.shape, dtype)
-    np.copyto(array, value, casting="unsafe")
+    np.copyto(array, stored(value, dtype) if value.dtype == np.uint64 else value, casting="unsafe")
     return array
 
 

@@ -49,9 +49,18 @@ _SHORT = 64  # items up to which the states of a container are told apart by wha
 PARTS = "<parts>"
 
 
-def _restructured() -> None:
+def restructured() -> int:
+    """Tells that there are other parts than before; the time of that."""
     global structure
     structure = next(_clock)
+    return structure
+
+
+class Since(dict[Any, int]):
+    """When an owner or a container got each of its parts: by name, or by identity. A copy begins without."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Since, ())
 
 
 class _Identity:
@@ -329,7 +338,7 @@ class Owner:
             return
         parts = _holds_parts(old) or _holds_parts(value)
         if parts:
-            _restructured()
+            held.setdefault("_since", Since())[name] = restructured()
         watch = held.get("_watch")
         if watch is None:
             return
@@ -340,7 +349,7 @@ class Owner:
     def __delattr__(self, name: str) -> None:
         began = recordings
         object.__delattr__(self, name)
-        _restructured()
+        restructured()
         watch = object.__getattribute__(self, "__dict__").get("_watch")
         if watch is not None:
             watch.touch(began, name if name in watch.names else None, 1)
@@ -353,6 +362,13 @@ def _holds_parts(value: Any) -> bool:
     """Whether an attribute's value is an owner or a container, or a tuple that may hold some."""
     kind = type(value)
     return kind not in _PLAIN and (kind is tuple or hasattr(kind, "_watched_state"))
+
+
+def _may_hold_parts(value: Any) -> bool:
+    """Whether what a container was given is or holds a part, as far as one look tells."""
+    if isinstance(value, (list, tuple)):
+        return any(_holds_parts(item) or isinstance(item, (list, dict)) for item in value)
+    return isinstance(value, (dict, set)) or _holds_parts(value)
 
 
 def parts_of(owner: Owner) -> dict[str, Any]:
@@ -376,6 +392,7 @@ class _Tracked:
 
     __slots__ = ()
     _watch: Watch | None
+    _since: Since
 
     def _start_watch(self) -> Watch:
         watch = self._watch = Watch()  # type: ignore[misc]  # a slot of the subclasses
@@ -384,6 +401,12 @@ class _Tracked:
     def _values(self) -> Iterable[Any]:
         """A copy of what it holds, as other threads may change it."""
         raise NotImplementedError
+
+    def _stamp(self, now: int) -> None:
+        """Notes `now` for the parts in it of which nothing is noted."""
+        before = getattr(self, "_since", {})
+        stamps = {id(v): before.get(id(v), now) for v in self._values() if _holds_parts(v)}
+        self._since = Since(stamps)  # type: ignore[misc]  # a slot of the subclasses
 
     def _watched_state(self, watch: Watch) -> tuple[Any, ...]:
         if len(self) > _SHORT:  # type: ignore[arg-type]
@@ -399,10 +422,15 @@ def _mutator(name: str, base: type) -> Callable[..., Any]:
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         began = recordings
+        gets_parts = any(map(_may_hold_parts, (*args, *kwargs.values())))
+        if gets_parts:
+            self._stamp(0)  # what is in it already came with the container
         try:
             return plain(self, *map(tracked, args), **{k: tracked(v) for k, v in kwargs.items()})
         finally:
-            _restructured()
+            now = restructured()
+            if gets_parts:
+                self._stamp(now)
             watch = getattr(self, "_watch", None)  # absent while a copy is being put together
             if watch is not None:
                 watch.touch(began, count=1)
@@ -428,11 +456,12 @@ def _noticing(*names: str) -> Callable[[type[_Container]], type[_Container]]:
 class TrackedList(_Tracked, list[Any]):
     """A list held by an owner. Items that are lists, dicts or sets become tracked ones too."""
 
-    __slots__ = ("_watch", "__weakref__")
+    __slots__ = ("_since", "_watch", "__weakref__")
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__(map(tracked, items))
         self._watch = None
+        self._since = Since()
 
     def _values(self) -> Iterable[Any]:
         return self[:]
@@ -442,11 +471,12 @@ class TrackedList(_Tracked, list[Any]):
 class TrackedDict(_Tracked, dict[Any, Any]):
     """A dict held by an owner. Values that are lists, dicts or sets become tracked ones too."""
 
-    __slots__ = ("_watch", "__weakref__")
+    __slots__ = ("_since", "_watch", "__weakref__")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__({key: tracked(value) for key, value in dict(*args, **kwargs).items()})
         self._watch = None
+        self._since = Since()
 
     def _values(self) -> Iterable[Any]:
         return itertools.chain(*self.copy().items())
@@ -457,12 +487,13 @@ class TrackedDict(_Tracked, dict[Any, Any]):
 class TrackedSet(_Tracked, set[Any]):
     """A set held by an owner."""
 
-    __slots__ = ("_watch",)  # a set can be referred to weakly by itself
+    __slots__ = ("_since", "_watch")  # a set can be referred to weakly by itself
     __hash__ = None
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__(items)
         self._watch = None
+        self._since = Since()
 
     def _values(self) -> Iterable[Any]:
         return frozenset(self)
@@ -479,7 +510,11 @@ def tracked(value: Any) -> Any:
     it is."""
     kind = type(value)
     if kind in _TRACKED_AS:
-        return _TRACKED_AS[kind](value)
+        try:
+            return _TRACKED_AS[kind](value)
+        except RecursionError:
+            raise ValueError(f"a {kind.__name__} that holds itself cannot be copied: assign it to the attribute first,"
+                             " then add it to itself there.") from None
     if kind is tuple:
         items = tuple(map(tracked, value))
         if any(a is not b for a, b in zip(items, value)):

@@ -7,6 +7,7 @@ import pytest
 
 import pydl
 from pydl import activations
+from pydl.tensor import Variable
 
 X = np.linspace(-6, 6, 49).reshape(7, 7)
 
@@ -51,6 +52,7 @@ ROWS = [
     ("swish", {}, lambda x: x * sigmoid(x)), ("gelu", {}, lambda x: x * (1 + erf(x / np.sqrt(2))) / 2),
     ("gelu", {"approximate": True},
      lambda x, approximate: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))),
+    ("hard_sigmoid_of_keras_2", {}, lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
     ("tanh", {}, np.tanh), ("scaled_tanh", {}, lambda x: 1.7159 * np.tanh(2 * x / 3)),
     ("tanh_shrink", {}, lambda x: x - np.tanh(x)),
     ("threshold", {"threshold": 1.1, "default_value": -2.0},
@@ -120,3 +122,29 @@ def test_slopes_keep_their_digits_and_kernels_agree_on_them(name, number, dtype)
     exact = {"relu": exact > 0, "sigmoid": exact * (1 - exact), "tanh": (1 - exact) * (1 + exact)}[name]
     np.testing.assert_allclose(found, exact.astype(dtype), rtol=2 * eps, atol=0)
     np.testing.assert_array_equal(found, dense)
+
+
+@pytest.mark.parametrize("name, options, at, slope", [
+    ("squareplus", {}, 0.0, 0.5), ("squareplus", {"b": 1}, 0.0, 0.5), ("squareplus", {}, -0.0, 0.5),
+    ("sparse_plus", {}, 1.0, 1.0), ("sparse_plus", {}, -1.0, 0.0), ("sparse_plus", {}, 0.0, 0.5),
+    ("elu", {}, 0.0, 1.0), ("softplus", {}, 0.0, 0.5), ("mish", {}, 0.0, 0.6), ("silu", {}, 0.0, 0.5),
+    ("softsign", {}, 0.0, 1.0), ("gelu", {}, 0.0, 0.5), ("celu", {"alpha": 2.0}, 0.0, 1.0),
+])
+def test_slopes_where_pieces_meet_smoothly(name, options, at, slope):
+    x = Variable(np.array([at, at, 7.0]), dtype="float64")
+    with pydl.GradientTape() as tape:
+        y = pydl.ops.sum(getattr(pydl.activations, name)(x, **options)[:2])
+    np.testing.assert_allclose(tape.gradient(y, x).numpy(), [slope, slope, 0], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("options, want", [
+    ({"threshold": 2.0}, [0, 0, 0, 0, 5, np.nan]), ({"threshold": 2.0, "max_value": 1.0}, [0, 0, 0, 0, 1, np.nan]),
+    ({"threshold": -2.0}, [0, -1, 0, 2, 5, np.nan]), ({"threshold": -2.0, "max_value": 3.0}, [0, 0, 0, 2, 3, np.nan]),
+    ({"threshold": 2.0, "negative_slope": 0.5, "max_value": 4.0}, [-np.inf, -1.5, -1, 0, 4, np.nan]),
+    ({"max_value": 6.0}, [0, 0, 0, 2, 5, np.nan]), ({"max_value": -1.0}, [-1, -1, -1, -1, -1, np.nan]),
+])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relu_at_its_edges(options, want, dtype):
+    """What lies at the threshold is 0, a ceiling below the threshold holds, infinities and NaN stay what they are."""
+    x = np.array([-np.inf, -1, 0, 2, 5, np.nan], dtype)
+    np.testing.assert_array_equal(pydl.activations.relu(x, **options).numpy(), np.array(want, dtype))

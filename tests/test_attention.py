@@ -113,3 +113,42 @@ def test_ranks_that_differ():
     for query, value in ((x[0], x), (x, x[0]), (x[0], x[0])):
         with pytest.raises(ValueError, match=r"of one rank, at least 3; received shapes"):
             pydl.layers.MultiHeadAttention(2, 4)(query, value)
+
+
+def test_masks_of_more_axes():
+    """Those of value and query have all axes but the last; places left out of one batch entry do not touch another."""
+    rng = np.random.default_rng(11)
+    q, v = rng.normal(size=(2, 3, 4, 5)).astype("float32"), rng.normal(size=(2, 3, 6, 5)).astype("float32")
+    seen, asked = rng.random((2, 3, 6)) < 0.6, rng.random((2, 3, 4)) < 0.6
+    seen[..., 0] = True
+    for layer in (pydl.layers.Attention(), pydl.layers.AdditiveAttention(use_scale=False)):
+        y = layer([q, v], mask=[pydl.ops.convert_to_tensor(m) for m in (asked, seen)])
+        assert y._keras_mask.shape == (2, 3, 4)
+        for i in range(2):
+            for j in range(3):
+                one = layer([q[i, j][None], v[i, j][None, seen[i, j]]]).numpy()[0] * asked[i, j][:, None]
+                np.testing.assert_allclose(y.numpy()[i, j], one, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"a mask of shape \(2, 3, 6\) .* received \(2, 6\)"):
+        layer([q, v], mask=[None, pydl.ops.ones((2, 6), "bool")])
+    with pytest.raises(ValueError, match="agree in all but the last two axes"):
+        layer([q, v[:, :2]])
+
+
+@pytest.mark.parametrize("inputs, mask, message", [
+    (np.ones((1, 2, 2)), None, "called on a list"), ([np.ones((1, 2, 2))] * 4, None, "length 2 or 3"),
+    ([np.ones((1, 2, 2))] * 2, np.ones((1, 2, 2)), "layer mask must be a list"),
+    ([np.ones((1, 2, 2))] * 2, [np.ones((1, 2))], "length 2 or 3")])
+@pytest.mark.parametrize("name", ["Attention", "AdditiveAttention"])
+def test_inputs_that_are_no_pairs(name, inputs, mask, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(pydl.layers, name)()(inputs, **({} if mask is None else {"mask": mask}))
+
+
+def test_scores_after_dropout():
+    """As in Keras: the scores that come back are those that the values were summed by."""
+    layer = pydl.layers.Attention(dropout=0.5, seed=3)
+    q, v = np.ones((2, 3, 4), "float32"), np.random.default_rng(0).normal(size=(2, 8, 4)).astype("float32")
+    y, scores = layer([q, v], return_attention_scores=True, training=True)
+    assert (scores.numpy() == 0).any() and set(np.unique(scores.numpy() > 0)) == {False, True}
+    np.testing.assert_allclose(y.numpy(), scores.numpy() @ v, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer([q, v], return_attention_scores=True)[1].numpy().sum(-1), 1, rtol=1e-5)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import sys
 
 import numpy as np
@@ -188,43 +187,17 @@ class TestModelCheckpoint:
             callbacks.ModelCheckpoint("a.keras", save_freq="batch")
 
     def test_metric_that_is_not_there(self, tmp_path):
-        with pytest.raises(ValueError, match="not available"):
-            train(callbacks.ModelCheckpoint(tmp_path / "a.keras", "acc", mode="max", save_best_only=True), [1.0])
+        checkpoint = callbacks.ModelCheckpoint(tmp_path / "a{epoch}.keras", "acc", mode="max", save_best_only=True)
+        with pytest.warns(UserWarning, match="`acc`, which is not available") as found:
+            model, _ = train(checkpoint, [1.0, 2.0])
+        assert len(found) == 1
+        assert [path[-8:] for path in model.saved] == ["a1.keras", "a2.keras"]  # as Keras: better than none
 
-
-class TestBackupAndRestore:
-    def test_goes_on_after_an_interruption(self, tmp_path):
-        class Crash(callbacks.Callback):
-            def on_epoch_begin(self, epoch, logs=None):
-                if epoch == 2:
-                    raise KeyboardInterrupt
-
-        backup = tmp_path / "backup"
-        with pytest.raises(KeyboardInterrupt):
-            train([callbacks.BackupAndRestore(backup), Crash()], [1.0] * 4)
-        assert json.loads((backup / "training_metadata.json").read_text()) == {"epoch": 2, "batch": 0}
-        model = Model()
-        restore = callbacks.BackupAndRestore(backup)
-        restore.set_model(model)
-        restore.on_train_begin()
-        assert (model._initial_epoch, model.weights) == (2, 1)
-        restore.on_train_end()
-        assert not backup.exists()
-
-    def test_double_checkpoint_survives_a_broken_file(self, tmp_path):
-        save = callbacks.BackupAndRestore(tmp_path / "b", double_checkpoint=True, delete_checkpoint=False)
-        train(save, [1.0] * 3)
-
-        class Broken(Model):
-            def load_weights(self, path):
-                with open(path) as file:
-                    if file.read() == "2":
-                        raise OSError("broken")
-                super().load_weights(path)
-
-        save.set_model(Broken())
-        save.on_train_begin()
-        assert (save.model.weights, save.model._initial_epoch) == (1, 2)
+    def test_validation_every_second_epoch(self, tmp_path):
+        logs = [{"loss": 1.0}, {"loss": 1.0, "val_loss": 2.0}, {"loss": 1.0}, {"loss": 1.0, "val_loss": 3.0}]
+        model, _ = train(callbacks.ModelCheckpoint(tmp_path / "a{epoch}.keras", save_best_only=True), logs,
+                         validation=True)
+        assert [path[-8:] for path in model.saved] == ["a2.keras"]
 
 
 def test_terminate_on_nan():
@@ -241,8 +214,49 @@ def test_csv_logger(tmp_path):
     with open(path) as file:
         assert list(csv.reader(file)) == [["epoch", "loss", "val_loss"], ["0", "1.0", "2.0"], ["1", "0.5", "NA"],
                                           ["0", "0.25", '"[1, 2]"']]
-    train(callbacks.CSVLogger(path, separator=";"), [{"loss": 1.0}])
-    assert path.read_text() == "epoch;loss;val_loss\n0;1.0;NA\n"
+    train(callbacks.CSVLogger(path, separator=";"), [{"loss": 1.0, "learning_rate": 0.5}, {"loss": 2.0}])
+    assert path.read_text() == "epoch;learning_rate;loss\n0;0.5;1.0\n1;NA;2.0\n"
+    train(callbacks.CSVLogger(path), [{"loss": 1.0, "learning_rate": 0.5}], validation=True)  # in a later epoch
+    assert path.read_text() == "epoch,learning_rate,loss,val_loss\n0,0.5,1.0,NA\n"
+
+
+def test_csv_logger_keeps_every_number_under_its_own_column(tmp_path):
+    path = tmp_path / "log.csv"
+    train(callbacks.CSVLogger(path), [{"learning_rate": 0.5, "loss": 1.0}])
+    train(callbacks.CSVLogger(path, append=True), [{"loss": 2.0}, {"acc": 0.25, "loss": 3.0}, {"loss": 4.0}])
+    assert path.read_text() == "epoch,learning_rate,loss,acc\n0,0.5,1.0,NA\n0,NA,2.0,NA\n1,NA,3.0,0.25\n2,NA,4.0,NA\n"
+
+
+def test_csv_logger_goes_on_where_a_state_was_taken(tmp_path):
+    path = tmp_path / "log.csv"
+    logger = callbacks.CSVLogger(path)
+    train(logger, [{"loss": 1.0}])
+    state = logger.get_state()
+    logger.on_epoch_end(1, {"loss": 2.0, "acc": 0.5})
+    again = callbacks.CSVLogger(path)
+    again.on_train_begin()
+    again.set_state(state)
+    again.on_epoch_end(1, {"loss": 2.5})
+    assert path.read_text() == "epoch,loss,acc\n0,1.0,NA\n1,2.5,NA\n"
+
+
+@pytest.mark.parametrize("left, kept", [
+    ("epoch,loss\n0,1.0\n1,0", "epoch,loss\n0,1.0\n"), ("epoch,lo", ""), ("epoch,loss\n", "epoch,loss\n"),
+    ("epoch," + "x" * 9000 + "\n" + "y" * 5000, "epoch," + "x" * 9000 + "\n")])
+def test_csv_logger_after_a_killed_process(tmp_path, left, kept):
+    path = tmp_path / "log.csv"
+    path.write_text(left)
+    callbacks.CSVLogger(path, append=True).on_train_begin()
+    assert path.read_text() == kept
+
+
+@pytest.mark.parametrize("left", ["time,loss\n0,1", "epoch;loss\n0;1\n", "\n"])
+def test_csv_logger_refuses_another_table(tmp_path, left):
+    path = tmp_path / "log.csv"
+    path.write_text(left)
+    with pytest.raises(ValueError, match="first column is 'epoch', separated by ','"):
+        callbacks.CSVLogger(path, append=True).on_train_begin()
+    assert path.read_text() == left
 
 
 def test_lambda_callback_and_history():
@@ -263,6 +277,7 @@ def test_swap_ema_weights():
     model = Model()
     model.optimizer._trainable_variables = [pydl.Variable(np.ones(2, "float32"))]
     model.optimizer._averages = [pydl.Variable(np.zeros(2, "float32"), trainable=False)]
+    model.optimizer._averaged = True
     callback = callbacks.SwapEMAWeights()
     callback.set_model(model)
     weights = model.optimizer._trainable_variables[0]

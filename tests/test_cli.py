@@ -22,7 +22,8 @@ def run(*arguments):
 def test_info_in_a_process_of_its_own():
     done = run("info")
     assert done.returncode == 0, done.stderr
-    for part in (pydl.__version__, pydl.config.isa(), "threads", "numpy", "h5py", "tqdm"):
+    for part in (pydl.__version__, pydl.config.isa(), "threads", pydl.config.threading_layer(),
+                 pydl.config.threading_runtime(), "numpy", "h5py", "tqdm"):
         assert part in done.stdout
 
 

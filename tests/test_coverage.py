@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 
 
 def cases_of(kind):
-    return [parameter.values[0] for parameter in rows(kind)]
+    return [row for _, row in rows(kind)]
 
 
 def row_names(module: str) -> set[str]:
@@ -63,7 +63,7 @@ NAMED_TESTS = {
             "vectorized_map", "while_loop", "glu"},
     "layers": {"Bidirectional", "GRUCell", "Hashing", "Input", "InputLayer", "InputSpec", "LSTMCell", "Lambda", "Layer",
                "RNN", "SimpleRNNCell", "StackedRNNCells", "StringLookup", "TextVectorization", "TimeDistributed",
-               "Wrapper"},
+               "SpectralNormalization", "Wrapper"},
     "losses": {"Loss"},
     "metrics": {"Mean", "Metric", "Sum", "accuracy", "binary_accuracy", "categorical_accuracy",
                 "concordance_correlation", "pearson_correlation", "sparse_categorical_accuracy",
@@ -114,6 +114,7 @@ def test_every_name_has_a_test(module):
 BY_NAMED_TESTS = {
     "accumulate_mean": "test_metrics.py::test_values",
     "all_finite": "test_optimizers.py::test_global_norm_and_all_finite",
+    "check_loss": "test_bad_input.py::test_nan_in_the_data_of_a_loss_of_the_library",
     "copy_values": "test_optimizers.py::test_gradient_accumulation",
     "decay_weights": "test_optimizers.py::test_custom_optimizer",
     **{f"gather_rows_to_{name}": "test_helpers.py::test_gather_rows_converts" for name, *_ in _core.dtypes()},

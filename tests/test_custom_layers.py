@@ -1,5 +1,7 @@
 """Layers as users of Keras write them: lazily built, nested in lists and dicts, with losses, masks and flags."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -237,3 +239,65 @@ def test_non_trainable_state_moves_in_recorded_steps():
 def test_errors_name_the_class(layer, error, message):
     with pytest.raises(error, match="(?s)" + message):
         layer()(X)
+
+
+class Scaled(layers.Layer):
+    """Variables and metrics in containers of every kind."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scales = [keras.Variable(np.full(6, 2.0, "float32")), {"a": (keras.Variable(np.ones(6, "float32")),)}]
+        self.scales.append([keras.Variable(np.zeros(6, "float32"), trainable=False)])
+        self.seen = {"sums": [keras.metrics.Sum(name="seen")]}
+
+    def call(self, x):
+        self.seen["sums"][0].update_state(ops.ones(()))
+        return x * self.scales[0] * self.scales[1]["a"][0] + self.scales[2][0]
+
+
+def test_variables_and_metrics_in_containers(tmp_path):
+    """They are weights, are trained and written; metrics begin anew with each epoch."""
+    model = keras.Sequential([keras.Input((6,)), Scaled()])
+    layer = model.layers[0]
+    assert (len(layer.trainable_weights), len(layer.weights)) == (2, 3)
+    assert layer.weights[0] is layer.scales[0] and layer.metrics == layer.seen["sums"]
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    history = model.fit(X, X, epochs=3, batch_size=len(X), verbose=0).history
+    assert history["seen"] == [1.0, 1.0, 1.0] and history["loss"][-1] < history["loss"][0]
+    want = model.predict(X, verbose=0)
+    for name in ("m.weights.h5", "m.safetensors"):
+        model.save_weights(tmp_path / name)
+        again = keras.Sequential([keras.Input((6,)), Scaled()])
+        again.load_weights(tmp_path / name)
+        np.testing.assert_array_equal(again.predict(X, verbose=0), want)
+    layer.trainable = False
+    assert layer.trainable_weights == [] and len(layer.weights) == 3
+    layer.scales.append(keras.Variable(np.zeros(1, "float32")))
+    assert len(layer.weights) == 4
+
+
+def test_layers_come_in_the_order_in_which_they_were_told():
+    """Keras's order, measured: of attributes as they were assigned, of lists and dicts as they were filled."""
+    def dense(name):
+        return layers.Dense(1, name=name)
+
+    class Late(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.table, self.later = [dense("a")], {}, None
+            self.head = dense("head")
+            self.first.append(dense("b"))
+            self.first.insert(0, [dense("c")])
+            self.pair = (dense("d"), [dense("e")])
+            self.later = dense("f")
+            self.table["x"] = dense("g")
+            self.first += [dense("h"), {"k": dense("i")}]
+            self.numbers = [1, 2]
+            self.numbers.append(3)
+
+    model = Late()
+    assert [layer.name for layer in model.layers] == ["a", "head", "b", "c", "d", "e", "f", "g", "h", "i"]
+    model.first.remove(model.first[1])
+    assert [layer.name for layer in model.layers] == ["head", "b", "c", "d", "e", "f", "g", "h", "i"]
+    twin = copy.deepcopy(model)
+    assert {layer.name for layer in twin.layers} == {layer.name for layer in model.layers}

@@ -195,10 +195,10 @@ class Boom:
 
 def test_data_never_runs_code(cache):
     cifar_archive(cache / "cifar-100-python.tar.gz", {"cifar-100-python/train": Boom()})
-    with pytest.raises(pickle.UnpicklingError, match="exec"):
+    with pytest.raises(ValueError, match="cifar-100.*exec"):
         datasets.cifar100.load_data()
     np.savez(cache / "imdb.npz", x_train=np.array([Boom(), 1], object))
-    with pytest.raises(pickle.UnpicklingError, match="exec"):
+    with pytest.raises(ValueError, match="imdb.*exec"):
         datasets.imdb.load_data()
 
 
@@ -323,7 +323,7 @@ def test_tar_that_reaches_outside_is_refused(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         member = tarfile.TarInfo("../outside.txt")
         tar.addfile(member, io.BytesIO(b""))
-    with pytest.raises(tarfile.TarError):
+    with pytest.raises(ValueError, match=r"a\.tar.*outside"):
         utils.get_file("a.tar", (tmp_path / "a.tar").as_uri(), extract=True)
 
 

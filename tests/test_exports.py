@@ -14,7 +14,7 @@ from pydl import exports
 FOLDER = Path(pydl.__file__).parent
 PACKAGES = ("applications", "callbacks", "estimators", "inspection", "layers", "metrics", "models", "ops", "optimizers",
             "utils")
-APART = {"models": {"recipe", "steps", "trainer"}, "ops": {"image"}, "optimizers": {"fused", "schedules"}}
+APART = {"models": {"outputs", "recipe", "steps", "trainer"}, "ops": {"image"}, "optimizers": {"fused", "schedules"}}
 # Files that list the names of others a second time, under another path of Keras.
 DOORS = {"ops": {"nn", "numpy"}, "applications": {"resnet50"}}
 

@@ -210,13 +210,18 @@ def test_includes_go_down(path):
 # ---- seal --------------------------------------------------------------------------------------------------------
 
 LEVELS = re.findall(r"^ISA\(\w+, (\w+),", (ROOT / "csrc" / "isa.def").read_text(encoding="utf-8"), re.MULTILINE)
-OBJECT = re.compile(rf"CMakeFiles/(?P<family>\w+)_(?P<isa>{'|'.join(LEVELS)})\.dir/csrc/kernels/unit\.cpp\.o$")
+OBJECT = re.compile(rf"CMakeFiles/\w+_(?:{'|'.join(LEVELS)})\.dir/csrc/kernels/(?:unit|tiles)\.cpp\.o$")
+
+
+def kernel_objects():
+    return sorted(path for path in (ROOT / "build").rglob("*.cpp.o") if path.parent.name == "kernels"
+                  and path.parent.parent.name == "csrc")
 
 
 def built_objects():
     """The objects in build/, from `pip install .` in this folder or a development build. (A sanitizer's have
     constructors.)"""
-    return [path for path in sorted((ROOT / "build").rglob("unit.cpp.o"))
+    return [path for path in kernel_objects()
             if OBJECT.search(path.as_posix()) and not {"sanitize", "thread"} & {*path.parts}]
 
 
@@ -236,7 +241,7 @@ def test_the_list_of_levels_is_the_one_that_runs():
     """isa.def as read here, by CMake and by the compiler."""
     assert {"baseline", "avx2", "avx512"} < set(LEVELS)
     assert [level for level in LEVELS if level in config.supported_isas()] == config.supported_isas()
-    unnamed = [path for path in (ROOT / "build").rglob("unit.cpp.o") if not OBJECT.search(path.as_posix())]
+    unnamed = [path for path in kernel_objects() if not OBJECT.search(path.as_posix())]
     assert not unnamed, "objects of a level that isa.def does not have"
 
 
@@ -262,7 +267,8 @@ needs_compiler = pytest.mark.skipif(not shutil.which("c++"), reason="compiles a 
 @needs_compiler
 def test_a_debug_build_is_sealed(tmp_path):
     """Without optimisation even std::max stays a weak function, which an optimised build hides."""
-    assert not leaks(compiled(tmp_path, ROOT / "csrc" / "kernels" / "unit.cpp", "-O0"))
+    for name in ("unit.cpp", "tiles.cpp"):
+        assert not leaks(compiled(tmp_path, ROOT / "csrc" / "kernels" / name, "-O0"))
 
 
 @needs_binutils

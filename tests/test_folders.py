@@ -74,6 +74,17 @@ def test_label_modes(folder):
     assert given.class_names == ["1", "3"] and next(iter(given))[1].numpy().tolist() == [3] * 5
     x, y = next(iter(load(folder, batch_size=None, shuffle=False)))
     assert x.shape == (4, 6, 3) and y.shape == ()
+    amounts = [0.1, 0.9, 2.7] * 4
+    for order in (False, True):
+        data = load(folder, labels=amounts, shuffle=order, seed=1, validation_split=0.25, subset="both")
+        for part in data:
+            y = np.concatenate([y.numpy() for _, y in part])
+            assert y.dtype == "float32" and set(y) <= set(np.float32(amounts))
+    assert next(iter(load(folder, labels=[1.0, 0.0] * 6, label_mode="binary", shuffle=False)))[1].numpy()[0] == 1
+    for wrong, mode in ((amounts, "categorical"), ([0.5, 1.0] * 6, "binary"), (["a"] * 12, "int"), ([None] * 12, "int"),
+                        ([np.nan] * 12, "int"), ([2**31] * 12, "int"), ([[1]] * 12, "int"), ([10**30] * 12, "int")):
+        with pytest.raises(ValueError, match="label"):
+            load(folder, labels=wrong, label_mode=mode)
 
 
 def test_forms_of_images(folder):

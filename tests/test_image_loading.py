@@ -75,6 +75,81 @@ def test_load_img(tmp_path):
         load(tmp_path / "broken.png")
 
 
+def files_of_all_kinds():
+    """(name, bytes, what they are in 8 bits: (1, 3) or (1, 3, 4)), or None for what has no agreed range."""
+    deep = np.array([[0, 255, 65535]], "uint16")
+
+    def encoded(image, format, **options):
+        buffer = io.BytesIO()
+        image.save(buffer, format, **options)
+        return buffer.getvalue()
+
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was on its side
+    colours = Image.frombytes("P", (3, 1), bytes([0, 1, 2]))
+    colours.putpalette([10, 20, 30, 200, 100, 50, 0, 0, 255])
+    clear = np.array([[[1, 2, 3, 0], [4, 5, 6, 7], [8, 9, 10, 255]]], "uint8")
+    gray = Image.frombytes("L", (3, 1), bytes([7, 8, 9]))
+    return [
+        ("deep.png", encoded(Image.fromarray(deep), "PNG"), [[0, 0, 255]]),
+        ("deep.tiff", encoded(Image.fromarray(deep), "TIFF"), [[0, 0, 255]]),
+        ("big.tiff", encoded(Image.frombytes("I;16B", (3, 1), deep.astype(">u2").tobytes()), "TIFF"), [[0, 0, 255]]),
+        ("deep.pgm", b"P5 3 1 65535\n" + deep.astype(">u2").tobytes(), [[0, 0, 255]]),
+        ("bits.png", encoded(Image.fromarray(np.array([[False, True, True]])), "PNG"), [[0, 255, 255]]),
+        ("gray.png", encoded(gray, "PNG", exif=turned), [[7, 8, 9]]),
+        ("alpha.png", encoded(Image.merge("LA", (gray, Image.new("L", (3, 1), 9))), "PNG"),
+         np.stack([*[[[7, 8, 9]]] * 3, [[9, 9, 9]]], -1)),
+        ("palette.png", encoded(colours, "PNG", transparency=1),
+         [[[10, 20, 30, 255], [200, 100, 50, 0], [0, 0, 255, 255]]]),
+        ("colour.png", encoded(Image.fromarray(clear), "PNG"), clear),
+        ("cmyk.tiff", encoded(Image.new("CMYK", (3, 1), (255, 0, 0, 0)), "TIFF"), [[[0, 255, 255, 255]] * 3]),
+        ("int.tiff", encoded(Image.fromarray(deep.astype("int32")), "TIFF"), None),
+        ("float.tiff", encoded(Image.fromarray(np.float32([[0, 0.5, 300]])), "TIFF"), None),
+    ]
+
+
+@pytest.mark.parametrize("name, content, want", files_of_all_kinds(), ids=[row[0] for row in files_of_all_kinds()])
+def test_one_rule_for_all_loaders(name, content, want, tmp_path):
+    path = tmp_path / f"{name}.png"  # the first bytes say the format
+    path.write_bytes(content)
+
+    def of_folder(mode):
+        data = keras.utils.image_dataset_from_directory(tmp_path, labels=None, color_mode=mode, image_size=(1, 3),
+                                                        verbose=False)
+        return next(iter(data)).numpy()[0]
+
+    def of_file(mode):
+        return keras.utils.img_to_array(keras.utils.load_img(path, color_mode=mode))
+
+    if want is None:
+        for load in (of_folder, of_file):
+            with pytest.raises(ValueError, match=f"{name}.*32 bits.*'grayscale'"):
+                load("rgb")
+        with pytest.raises(ValueError, match="32 bits"):
+            of_folder("grayscale")
+        assert of_file("grayscale").max() in (65535, 300)
+        return
+    want = np.asarray(want)
+    rgba = want if want.ndim == 3 else np.stack([*[want] * 3, np.full_like(want, 255)], -1)
+    luma = rgba[..., :3] @ [0.299, 0.587, 0.114]  # ITU-R 601, rounded by Pillow
+    for load in (of_folder, of_file):
+        np.testing.assert_array_equal(load("rgb"), rgba[..., :3])
+        np.testing.assert_array_equal(load("rgba"), rgba)
+        if load is of_file and ("deep" in name or "big" in name):
+            np.testing.assert_array_equal(load("grayscale")[..., 0], [[0, 255, 65535]])
+        else:
+            np.testing.assert_allclose(load("grayscale")[..., 0], luma, atol=0.6)
+
+
+def test_sizes_of_an_image(tmp_path):
+    Image.fromarray(picture(6, 9)).save(tmp_path / "x.png")
+    assert keras.utils.load_img(tmp_path / "x.png", target_size=4).size == (4, 4)
+    assert keras.utils.load_img(tmp_path / "x.png", target_size=np.array([4, 5])).size == (5, 4)
+    for wrong in (0, (4,), (4, 5, 3), (4.5, 3), "44", (4, -1)):
+        with pytest.raises(ValueError, match="`target_size` must be two positive integers"):
+            keras.utils.load_img(tmp_path / "x.png", target_size=wrong)
+
+
 def test_without_pillow(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match="pip install pillow"):

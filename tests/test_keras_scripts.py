@@ -133,7 +133,7 @@ def test_older_paths():
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: pydl.layers.Dense(3, name="d")(), TypeError, "'d' was called without inputs"),
-    (lambda: pydl.layers.Dense(3, name="d")("abc"), ValueError, "'d' expected an array.*'abc'"),
+    (lambda: pydl.layers.Dense(3, name="d")("abc"), ValueError, "'d': Only input tensors.*'abc'"),
     (lambda: pydl.Input(3), ValueError, r"`shape` is a tuple.*shape=3"),
     (lambda: trained().compile("adam", "mse", ["mae"]), ValueError, r"`loss_weights` are numbers.*\['mae'\].*metrics="),
     (lambda: trained().fit(np.array(["a", "b"]), [0, 1]), ValueError, "hold strings; expected numbers.*'a'"),

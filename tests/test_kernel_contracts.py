@@ -68,11 +68,33 @@ def test_what_wrote_past_its_array():
     assert not big.any()
 
 
-@pytest.mark.parametrize("sizes", [(2**32, 2**31, 1), (2**62, 4, 0), (2**21, 2**21, 2**21)])
+@pytest.mark.parametrize("sizes", [(2**32, 2**31, 1), (2**40, 2**40, 0), (2**21, 2**21, 2**21)])
 def test_products_that_64_bits_do_not_hold(sizes):
     x = np.ones(4, "float32")
     with pytest.raises(ValueError, match="kernel reduce_sum: a size exceeds 64 bits"):
         _core.kernels.reduce_sum(x, x.copy(), *sizes)
+
+
+@pytest.mark.parametrize("size", [2**47 + 1, 2**62, 2**63 - 1])
+def test_no_size_exceeds_the_addresses_of_a_process(size):
+    x = np.ones(4, "float32")
+    with pytest.raises(ValueError, match=f"argument 'n' expected a size of at most {2**47}; received {size}"):
+        _core.kernels.reduce_sum(x, x, 0, size, 0)
+    with pytest.raises(ValueError, match=f"argument 'shape' expected a size of at most {2**47}; received {size}"):
+        _core.kernels.add(x, x, x, [0, size], [0, 0], [0, 0])
+
+
+@pytest.mark.parametrize(("name", "arguments"), [
+    ("group_norm_grad", (2**30, 0, 2**20, 1)), ("depthwise_kernel_grad", (0, 2**30, [2**20, *[1] * 14, 0, 0, 0])),
+])
+def test_sizes_beside_an_empty_array_are_bounded_too(name, arguments):
+    """What a kernel makes of them by itself, in whatever order it multiplies them."""
+    kernel = getattr(_core.kernels, name)
+    empty = np.zeros(0, "float32")
+    arrays = [empty for _, access, *_ in kernel.params if access not in ("size", "sizes", "scalar")]
+    numbers = [1e-3 for _, access, *_ in kernel.params if access == "scalar"]
+    with pytest.raises(ValueError, match=f"beside a size of 0 multiply to {2**50}, more than an array holds"):
+        kernel(*arrays, *arguments, *numbers)
 
 
 @pytest.mark.parametrize(("strides", "offset"), [([-3, 1], 0), ([3, -1], 1), ([4, 1], 0), ([3, 1], 1), ([0, 0], -1)])
@@ -208,5 +230,5 @@ def test_attention_has_a_gradient_to_start_from(name):
 def test_a_kernel_whose_results_are_empty_does_not_run():
     """Its loops over the other sizes, which no array bounds, would."""
     x = np.zeros(0, "float32")
-    _core.kernels.add(x, x, x, [2**62, 0], [0, 0], [0, 0])
-    _core.kernels.matmul(x, x, None, x, 1, 2**62, 0, 0, 0, 0, 0, 0, 0)
+    _core.kernels.add(x, x, x, [2**47, 0], [0, 0], [0, 0])
+    _core.kernels.matmul(x, x, None, x, 1, 2**47, 0, 0, 0, 0, 0, 0, 0)

@@ -18,6 +18,16 @@ def test_bad_label_names_value_position_and_classes(labels, from_logits):
         ops.sparse_categorical_crossentropy(from_numpy(labels), p, from_logits=from_logits)
 
 
+@pytest.mark.parametrize("labels", [[0, 3, 1], [0, -1, 1], [[0], [7], [1]], [0.0, 0.5, 1.0]], ids=str)
+def test_generalized_cross_entropy_refuses_what_is_no_class(labels):
+    """One-hot rows of such labels are zeros: the loss was that of an impossible class, without a gradient."""
+    loss = pydl.losses.CategoricalGeneralizedCrossEntropy()
+    with pytest.raises(ValueError, match=r"value (3|-1|7|0\.5).* at position 1 .*classes=3"):
+        loss(np.array(labels), np.full((3, 3), 0.5, "float32"))
+    with pytest.raises(ValueError, match=r"expected labels of shape \(3,\)"):
+        loss(np.array([0]), np.full((3, 3), 0.5, "float32"))
+
+
 def test_bad_label_stops_a_replay_before_later_steps():
     done = pydl.Variable(np.zeros(1, "float32"))
 

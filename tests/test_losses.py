@@ -94,6 +94,25 @@ def test_ranks():
         losses.MeanSquaredError()(T, np.zeros((3, 4), "float32"))
 
 
+@pytest.mark.parametrize("name", ["BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy"])
+def test_cross_entropies_do_not_broadcast(name):
+    """Labels of one column are class numbers, not the same answer for every class: that trained on nonsense."""
+    loss, p = getattr(losses, name)(), np.full((3, 3), 0.5, "float32")
+    for t in (np.array([[0], [1], [2]]), np.array([0, 1, 2])):
+        with pytest.raises(ValueError, match="same shape"):
+            loss(t, p)
+    assert losses.BinaryCrossentropy()(np.ones(3), np.full((3, 1), 0.5)).numpy() > 0  # an axis of 1 is no other shape
+
+
+def test_configs_hold_what_those_of_keras_do():
+    """Keras's config of these never holds the argument, so that a file forgets it; here it does where it matters."""
+    assert losses.Huber(reduction="sum", name="huber").get_config() == {"name": "huber", "reduction": "sum"}
+    assert losses.CosineSimilarity().get_config() == {"name": "cosine_similarity", "reduction": "sum_over_batch_size"}
+    for loss in (losses.Huber(delta=2.0), losses.CosineSimilarity(axis=1),
+                 losses.SparseCategoricalCrossentropy(axis=1)):
+        assert type(loss).from_config(loss.get_config())._fn_kwargs == loss._fn_kwargs
+
+
 def test_signed_labels_of_the_hinge():
     t = np.array([[-1.0, 1.0]], "float32")
     p = np.array([[0.3, -0.2]], "float32")

@@ -8,6 +8,8 @@ from cases.metrics import METRICS
 from pydl import losses, metrics
 from pydl.tensor import from_numpy
 
+CUT = pytest.mark.filterwarnings("ignore:.*casting cuts off what stands behind the point")
+
 
 def make(row):
     args = dict(row.args)
@@ -30,6 +32,7 @@ def read(metric):
     return np.array(metric.result().numpy())
 
 
+@CUT
 @pytest.mark.parametrize("row", METRICS, ids=str)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 def test_values(row, weighted):
@@ -48,6 +51,7 @@ def test_values(row, weighted):
     np.testing.assert_allclose(read(metric), expected(row, batches[:1]), rtol=row.rtol, atol=1e-6)
 
 
+@CUT
 @pytest.mark.parametrize("row", METRICS, ids=str)
 def test_recorded_is_eager(row):
     """update_state and result inside a recorded step: replayed on new batches, bit for bit as run eagerly."""
@@ -65,6 +69,7 @@ def test_recorded_is_eager(row):
     assert len(run.captures) == 1
 
 
+@CUT
 @pytest.mark.parametrize("row", METRICS, ids=str)
 def test_config_round_trip(row):
     first = make(row)
@@ -113,6 +118,31 @@ def test_masked_metric_agrees_with_masked_loss():
     for metric in (metrics.MeanSquaredError(), metrics.MeanMetricWrapper(losses.mean_squared_error)):
         metric.update_state(t, masked())
         np.testing.assert_allclose(read(metric), want, rtol=1e-6)
+
+
+def test_ignored_class_of_the_sparse_crossentropy():
+    """Keras's rule: weights of ignored samples are taken away; without weights the samples count, with 0."""
+    t, p = np.array([0, 1, 2]), np.array([[0.8, 0.1, 0.1], [0.05, 0.95, 0], [0.1, 0.8, 0.1]], "float32")
+    b, c = -np.log(0.95), -np.log(0.1)
+    metric = metrics.SparseCategoricalCrossentropy(ignore_class=0)
+    np.testing.assert_allclose(metric(t, p).numpy(), (b + c) / 3, rtol=1e-5)
+    metric.reset_state()
+    np.testing.assert_allclose(metric(t, p, np.array([0.5, 1.5, 2.0])).numpy(), (1.5 * b + 2 * c) / 3.5, rtol=1e-5)
+
+
+def test_a_variable_of_a_metric_begins_with_an_array():
+    start = np.arange(9).reshape(3, 3) + 18_729_664  # more than float32 counts
+    metric = metrics.MeanIoU(3)
+    metric.total_cm = metric.add_variable((3, 3), pydl.ops.convert_to_tensor(start), dtype="int", name="matrix")
+    metric.update_state(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2]))
+    np.testing.assert_array_equal(metric.total_cm.numpy(), start + [[1, 0, 0], [0, 1, 0], [0, 1, 1]])
+
+
+def test_weights_that_an_integer_matrix_cuts_are_told():
+    with pytest.warns(UserWarning, match="casting cuts off what stands behind the point"):
+        metrics.MeanIoU(2).update_state([0, 1], [0, 1], sample_weight=[0.5, 1.0])
+    metrics.MeanIoU(2, dtype="float32").update_state([0, 1], [0, 1], sample_weight=[0.5, 1.0])
+    metrics.MeanIoU(2).update_state([0, 1], [0, 1], sample_weight=[2, 1])
 
 
 def test_edges_of_the_auc():

@@ -68,6 +68,181 @@ def test_sequential_add_and_pop():
     assert model.predict(x, verbose=0).shape == (2, 7)
 
 
+def convolutions(*first):
+    return keras.Sequential([*first, layers.Conv2D(4, 3, padding="same", activation="relu"),
+                             layers.GlobalMaxPooling2D(), layers.Dense(2)])
+
+
+def images(*sizes):
+    return [rng.normal(size=(2, *size, 3)).astype("float32") for size in sizes]
+
+
+def in_turn(model, x):
+    for layer in model.layers:
+        x = layer(x)
+    return x.data
+
+
+class Wrapping(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("first", [(), (keras.Input((8, 9, 3)),)], ids=["deferred", "Input"])
+@pytest.mark.parametrize("entry", ["call", "predict", "predict_on_batch", "generator", "file", "weights", "inside",
+                                   "functional", "clone"])
+def test_sequential_runs_on_sizes_that_its_layers_take(entry, first, tmp_path):
+    model = convolutions(*first)
+    sizes = [(8, 9), (10, 12), (3, 5), (8, 9)]
+    batches = images(*sizes)
+    model(batches[0])
+    assert model.input_shape == (None, 8, 9, 3) and model.built
+    run = model
+    if entry == "file":
+        model.save(tmp_path / "m.keras")
+        run = keras.models.load_model(tmp_path / "m.keras")
+    elif entry == "weights":
+        model.save_weights(tmp_path / "m.weights.h5")
+        run = convolutions(*first)
+        run.build((None, 8, 9, 3))
+        run.load_weights(tmp_path / "m.weights.h5")
+    elif entry == "inside":
+        run = Wrapping(model)
+    elif entry == "functional":
+        x = keras.Input((None, None, 3))
+        run = keras.Model(x, model(x))
+    elif entry == "clone":
+        run = keras.models.clone_model(model)
+        run.set_weights(model.get_weights())
+    if entry == "generator":
+        got = np.split(model.predict(((x,) for x in batches), verbose=0), len(batches))
+    elif entry.startswith("predict"):
+        got = [getattr(model, entry)(x) for x in batches]
+    else:
+        got = [run(x).data for x in batches]
+    for x, y in zip(batches, got):
+        np.testing.assert_allclose(y, in_turn(model, x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [(), (keras.Input((8, 9, 3)),)], ids=["deferred", "Input"])
+def test_sequential_trains_on_batches_of_several_sizes(first):
+    batches = [(x, np.ones((2, 2), "float32")) for x in images((8, 9), (10, 12), (3, 5))]
+    model, twin = convolutions(*first), convolutions(keras.Input((None, None, 3)))
+    model(batches[0][0])
+    twin.set_weights(model.get_weights())
+    histories = []
+    for each in (model, twin):
+        each.compile(keras.optimizers.SGD(0.01), "mse")
+        histories.append(each.fit((b for _ in range(3) for b in batches), steps_per_epoch=3, epochs=3,
+                                  verbose=0).history["loss"])
+    assert histories[0] == histories[1] and histories[0][0] > histories[0][-1]
+    assert model.evaluate(iter(batches), verbose=0) == twin.evaluate(iter(batches), verbose=0)
+
+
+def test_sequential_takes_sequences_of_several_lengths():
+    model = keras.Sequential([layers.Embedding(9, 4, mask_zero=True), layers.LSTM(3), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    ids = [rng.integers(1, 9, (2, n)) for n in (5, 7, 3)]
+    model.fit(((x, np.zeros((2, 1))) for x in ids), verbose=0)
+    for x in ids:
+        padded = np.pad(x, ((0, 0), (0, 4)))
+        np.testing.assert_allclose(model(x).data, model(padded).data, rtol=1e-5, atol=1e-6)
+
+
+def test_where_sizes_matter_the_layer_refuses():
+    model = keras.Sequential([layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.Dense(2, name="head")])
+    model.compile("sgd", "mse")
+    x, y = images((8, 9), (10, 9))
+    model(x)
+    before = model.get_weights()
+    for refused in (lambda: model(y), lambda: model.predict(y, verbose=0),
+                    lambda: model.fit(y, np.zeros((2, 2)), verbose=0)):
+        with pytest.raises(ValueError, match=r'"head".*value 84, but received 112'):
+            refused()
+    with pytest.raises(ValueError, match=r'"conv".*value 3, but received 4'):
+        model(np.zeros((2, 8, 9, 4), "float32"))
+    with pytest.raises(ValueError, match=r"expected shape=\(None, 8, 9, 3\), found shape=\(2, 8, 9\)"):
+        model(np.zeros((2, 8, 9), "float32"))
+    with pytest.raises(ValueError, match=r"\(None, 8, 9, 3\).*\(None, 8, 7, 3\)"):
+        model.build((None, 8, 7, 3))
+    for a, b in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("rows", [2, 32, 40])
+def test_predictions_that_are_not_one_per_row(rows):
+    """As Keras: those of the batches behind each other. No row of them is one that nobody has written."""
+    x = keras.Input((3,))
+    model = keras.Model(x, [x, ops.sum(x, axis=0, keepdims=True), x[:1]])
+    data = rng.normal(size=(rows, 3)).astype("float32")
+    same, total, first = model.predict(data, verbose=0)
+    starts = range(0, rows, 32)
+    np.testing.assert_array_equal(same, data)
+    np.testing.assert_array_equal(first, data[list(starts)])
+    np.testing.assert_allclose(total, np.add.reduceat(data, list(starts)), rtol=1e-5, atol=1e-5)
+
+
+def test_predictions_of_several_sizes_are_not_joined():
+    model = keras.Sequential([layers.Conv2D(2, 3)])
+    with pytest.raises(ValueError, match=r"\(2, 6, 7, 2\), \(2, 8, 7, 2\).*predict_on_batch"):
+        model.predict(((x,) for x in images((8, 9), (10, 9))), verbose=0)
+
+
+@pytest.mark.parametrize("shape, dtype, data_format, received, advice", [
+    ((64, 64, 3), "float32", "channels_last", (2, 96, 80, 3), "Input((None, None, 3))"),
+    ((64, 64, 3), "float32", "channels_last", (2, 64, 80, 3), "Input((64, None, 3))"),
+    ((64, 64, 3), "float32", "channels_last", (2, 96, 80, 4), None),
+    ((3, 64, 64), "float32", "channels_first", (2, 3, 96, 80), "Input((3, None, None))"),
+    ((5,), "int32", "channels_last", (2, 7), "Input((None,))"),
+    ((5,), "float32", "channels_last", (2, 7), None),
+    ((5, 3), "float32", "channels_first", (2, 7, 3), "Input((None, 3))"),
+    ((5, 3), "float32", "channels_last", (2, 5), None),
+])
+def test_functional_refuses_other_sizes_and_says_how_to_take_them(shape, dtype, data_format, received, advice):
+    x = keras.Input(shape, dtype=dtype)
+    model = keras.Model(x, layers.Identity()(x))
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(data_format)
+    try:
+        for call in (model, lambda x: model.predict(x, verbose=0)):
+            with pytest.raises(ValueError) as caught:
+                call(np.zeros(received, dtype))
+            message = str(caught.value)
+            assert f"expected shape={(None, *shape)}, found shape={received}" in message
+            assert ("Input(" in message) == (advice is not None) and (advice or "") in message
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+def test_the_batch_size_of_an_input_binds_nobody():
+    x = keras.Input((5,), batch_size=4)
+    for model in (keras.Model(x, layers.Dense(3)(x)), keras.Sequential([keras.Input((5,), batch_size=4),
+                                                                        layers.Dense(3)])):
+        assert model.input_shape == (4, 5) and model(np.zeros((2, 5))).shape == (2, 3)
+
+
+def test_sequential_layers_have_one_output_however_they_were_added():
+    model = keras.Sequential([layers.Dense(3)])
+    model(np.zeros((2, 4)))
+    model.add(layers.Dense(2))
+    assert model.built and model.layers[0].output.shape == (None, 3) and model.layers[1].output.shape == (None, 2)
+    model.pop()
+    assert model.built and keras.Model(model.input, model.layers[0].output)(np.zeros((2, 4))).shape == (2, 3)
+
+
+def test_sequential_refuses_a_layer_of_two_inputs():
+    class Two(layers.Layer):
+        def call(self, a, b):
+            return a
+
+    with pytest.raises(ValueError, match=r"one positional argument.*'two'.*call\(a, b\)"):
+        keras.Sequential([Two(name="two")])(np.zeros((2, 3)))
+
+
 def test_sequential_refuses():
     with pytest.raises(ValueError, match="Only instances of `keras.Layer`"):
         keras.Sequential([3])
@@ -369,3 +544,355 @@ def test_summary_of_an_unbuilt_model():
     lines = []
     keras.Sequential([layers.Dense(3)]).summary(print_fn=lambda line, *args: lines.append(line))
     assert "dense" in "\n".join(lines)
+
+
+# --------------------------------------------------------------------- float64 by `dtype=`, floatx being float32
+
+X64 = rng.normal(size=(6, 3))
+
+
+def dense64():
+    return layers.Dense(1, dtype="float64")
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = dense64()
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def functional64(layer):
+    x = keras.Input((3,), dtype="float64")
+    return keras.Model(x, layer(x))
+
+
+FLOAT64 = {
+    "functional": lambda: functional64(dense64()),
+    "sequential": lambda: keras.Sequential([keras.Input((3,), dtype="float64"), dense64()]),
+    "without an Input": lambda: keras.Sequential([dense64()]),
+    "nested": lambda: functional64(keras.Sequential([keras.Input((3,), dtype="float64"), dense64()])),
+    "nested without an Input": lambda: functional64(keras.Sequential([dense64()])),
+    "subclassed": lambda: Subclassed(dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("make", FLOAT64.values(), ids=FLOAT64)
+def test_float64_inputs_stay_float64(make, tmp_path):
+    model = make()
+    ways = {"predict": lambda m: m.predict(X64, batch_size=4, verbose=0), "again": lambda m: m.predict(X64, verbose=0),
+            "call": lambda m: m(X64), "predict_on_batch": lambda m: m.predict_on_batch(X64),
+            "batches": lambda m: m.predict(iter([X64[:4], X64[4:]]), verbose=0)}
+    for name, way in ways.items():
+        got = np.asarray(way(model))
+        kernel, bias = model.get_weights()
+        assert got.dtype == kernel.dtype == "float64"
+        np.testing.assert_allclose(got, X64 @ kernel + bias, rtol=0, atol=1e-14, err_msg=name)
+    model.compile("sgd", "mse")
+    model.fit(X64, X64[:, :1], epochs=1, validation_split=0.5, verbose=0)
+    model.evaluate(X64, X64[:, :1], verbose=0)
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose(model.predict(X64, verbose=0), X64 @ kernel + bias, rtol=0, atol=1e-14)
+    if not isinstance(model, Subclassed):
+        model.save(tmp_path / "m.keras")
+        copy = keras.models.load_model(tmp_path / "m.keras")
+        np.testing.assert_array_equal(copy.predict(X64, verbose=0), model.predict(X64, verbose=0))
+
+
+def test_a_file_of_float64_opened_where_floatx_is_float32(tmp_path):
+    keras.config.set_floatx("float64")
+    try:
+        model = keras.Sequential([keras.Input((3,)), layers.Dense(2, activation="tanh"), layers.Dense(1)])
+        want = model.predict(X64, verbose=0)
+        model.save(tmp_path / "m.keras")
+    finally:
+        keras.config.set_floatx("float32")
+    got = keras.models.load_model(tmp_path / "m.keras").predict(X64, verbose=0)
+    assert got.dtype == "float64"
+    np.testing.assert_array_equal(got, want)
+
+
+def test_each_input_has_its_own_dtype():
+    wide, narrow = keras.Input((3,), dtype="float64"), keras.Input((3,))
+    model = keras.Model([wide, narrow], [dense64()(wide), layers.Dense(1)(narrow)])
+    outputs = model.predict([X64, X64], verbose=0)
+    assert [y.dtype for y in outputs] == ["float64", "float32"]
+    assert keras.Sequential([layers.Dense(1)]).predict(X64, verbose=0).dtype == "float32"
+
+
+@pytest.mark.parametrize("make", [
+    lambda: layers.TimeDistributed(dense64()), lambda: layers.RNN(layers.SimpleRNNCell(2, dtype="float64")),
+    lambda: layers.Bidirectional(layers.GRU(2, dtype="float64")),
+    lambda: layers.RNN([layers.GRUCell(2, dtype="float64"), layers.GRUCell(2, dtype="float64")]),
+], ids=["TimeDistributed", "RNN", "Bidirectional", "StackedRNNCells"])
+def test_wrappers_compute_in_the_dtype_of_their_layer(make):
+    layer = make()
+    x = rng.normal(size=(2, 4, 3))
+    assert layer(x).dtype == layer.dtype == "float64"
+    moved = x * (1 + 1e-12)  # float32 sees no difference
+    assert not np.array_equal(layer(x), layer(moved))
+    assert type(layer).from_config(layer.get_config()).dtype == "float64"
+
+
+# ---- parts and copies of graphs -------------------------------------------------------------------------------------
+
+
+def chain():
+    x = keras.Input((None, 2), name="x")
+    first = layers.Dense(3, name="first")(x)
+    second = layers.Dense(4, activation="relu", name="second")(first)
+    y = layers.Dense(5, name="third")(second + 1)
+    return keras.Model(x, y, name="chain"), first, second
+
+
+def test_a_model_begins_at_a_tensor_inside_of_another(tmp_path):
+    full, first, second = chain()
+    data = rng.normal(size=(2, 6, 2)).astype("float32")
+    inner = [full.get_layer("first")(data), full.get_layer("second")(full.get_layer("first")(data))]
+    for begin, end, value, names in ((second, full.output, inner[1], ["third"]),
+                                     (first, second, inner[0], ["second"]),
+                                     (full.get_layer("second").input, full.output, inner[0], ["second", "third"])):
+        part = keras.Model(begin, end)
+        assert [layer.name for layer in part.layers[1:]] == names and part.input_shape == begin.shape
+        assert all(part.get_layer(name) is full.get_layer(name) for name in names)
+        assert len(part.weights) == 2 * len(names)
+        want = part(value).data
+        part.save(tmp_path / "part.keras")
+        for other in (keras.models.load_model(tmp_path / "part.keras"), keras.models.clone_model(part)):
+            other.set_weights(part.get_weights())
+            np.testing.assert_array_equal(other(value).data, want)
+    np.testing.assert_array_equal(keras.Model(second, full.output)(inner[1]).data, full(data).data)
+    assert full.get_layer("second").output is second  # the layer was called once
+
+
+def test_a_model_of_two_inner_tensors_holds_no_layer_before_them():
+    full, first, second = chain()
+    model = keras.Model({"a": first, "b": second}, ops.concatenate([first, second], axis=-1))
+    assert model.weights == [] and model.input_shape == {"a": (None, None, 3), "b": (None, None, 4)}
+    assert model({"a": np.zeros((1, 2, 3)), "b": np.ones((1, 2, 4))}).shape == (1, 2, 7)
+
+
+@pytest.mark.parametrize("form", [
+    lambda a, b: (a, b), lambda a, b: [a, b], lambda a, b: {"x": a, "y": (b,)}, lambda a, b: [[a], (b,)],
+    lambda a, b: ({"q": a}, b), lambda a, b: (a,), lambda a, b: a,
+])
+def test_from_config_restores_the_structure_of_inputs_and_outputs(form):
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    outputs = keras.Model([a, b], form(layers.Dense(2)(a), layers.Dense(3)(b)))
+    inputs = keras.Model(form(a, b), sum(keras.tree.flatten(form(a, b)), 0))
+    for model in (outputs, inputs):
+        for twin in (keras.Model.from_config(model.get_config()), keras.models.clone_model(model)):
+            for mine, theirs in ((model.input, twin.input), (model.output, twin.output)):
+                assert keras.tree.map_structure(lambda t: t.shape, mine) == keras.tree.map_structure(
+                    lambda t: t.shape, theirs)
+
+
+def test_a_list_for_a_model_of_unsorted_keys_is_refused():
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    data = [np.zeros((2, 3)), np.ones((2, 3))]
+    with pytest.raises(ValueError, match="received .*cannot be told: the keys are not in sorted order"):
+        keras.Model({"b": b, "a": a}, a - b)(data)
+    with pytest.warns(UserWarning, match="structure"):
+        np.testing.assert_array_equal(keras.Model({"a": a, "b": b}, a - b)(data).data, -np.ones((2, 3)))
+
+
+@keras.saving.register_keras_serializable("test_models")
+class Wide(keras.Model):
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dense = layers.Dense(units)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def test_clone_of_a_subclassed_model():
+    model = Wide(5)
+    model(np.zeros((2, 3)))
+    twin = keras.models.clone_model(model)
+    assert type(twin) is Wide and twin.dense is not model.dense and twin(np.zeros((2, 3))).shape == (2, 5)
+    with pytest.raises(ValueError, match="call_function can be used"):
+        keras.models.clone_model(model, call_function=lambda layer, x: layer(x))
+
+
+def test_clone_with_a_call_function():
+    def call(layer, *args, **kwargs):
+        y = layer(*args, **kwargs)
+        return layers.Dropout(0.1, name=f"{layer.name}_dropped")(y) if isinstance(layer, layers.Dense) else y
+
+    model, *_ = chain()
+    twin = keras.models.clone_model(model, call_function=call)
+    assert [layer.name for layer in twin.layers] == ["x", "first", "first_dropped", "second", "second_dropped",
+                                                     "third", "third_dropped"]
+    twin.set_weights(model.get_weights())
+    data = rng.normal(size=(2, 6, 2)).astype("float32")
+    np.testing.assert_array_equal(twin(data).data, model(data).data)
+    with pytest.raises(ValueError, match="call_function"):
+        keras.models.clone_model(mlp(), call_function=call)
+
+
+def test_clone_on_other_inputs():
+    x = keras.Input((4,), batch_size=3, name="other")
+    model = keras.Model(x, layers.Dense(2)(x))
+    for source in (model, mlp()):
+        assert keras.models.clone_model(source, input_tensors=x).input_shape == (3, 4)
+    assert keras.models.clone_model(model, input_tensors=x).input is x
+    with pytest.raises(ValueError, match="expected 1 symbolic tensors"):
+        keras.models.clone_model(model, input_tensors=[x, x])
+
+
+def test_clone_of_nested_models():
+    x = keras.Input((4,))
+    model = keras.Model(x, mlp(name="inner")(x))
+    for recursive, want in ((False, ["inner"]), (True, ["hidden", "out"])):
+        seen = []
+
+        def clone(layer, seen=seen):
+            seen.append(layer.name)
+            return type(layer).from_config(layer.get_config())
+
+        twin = keras.models.clone_model(model, clone_function=clone, recursive=recursive)
+        assert seen == want and twin.get_layer("inner") is not model.get_layer("inner")
+
+
+def test_clone_keeps_the_dtype_of_inputs():
+    model = keras.Sequential([keras.Input((5,), dtype="int32"), layers.Embedding(9, 3)])
+    assert keras.models.clone_model(model).inputs[0].dtype == "int32"
+
+
+# ---- shapes that layers say, summaries, states ----------------------------------------------------------------------
+
+
+class Closed(layers.Layer):
+    def call(self, x):
+        raise RuntimeError("never called")
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 7)
+
+
+class Stated(layers.Layer):
+    def call(self, x):
+        raise RuntimeError("never called")
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor((*x.shape[:-1], 9), "int32")
+
+
+def test_a_layer_that_says_its_shape_need_not_run():
+    x = keras.Input((3,))
+    assert Closed()(x).shape == (None, 7) and Closed().compute_output_spec(x).shape == (None, 7)
+    assert (Stated()(x).shape, Stated()(x).dtype) == ((None, 9), "int32")
+
+    class Silent(layers.Layer):
+        def call(self, x):
+            raise RuntimeError("never called")
+
+    with pytest.raises(RuntimeError, match="never called"):
+        Silent()(x)
+
+
+def summary_of(model):
+    lines = []
+    model.summary(print_fn=lines.append)
+    return "\n".join(lines)
+
+
+def test_summary_shows_the_shapes_of_layers_that_were_built_by_hand_or_by_data():
+    class ByHand(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = layers.Dense(4), layers.Dense(6)
+
+        def build(self, input_shape):
+            self.first.build(input_shape)
+            self.second.build((None, 4))
+
+        def call(self, x):
+            return self.second(self.first(x))
+
+    model = ByHand()
+    model.build((None, 3))
+    assert "(None, 4)" in summary_of(model) and "(None, 6)" in summary_of(model)
+    other = Wide(5)
+    other(np.zeros((2, 3)))
+    assert "(None, 5)" in summary_of(other)
+    assert "?" in summary_of(Wide(5))
+
+
+def test_summary_shows_the_shapes_of_ops_and_of_dict_outputs():
+    class Two(layers.Layer):
+        def call(self, x):
+            return {"a": x, "b": x[:, :1]}
+
+    x = keras.Input((3,))
+    y = Two(name="two")(x)
+    text = summary_of(keras.Model(x, [y["a"] + 1, ops.concatenate([y["b"]] * 2)]))
+    assert "[(None, 3), (None, 1)]" in text and "(None, 2)" not in text and "?" not in text
+
+
+def test_state_trees():
+    def trained(seed):
+        keras.utils.set_random_seed(seed)
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="d"), layers.Dropout(0.1),
+                                  layers.Dropout(0.2), layers.BatchNormalization(name="n")], name="m")
+        model.compile("adam", "mse", metrics=["mae"])
+        model.fit(np.random.default_rng(seed).normal(size=(4, 4)), np.ones((4, 3)), verbose=0)
+        return model
+
+    model, other = trained(1), trained(2)
+    for value_format in ("backend_tensor", "numpy_array"):
+        state = model.get_state_tree(value_format)
+        assert list(state) == ["trainable_variables", "non_trainable_variables", "optimizer_variables",
+                               "metrics_variables"]
+        np.testing.assert_array_equal(state["trainable_variables"]["m"]["d"]["kernel"],
+                                      model.get_layer("d").get_weights()[0])
+        assert len(keras.tree.flatten(state)) == len(model.variables) + len(model.optimizer.variables) + len(
+            model.metrics_variables)
+    other.set_state_tree({k: v for k, v in state.items() if k != "optimizer_variables"})  # whose name is another
+    for a, b in zip(model.variables + model.metrics_variables, other.variables + other.metrics_variables):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    before = other.get_weights()
+    for broken, message in (({"weights": {}}, "weights"), ({"trainable_variables": {}}, "missing.*m/d/kernel"),
+                            ({"trainable_variables": {"m": {**state["trainable_variables"]["m"], "q": 1}}}, "m/q")):
+        with pytest.raises(ValueError, match=message):
+            other.set_state_tree(broken)
+    wrong = model.get_state_tree("numpy_array")
+    wrong["trainable_variables"]["m"]["n"]["beta"] = np.zeros(4)
+    with pytest.raises(ValueError, match=r"m/n/beta.*\(3,\); received \(4,\)"):
+        other.set_state_tree(wrong)
+    for a, b in zip(before, other.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({}, "`shape`"),
+    ({"shape": (3,), "batch_shape": (2, 3)}, "both `shape`"),
+    ({"batch_size": 2, "batch_shape": (2, 3)}, "both `batch_size`"),
+    ({"shape": 5}, "tuple"), ({"shape": "abc"}, "tuple"), ({"batch_shape": {"a": 1}}, "tuple"),
+    ({"shape": (-1,)}, "at least 0"), ({"shape": (1.5,)}, "integers"), ({"shape": ("a",)}, "integers"),
+    ({"shape": (True,)}, "integers"), ({"shape": (3,), "batch_size": -1}, "at least 0"),
+    ({"shape": (3,), "batch_size": "a"}, "integers"), ({"shape": (3,), "sparse": True}, "not supported"),
+    ({"tensor": np.zeros((2, 3))}, "KerasTensor"),
+    ({"tensor": keras.KerasTensor((2, 3)), "dtype": "int32"}, "float32.*int32"),
+])
+def test_inputs_that_contradict_themselves(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        keras.Input(**arguments)
+
+
+def test_an_input_like_a_tensor():
+    given = keras.KerasTensor((4, 3), "int32")
+    x = keras.Input(tensor=given)
+    assert x is given and keras.Model(x, x + 1).input_shape == (4, 3)
+    inner = x * 2
+    assert keras.Input(tensor=inner).shape == (4, 3) and keras.Input(tensor=inner) is not inner
+    layer = layers.InputLayer((3,))
+    assert layer.call() is None and (layer.sparse, layer.ragged) == (False, False)
+    assert layers.InputLayer(batch_input_shape=(2, 3)).batch_shape == (2, 3)

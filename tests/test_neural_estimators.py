@@ -168,3 +168,12 @@ def test_what_does_not_fit():
         estimator.fit(BLOBS, 1e30 * BLOBS)
     for now, then in zip(estimator.model_.get_weights(), before):
         np.testing.assert_array_equal(now, then)
+
+
+def test_several_labels_of_a_sample_are_refused():
+    many = np.stack([KINDS == 0, KINDS == 1, KINDS == 2], 1).astype(int)
+    for call in (lambda e: e.fit(BLOBS, many), lambda e: e.partial_fit(BLOBS, many, classes=[0, 1])):
+        with pytest.raises(ValueError, match=r"one label for each sample; received y of shape \(\d+, 3\).*argmax"):
+            call(NeuralClassifier(epochs=1))
+    with pytest.raises(ValueError, match=r"`y` has classes \[7\] that are not among the known ones, \[0, 1, 2\]"):
+        NeuralClassifier(epochs=1).fit(BLOBS, KINDS).partial_fit(BLOBS, np.where(KINDS == 0, 7, KINDS))

@@ -1,7 +1,9 @@
 """Optimizers: every rule against its transcription (tests/cases/optimizers.py) over 50 steps, and what surrounds it."""
 
 import inspect
+import math
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +222,26 @@ def test_moving_average():
         assert_close([history[k]], [w])
 
 
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_rate_of_zero_moves_nothing(row):
+    """The last step of a cosine: no rule may divide by its rate. What a momentum of the weights' own holds goes on."""
+    weights, grads = draw(17)
+    optimizer = make(row)
+    variables = variables_of(weights)
+    optimizer.build(variables)
+    for g in grads[:2]:
+        optimizer.apply([from_numpy(a) for a in g], variables)
+    before = [np.array(v.numpy()) for v in variables]
+    optimizer.learning_rate = 0.0
+    optimizer.apply([from_numpy(a) for a in grads[2]], variables)
+    if not row.options.get("momentum"):
+        for was, v in zip(before, variables):
+            np.testing.assert_array_equal(v.numpy(), was)
+    optimizer.learning_rate = RATE
+    optimizer.apply([from_numpy(a) for a in grads[3]], variables)
+    assert all(np.isfinite(v.numpy()).all() for v in variables)
+
+
 def test_iterations_and_learning_rate():
     weights, grads = draw(12)
     optimizer = make(SGD)
@@ -256,11 +278,31 @@ def test_missing_gradients():
 @pytest.mark.parametrize("wrong", [
     {"learning_rate": 1}, {"learning_rate": "fast"}, {"clipnorm": 1.0, "clipvalue": 1.0}, {"momentum": 2.0},
     {"gradient_accumulation_steps": 1}, {"ema_momentum": 1.5, "use_ema": True},
-    {"ema_overwrite_frequency": 0.5, "use_ema": True}, {"colour": "red"},
+    {"ema_overwrite_frequency": 0.5, "use_ema": True}, {"colour": "red"}, {"gradient_accumulation_steps": "2"},
+    {"gradient_accumulation_steps": 2.5}, {"loss_scale_factor": 0.0}, {"ema_momentum": "a"},
+    *[{name: value} for name in ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm",
+                                 "loss_scale_factor") for value in ("a", [0.1], np.nan)],
 ])
 def test_constructor_refuses(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong)) if "colour" not in wrong else "not recognized"):
         optimizers.SGD(**wrong)
+
+
+def test_averages_that_no_step_has_made_touch_no_weight():
+    """They begin as zeros."""
+    x, y = np.ones((7, 5), "float32"), np.zeros((7, 1), "float32")
+    model = pydl.Sequential([pydl.Input((5,)), pydl.layers.Dense(1, bias_initializer="ones")])
+    for build in (False, True):
+        model.compile(optimizers.SGD(0.1, use_ema=True), "mse")
+        if build:
+            model.optimizer.build(model.trainable_variables)
+        before, loss = model.get_weights(), model.evaluate(x, y, verbose=0)
+        model.fit(x, y, epochs=2, initial_epoch=2, verbose=0)
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        if build:
+            assert model.evaluate(x, y, verbose=0, callbacks=[pydl.callbacks.SwapEMAWeights()]) == loss
+        for a, b in zip(model.get_weights(), before):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_variables_and_files():
@@ -376,6 +418,48 @@ def restarts(k, length=5, height=0.1):
     while k >= length:
         k, length, height = k - length, length * 2, height * 0.8
     return height * 0.5 * (1 + np.cos(np.pi * k / length))
+
+
+def starts_of(length, factor, count):
+    """The steps at which periods begin: whole numbers in exact arithmetic."""
+    start, length = Fraction(0), Fraction(length)
+    for _ in range(count):
+        yield math.ceil(start)
+        start, length = start + length, length * Fraction(factor)
+
+
+@pytest.mark.parametrize("length, factor, count", [(10, 2, 18), (7, 3, 12), (100, "3/2", 20), (13, "11/10", 60),
+                                                   (10, 1, 40), (1000, 2, 12)])
+def test_restarts_begin_with_their_step(length, factor, count):
+    """A period's first step has the full rate, the one before it next to none."""
+    schedule = schedules.CosineDecayRestarts(1.0, length, t_mul=float(Fraction(factor)))
+    for start in starts_of(length, factor, count):
+        assert float(schedule(np.int64(start))) > 0.5, start
+        assert start == 0 or float(schedule(np.int64(start - 1))) < 0.5, start
+
+
+@pytest.mark.parametrize("steps", [3, 7, 10, 49, 100, 1000, 12345])
+def test_stairs_and_cycles_begin_with_their_step(steps):
+    stairs = [(schedules.ExponentialDecay(1.0, steps, 0.999, staircase=True), lambda k: 0.999**k),
+              (schedules.InverseTimeDecay(1.0, steps, 0.01, staircase=True), lambda k: 1 / (1 + 0.01 * k))]
+    cycle = schedules.PolynomialDecay(1.0, steps, 0.1, cycle=True)
+    for period in (0, 1, 2, 3, 5, 41, 2989, 2990, 3001, 2**24 // steps + 1, 10**8 // steps):
+        for step in range(max(period * steps - 1, 0), period * steps + 2):
+            for schedule, formula in stairs:
+                np.testing.assert_allclose(float(schedule(np.int64(step))), formula(step // steps), rtol=1e-6,
+                                           atol=1e-44)
+            periods = max(-(-step // steps), 1)
+            want = 0.9 * (1 - step / (periods * steps)) + 0.1
+            np.testing.assert_allclose(float(cycle(np.int64(step))), want, rtol=1e-6)
+
+
+def test_steps_beyond_float32_are_told_apart():
+    late = schedules.PiecewiseConstantDecay([2**24, 2**24 + 1, 2**40], [1.0, 2.0, 3.0, 4.0])
+    steps = (2**24, 2**24 + 1, 2**24 + 2, 2**31, 2**40, 2**40 + 1)
+    assert [float(late(np.int64(step))) for step in steps] == [1, 2, 3, 3, 3, 4]
+    assert float(late(np.int32(2**24 + 2))) == 3
+    warm = schedules.CosineDecay(0.0, 10, warmup_target=1.0, warmup_steps=2**24)
+    assert float(warm(np.int64(2**24 + 5))) == 0.5 and schedules.CosineDecay(0.1, 10)(np.int64(3)).dtype == "float32"
 
 
 @pytest.mark.parametrize("schedule, formula", schedule_rows(), ids=lambda x: type(x).__name__)

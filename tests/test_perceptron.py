@@ -300,3 +300,13 @@ def test_the_loop_checks_its_arrays():
                   (x, y, None, coef, np.zeros(2))):
         with pytest.raises(ValueError, match="expected"):
             Walker(TRICK, 0.1, 1, *wrong, True)
+
+
+@pytest.mark.parametrize(("indices", "indptr"), [([0, 9], [0, 1, 2]), ([0, -1], [0, 1, 2]), ([0, 1], [0, 1, 3]),
+                                                 ([0, 1], [0, 2, 1]), ([0, 1, 1], [0, 1, 2])])
+def test_sparse_rows_that_point_outside(indices, indptr):
+    from pydl._perceptron import TRICK, Walker
+
+    rows = np.ones(2), np.array(indices, "int32"), np.array(indptr, "int32")
+    with pytest.raises(ValueError, match="expected sparse rows with indices of 0 to 2"):
+        Walker(TRICK, 1.0, 1, rows, np.ones(2), None, np.zeros((1, 3)), np.zeros(1), True)

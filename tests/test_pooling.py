@@ -140,3 +140,15 @@ def test_bad_inputs_of_ops():
         ops.max_pool(np.ones((2, 3), "f4"), 2)
     with pytest.raises(ValueError, match="adaptive_max_pool.*at least 1.*(0, 3)"):
         ops.adaptive_max_pool(np.ones((2, 0, 3, 1), "f4"), 2)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", ["bool", "float32", "int32"])
+def test_the_mean_over_steps_is_weighted_by_the_mask(layout, dtype):
+    x = np.random.default_rng(1).normal(size=(2, 4, 3)).astype("float32")
+    mask = np.array([[1, 0.5, 0, 0], [0.25, 1, 1, 0]]).astype(dtype)
+    x[mask == 0] = np.nan  # what is left out does not count, whatever it is
+    given = x if layout == "channels_last" else np.moveaxis(x, 1, 2)
+    y = layers.GlobalAveragePooling1D(layout)(given, mask=mask)
+    want = np.nansum(x * mask[..., None], 1) / mask.astype("float64").sum(1, keepdims=True)
+    np.testing.assert_allclose(y.numpy(), want, rtol=1e-5)

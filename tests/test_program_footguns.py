@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import pydl
-from pydl import ops
+from pydl import layers, ops
+from pydl.program import RecordedFunction
 from pydl.tensor import Tensor, Variable
 
 
@@ -28,11 +29,37 @@ def test_a_new_shape_or_dtype_gets_its_own_program():
     assert len(f.captures) == 3
 
 
-def test_the_number_of_programs_is_bounded():
+def test_the_number_of_programs_is_bounded(monkeypatch):
     f = pydl.function(lambda x: x + 1.0)
-    for n in range(1, 40):
+    for n in range(1, 80):
         f(array(n))
+    assert len(f.captures) == 32
+    monkeypatch.setattr("pydl.program._MANY_BYTES", 1000)
+    f(array(80))
     assert len(f.captures) == 16
+
+
+@pytest.mark.parametrize("make", [
+    lambda: layers.SimpleRNN(3), lambda: layers.LSTM(3, dropout=0.5, recurrent_dropout=0.5),
+    lambda: layers.RNN([layers.GRUCell(3), layers.LSTMCell(2)]), lambda: layers.Bidirectional(layers.GRU(3)),
+    lambda: layers.TimeDistributed(layers.Dense(3)), lambda: layers.Conv1D(3, 2),
+])
+def test_shapes_that_return_are_not_recorded_again(make):
+    model = pydl.Sequential([make(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    lengths = (3, 4, 5)
+
+    def recordings():
+        before = len(recorded)
+        for n in lengths:
+            model.train_on_batch(array(2, n, 4), np.zeros(model.predict_on_batch(array(2, n, 4)).shape, "float32"))
+        return len(recorded) - before
+
+    recorded = []
+    original = RecordedFunction._record
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RecordedFunction, "_record", lambda *args: recorded.append(1) or original(*args))
+        assert [recordings() for _ in range(3)] == [2 * len(lengths), 0, 0]
 
 
 def test_non_tensor_arguments_are_part_of_the_key():

@@ -1,6 +1,7 @@
 """Random draws: known answers, moments, distances from the distribution functions, seeds, replays, threads."""
 
 import math
+import random as python_random
 
 import numpy as np
 import pytest
@@ -177,7 +178,8 @@ def test_global_seed():
 
 def test_seed_generator():
     generator = SeedGenerator(7)
-    assert SeedGenerator.from_config(generator.get_config()).get_config() == {"seed": 7}
+    assert SeedGenerator.from_config(generator.get_config()).get_config() == {"seed": 7, "name": generator.name}
+    assert SeedGenerator().get_config()["seed"] is None  # another one when it is made again
     assert np.array(generator.next()).tolist() == [7, 0] and np.array(generator.next()).tolist() == [7, 1]
     for bad in ("x", 1.5):
         with pytest.raises(ValueError, match="seed"):
@@ -186,3 +188,30 @@ def test_seed_generator():
             random.normal((2,), seed=bad)
     with pytest.raises(ValueError, match="minval"):
         random.randint((2,), 3, 3)
+
+
+def test_states_of_the_process():
+    """Python's, NumPy's, ours: what is drawn after `set_global_state` was drawn after `get_global_state`."""
+    def drawn():
+        return [python_random.random(), python_random.gauss(0, 1), np.random.normal(), *np.random.permutation(4),
+                *random.normal((3,)).numpy()]
+
+    drawn()  # a Gaussian is kept for the next call
+    state = random.get_global_state()
+    first, second = drawn(), drawn()
+    random.set_global_state(state)
+    assert drawn() == first and first != second
+
+
+def test_a_generator_in_a_config_comes_back(tmp_path):
+    """An initializer that draws from a generator, in a layer, in a file; under Keras's name for the class."""
+    initializer = pydl.initializers.RandomNormal(seed=SeedGenerator(5, name="mine"))
+    layer = pydl.layers.Dense(2, kernel_initializer=initializer)
+    form = layer.get_config()["kernel_initializer"]["config"]["seed"]
+    assert (form["module"], form["class_name"], form["config"]) == ("keras.random", "SeedGenerator",
+                                                                     {"seed": 5, "name": "mine"})
+    pydl.Sequential([pydl.Input((3,)), layer]).save(tmp_path / "m.keras")
+    again = pydl.saving.load_model(tmp_path / "m.keras").layers[0]
+    np.testing.assert_array_equal(again.get_weights()[0], layer.get_weights()[0])
+    seed = pydl.layers.Dense.from_config(layer.get_config()).kernel_initializer.seed
+    assert isinstance(seed, SeedGenerator) and seed.get_config() == {"seed": 5, "name": "mine"}

@@ -6,7 +6,7 @@ import pytest
 import pydl
 from cases.recurrent_layers import LAYERS, walk
 from pydl import layers as L
-from pydl import ops
+from pydl import listing, ops
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(4, 5, 3)).astype("float32")
@@ -337,3 +337,63 @@ def test_gates_make_the_states(name):
         pydl.inspection.gates(pydl.Sequential([pydl.Input((5, 3)), L.Bidirectional(L.GRU(2))]), X)
     with pytest.raises(ValueError, match="tanh and sigmoid"):
         pydl.inspection.gates(getattr(L, name)(2, "relu"), X)
+
+
+@pytest.mark.parametrize(("name", "units", "features"), [
+    ("lstm", 150, 20), ("lstm", 37, 9), ("lstm", 300, 5), ("gru", 130, 20), ("gru", 200, 20), ("simple_rnn", 300, 7),
+    ("simple_rnn", 530, 20), ("simple_rnn", 1100, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_weights_are_sums_over_the_rows(name, units, features, dtype):
+    """Where the columns of the weights did not divide into even panels, blocks of them wrote into each other."""
+    batch, steps, gates = 24, 40, {"lstm": 4, "gru": 3, "simple_rnn": 1}[name]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch, steps, features)).astype(dtype)
+    weights = [pydl.Variable(0.1 * rng.normal(size=shape), dtype=dtype) for shape in (
+        (features, gates * units), (units, gates * units), (2, gates * units) if name == "gru" else (gates * units,))]
+    of_outputs = rng.normal(size=(batch, steps, units)).astype(dtype)
+
+    def gradients(rows):
+        states = [np.zeros((len(x[rows]), units), dtype)] * (2 if name == "lstm" else 1)
+        with pydl.GradientTape() as tape:
+            y = pydl.tree.flatten(getattr(ops, name)(x[rows], *states, *weights))[0]
+            total = ops.sum(y * of_outputs[rows])
+        return [np.array(g, "float64") for g in tape.gradient(total, weights)]
+
+    single = [sum(parts) for parts in zip(*(gradients(slice(b, b + 1)) for b in range(batch)))]  # a row is one slice
+    for got, want in zip(gradients(slice(None)), single):
+        bound = 3e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(got, want, rtol=bound, atol=bound * np.abs(want).max())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_steps_of_a_gru_copy_no_weights(dropout):
+    """The loop over a cell whose gates no kernel knows cuts its recurrent weights once, for however many steps; forward
+    and in the gradient."""
+    def of_weights(steps):
+        model = pydl.Sequential([pydl.Input((steps, 3)), L.GRU(16, recurrent_activation="hard_sigmoid",
+                                                              reset_after=False, recurrent_dropout=dropout)])
+        model.compile("sgd", "mse")
+        model.train_on_batch(np.ones((2, steps, 3), "float32"), np.ones((2, 16), "float32"))
+        return [step.kernel for step in listing.steps(model.make_train_function().captures[-1].program)
+                if max(buffer.elements for buffer in step.buffers) >= 16 * 16
+                and step.kernel in ("split", "concatenate", "strided_copy", "strided_scatter")]
+
+    assert of_weights(3) == of_weights(7)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_gru_with_other_gates_has_the_bits_of_any_number_of_threads(dropout):
+    x, y = RNG.normal(size=(16, 9, 8)).astype("float32"), RNG.normal(size=(16, 40)).astype("float32")
+    found = []
+    before = pydl.config.threads()
+    for threads in (1, 2):
+        pydl.config.set_threads(threads)
+        pydl.utils.set_random_seed(3)
+        model = pydl.Sequential([pydl.Input((9, 8)), L.GRU(40, recurrent_activation="hard_sigmoid", reset_after=False,
+                                                          recurrent_dropout=dropout)])
+        model.compile("sgd", "mse")
+        model.fit(x, y, epochs=2, verbose=0)
+        found.append([*model.get_weights(), model.predict(x, verbose=0)])
+    pydl.config.set_threads(before)
+    for a, b in zip(*found):
+        np.testing.assert_array_equal(a, b)

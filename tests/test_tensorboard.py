@@ -1,7 +1,9 @@
 """Event files as TensorBoard itself reads them."""
 
+import gc
 import subprocess
 import sys
+import threading
 import warnings
 
 import numpy as np
@@ -124,6 +126,18 @@ def test_a_second_fit_and_evaluate(tmp_path):
     model.evaluate(X, Y, verbose=0, callbacks=[board])
     assert [step for step, _ in curve(read(tmp_path / "train"), "epoch_loss")] == [0, 1]
     assert [step for step, _ in curve(read(tmp_path / "validation"), "evaluation_loss_vs_iterations")] == [4]
+
+
+def test_a_fit_that_fails_leaves_no_thread(tmp_path):
+    class Raise(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyError
+
+    before = threading.active_count()
+    with pytest.raises(KeyError):
+        network().fit(X, Y, verbose=0, callbacks=[keras.callbacks.TensorBoard(tmp_path), Raise()])
+    gc.collect()
+    assert threading.active_count() == before
 
 
 def test_wrong_arguments(tmp_path):

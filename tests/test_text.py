@@ -456,3 +456,15 @@ def test_rows_of_numbers():
     with pytest.raises(OverflowError):
         pydl.utils.pad_sequences(lists)
     assert pydl.utils.pad_sequences([[True, 1.5], (2,)]).tolist() == [[1, 1], [0, 2]]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_vocabulary_file_with_a_byte_order_mark(tmp_path, line_end):
+    """Editors of Windows begin UTF-8 files with one; it is no letter of the first term."""
+    path = tmp_path / "vocabulary.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + line_end.join(["the", "cat", "\u00e9t\u00e9", ""]).encode())
+    for layer in (StringLookup(vocabulary=str(path)), TextVectorization(vocabulary=str(path))):
+        assert layer.get_vocabulary()[-3:] == ["the", "cat", "\u00e9t\u00e9"]
+    layer = StringLookup()
+    layer.set_vocabulary(str(path))
+    assert np.asarray(layer(["the", "\ufeffthe"])).tolist() == [1, 0]

@@ -336,6 +336,19 @@ def test_validation_freq():
     assert len(history["val_loss"]) == 2
 
 
+@pytest.mark.parametrize("frequency", [0, None, 1.5, "a", ["a"], [1, 0], [1.5]], ids=repr)
+def test_validation_freq_of_no_epoch(frequency):
+    with pytest.raises(ValueError, match="validation_freq=.*expected an integer of at least 1"):
+        regression().fit(X, Y, validation_split=0.2, epochs=2, validation_freq=frequency, verbose=0)
+
+
+@pytest.mark.parametrize("weights", [3.0, np.ones(3)], ids=repr)
+def test_class_weight_beside_weights_of_no_row(weights):
+    for rows in (1, 8):
+        with pytest.raises(ValueError, match=f"one weight for each of the {rows} rows"):
+            classifier().fit(X[:rows], LABELS[:rows], class_weight={0: 2.0}, sample_weight=weights, verbose=0)
+
+
 def test_validation_changes_nothing_in_training():
     assert_same_bits(fit_bits((X, LABELS), classifier),
                      fit_bits((X, LABELS), classifier, validation_data=(X[:9], LABELS[:9])))
@@ -432,6 +445,22 @@ def test_a_batch_like_the_one_before_goes_the_short_way(capsys, monkeypatch):
     model.layers[-1].kernel.assign(model.layers[-1].kernel * 2)
     np.testing.assert_allclose(model.predict(b, verbose=0) - model.layers[-1].bias.numpy(),
                                2 * (want[1:] - model.layers[-1].bias.numpy()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", [
+    lambda x: np.asfortranarray(x), lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: x.astype("float64"),
+    lambda x: x.astype(">f4"), lambda x: x[:3], lambda x: x.tolist(), lambda x: x.view(np.recarray),
+    lambda x: np.frombuffer(b"." + x.tobytes(), x.dtype, offset=1).reshape(x.shape)], ids=[
+    "by columns", "rows reversed", "columns reversed", "float64", "big-endian", "fewer rows", "list", "subclass",
+    "unaligned"])
+def test_repeated_predictions_take_every_form_of_array(form):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    kernel, bias = model.get_weights()
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    for _ in range(2):  # the second one goes the short way
+        model.predict_on_batch(x)
+    given = form(x)
+    np.testing.assert_allclose(model.predict_on_batch(given), np.array(given, "float32") @ kernel + bias, atol=1e-6)
 
 
 @pytest.mark.parametrize("how", [
@@ -836,3 +865,288 @@ def test_fit_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         classifier().fit(X, LABELS, validation_split=0.2, verbose=0)
+
+
+# ---- nothing to train -----------------------------------------------------------------------------------------------
+
+
+class Tripled(keras.Model):
+    def call(self, x):
+        return 3.0 * x
+
+
+def frozen():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, kernel_initializer="identity"),
+                              layers.Rescaling(3.0)])
+    model.trainable = False
+    return model
+
+
+NOTHING_TO_TRAIN = {"layers": lambda: keras.Sequential([keras.Input((4,)), layers.Rescaling(3.0)]),
+                    "unbuilt": lambda: keras.Sequential([layers.Rescaling(3.0)]), "subclassed": Tripled,
+                    "frozen": frozen}
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("name", NOTHING_TO_TRAIN)
+def test_a_model_with_nothing_to_train_is_compiled_fitted_and_evaluated(name, eager, tmp_path):
+    model = NOTHING_TO_TRAIN[name]()
+    model.compile(keras.optimizers.Adam(), "mse", metrics=["mae"], run_eagerly=eager)
+    mse, mae = np.mean((2 * X) ** 2), np.mean(np.abs(2 * X))
+    with pytest.warns(UserWarning, match="no trainable weights") as found:
+        history = model.fit(X, X, epochs=3, batch_size=8, validation_split=0.2, verbose=0).history
+    assert len(found) == 1  # though the last batch of an epoch is a program of its own
+    np.testing.assert_allclose(history["loss"], [np.mean((2 * X[:40]) ** 2)] * 3, rtol=1e-5)
+    np.testing.assert_allclose(history["val_mae"], [np.mean(np.abs(2 * X[40:]))] * 3, rtol=1e-5)
+    np.testing.assert_allclose(model.evaluate(X, X, verbose=0), [mse, mae], rtol=1e-5)
+    np.testing.assert_allclose(model.train_on_batch(X, X), [mse, mae], rtol=1e-5)
+    assert model.optimizer.iterations.numpy() == 0
+    if name not in ("unbuilt", "subclassed"):
+        model.save(tmp_path / "m.keras")
+        np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras").evaluate(X, X, verbose=0), [mse, mae],
+                                   rtol=1e-5)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_model_in_a_model_keeps_its_metrics_to_itself(loaded, tmp_path):
+    """Its loss, which nobody updates, stood in the place of the outer one's: 0."""
+    inner = regression(metrics=["mae"])
+    inner.fit(X, Y, verbose=0)
+    if loaded:
+        inner.save(tmp_path / "inner.keras")
+        inner = keras.models.load_model(tmp_path / "inner.keras")
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(1)(inner(x)))
+    model.compile("sgd", "mse", metrics=["mae"])
+    assert model.metrics == [model._loss_tracker, model._compile_metrics]
+    want = np.mean((model.predict(X, verbose=0) - Y[:, :1]) ** 2)
+    np.testing.assert_allclose(model.evaluate(X, Y[:, :1], verbose=0)[0], want, rtol=1e-5)
+    np.testing.assert_allclose(model.fit(X, Y[:, :1], batch_size=50, verbose=0).history["loss"], want, rtol=1e-5)
+
+
+def test_layers_thawed_after_compile_wait_for_the_next_compile():
+    model = regression(optimizer=keras.optimizers.Adam(0.1))
+    first, last = model.layers
+    first.trainable = False
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    model.fit(X, Y, verbose=0)
+    fixed, learned = first.get_weights(), last.get_weights()
+    first.trainable = True
+    with pytest.warns(UserWarning, match=r"dense.*/kernel.*became trainable after `compile\(\)`.*compile again"):
+        model.fit(X, Y, verbose=0)
+    assert_same_bits(fixed, first.get_weights())
+    assert not np.array_equal(learned[0], last.get_weights()[0])
+    with pytest.raises(ValueError, match="Unknown variable"):  # what a train_step of one's own is told
+        model.optimizer.apply([ops.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    model.fit(X, Y, verbose=0)
+    assert not np.array_equal(fixed[0], first.get_weights()[0])
+
+
+def test_a_callback_thaws_and_freezes():
+    class Thaw(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.layers[0].trainable = epoch != 1
+
+    model = regression()
+    model.fit(X, Y, epochs=4, verbose=0, callbacks=[Thaw()])  # the optimizer knows all: nothing to say
+    assert model.optimizer.iterations.numpy() == 8
+
+
+# ---- data that ends -------------------------------------------------------------------------------------------------
+
+
+def batches(n):
+    for i in range(n):
+        yield X[4 * i:4 * i + 4], Y[4 * i:4 * i + 4]
+
+
+@pytest.mark.parametrize("n, arguments, epochs, updates, warned", [
+    (5, {"epochs": 3}, 1, 5, "ran out of data after 1 of 3 epochs"),
+    (5, {"epochs": 1}, 1, 5, None),
+    (5, {"epochs": 1, "steps_per_epoch": 5}, 1, 5, None),
+    (7, {"epochs": 3, "steps_per_epoch": 5}, 2, 7, "ran out of data after 2 of 5 steps"),
+    (10, {"epochs": 2, "steps_per_epoch": 5}, 2, 10, None),
+    (10, {"epochs": 3, "steps_per_epoch": 5}, 2, 10, "ran out of data after 2 of 3 epochs"),
+    (3, {"epochs": 2, "steps_per_epoch": 5}, 1, 3, "ran out of data after 3 of 5 steps"),
+    (3, {"epochs": 5, "initial_epoch": 3}, 1, 3, "ran out of data after 4 of 5 epochs"),
+])
+def test_a_generator_that_is_used_up_ends_the_training(n, arguments, epochs, updates, warned):
+    """Each batch is trained on once; Keras 3.15 goes back to those it has peeked at."""
+    seen = []
+    model = regression(optimizer="sgd")
+    record = keras.callbacks.LambdaCallback(on_train_end=lambda logs: seen.append(sorted(logs)))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        history = model.fit(batches(n), verbose=0, callbacks=[record], **arguments)
+    assert [str(w.message).startswith(f"Your input {warned}") for w in found] == ([True] if warned else [])
+    assert isinstance(history, keras.callbacks.History) and len(history.history["loss"]) == epochs
+    assert model.optimizer.iterations.numpy() == updates
+    assert seen == [["loss"]]
+
+
+def test_validation_from_a_generator_that_is_used_up():
+    model = regression()
+    with pytest.warns(UserWarning, match="The validation data ran out"):
+        history = model.fit(X, Y, epochs=3, verbose=0, validation_data=batches(4), validation_steps=2).history
+    assert {name: len(values) for name, values in history.items()} == {"loss": 3, "val_loss": 2}
+
+
+def test_data_that_can_be_read_again_go_on():
+    class Again:
+        def __iter__(self):
+            return batches(3)
+
+    model = regression()
+    assert len(model.fit(Again(), epochs=3, verbose=0).history["loss"]) == 3
+    assert model.optimizer.iterations.numpy() == 9
+
+
+# ---- stopping -------------------------------------------------------------------------------------------------------
+
+
+class StopAt(keras.callbacks.Callback):
+    def __init__(self, hook, flag, batch):
+        super().__init__()
+        setattr(self, hook, lambda at, logs=None: setattr(self.model, flag, at == batch))
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("form", ["arrays", "batches"])
+def test_callbacks_stop_evaluate_and_predict(form, eager):
+    model = regression(run_eagerly=eager)
+    data = (X, Y) if form == "arrays" else (batches(12),)
+    got = model.evaluate(*data, batch_size=4, verbose=0, callbacks=[StopAt("on_test_batch_end", "stop_evaluating", 2)])
+    np.testing.assert_allclose(got, model.evaluate(X[:12], Y[:12], verbose=0), rtol=1e-6)
+    want = np.mean((model.predict(X, verbose=0) - Y) ** 2)
+    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), want, rtol=1e-5)
+    data = X if form == "arrays" else (x for x, _ in batches(12))
+    got = model.predict(data, batch_size=4, verbose=0,
+                        callbacks=[StopAt("on_predict_batch_end", "stop_predicting", 2)])
+    np.testing.assert_allclose(got, model.predict(X[:12], verbose=0), rtol=1e-6)
+    assert len(model.predict(X, batch_size=4, verbose=0)) == 50
+
+
+def test_stopping_a_validation_does_not_stop_the_training():
+    model = regression()
+    history = model.fit(X, Y, epochs=2, batch_size=10, validation_data=(X, Y), verbose=0,
+                        callbacks=[StopAt("on_test_batch_end", "stop_evaluating", 0)]).history
+    np.testing.assert_allclose(history["val_loss"][-1], model.evaluate(X[:10], Y[:10], verbose=0), rtol=1e-6)
+    assert len(history["loss"]) == 2 and model.optimizer.iterations.numpy() == 10
+
+
+# ---- optional inputs ------------------------------------------------------------------------------------------------
+
+
+class Joined(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2, use_bias=False, kernel_initializer="ones")
+
+    def call(self, x, other=None):
+        return self.dense(x if other is None else x + other)
+
+
+@pytest.mark.parametrize("form", [dict, list, tuple])
+@pytest.mark.parametrize("given", [False, True])
+def test_optional_inputs(form, given):
+    x, o = keras.Input((4,), name="x"), keras.Input((4,), name="o", optional=True)
+    outputs = Joined()(x, o)
+    model = keras.Model({"x": x, "o": o} if form is dict else form([x, o]), outputs)
+    other = 2 * X if given else None
+    data = {"x": X, "o": other} if form is dict else form([X, other])
+    want = np.repeat((3 * X if given else X).sum(1, keepdims=True), 2, 1)
+    for got in (model(data), model.predict(data, verbose=0), model.predict_on_batch(data)):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    model.compile("sgd", "mse")
+    np.testing.assert_allclose(model.evaluate(data, Y, verbose=0), np.mean((want - Y) ** 2), rtol=1e-5)
+    losses = [model.fit(data, Y, batch_size=50, verbose=0, validation_split=0.2).history["loss"],
+              model.fit(iter([(data, Y)]), verbose=0).history["loss"]]
+    assert np.isfinite(losses).all()
+    if form is dict and not given:
+        np.testing.assert_array_equal(model.predict({"x": X}, verbose=0), model.predict(data, verbose=0))
+    missing = {"x": None, "o": X} if form is dict else form([None, X])
+    for method in (model, model.predict_on_batch, lambda x: model.fit(x, Y, verbose=0)):
+        with pytest.raises(ValueError, match="the input 'x' is not optional, but None was passed"):
+            method(missing)
+
+
+def test_none_for_the_only_input():
+    with pytest.raises(ValueError, match="not optional, but None was passed"):
+        regression().fit([None], Y, verbose=0)
+
+
+def test_inputs_in_another_structure_are_told():
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    text = "The structure of `inputs` doesn't match the expected structure"
+    named = keras.Model({"a": a, "b": b}, layers.Subtract()([a, b]))
+    with pytest.warns(UserWarning, match=text) as found:
+        np.testing.assert_array_equal(named.predict({"b": X, "a": 2 * X, "c": X[:, :1]}, batch_size=50, verbose=0), X)
+    assert len(found) == 1
+    with pytest.warns(UserWarning, match=text):
+        np.testing.assert_array_equal(named([2 * X, X]), X)
+    crossed = keras.Model({"b": a, "a": b}, layers.Subtract()([a, b]))
+    with pytest.raises(ValueError, match=f"{text}.*Pass a dict"):  # by the order of the keys, or of the letters?
+        crossed([X, X])
+    listed = keras.Model([a, b], layers.Subtract()([a, b]))
+    np.testing.assert_array_equal(listed.predict((2 * X, X), verbose=0), X)
+    np.testing.assert_array_equal(listed.predict({"b": X, "a": 2 * X, "c": X}, verbose=0), X)
+
+
+# ---- losses of one's own --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["without training", "other names", "keywords", "as it is"])
+def test_compute_loss_with_the_signatures_of_keras(kind):
+    seen = []
+
+    class Net(keras.Sequential):
+        if kind == "without training":
+            def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+                return super().compute_loss(x, y, y_pred, sample_weight)
+        elif kind == "other names":
+            def compute_loss(self, inputs, targets, outputs, weights):
+                return ops.mean(ops.square(outputs - targets))
+        elif kind == "keywords":
+            def compute_loss(self, x, y, y_pred, sample_weight=None, **kwargs):
+                seen.append(kwargs)
+                return super().compute_loss(x, y, y_pred, sample_weight, **kwargs)
+        else:
+            def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+                seen.append(training)
+                return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def trained(cls):
+        keras.utils.set_random_seed(1)
+        model = cls([keras.Input((4,)), layers.Dense(2)])
+        model.compile("sgd", "mse")
+        return model.fit(X, Y, verbose=0, shuffle=False).history["loss"], model.evaluate(X, Y, verbose=0)
+
+    np.testing.assert_allclose(trained(Net)[1], trained(keras.Sequential)[1], rtol=1e-6)
+    assert seen in {"keywords": [[{}] * 4, [{}] * 3], "as it is": [[True, True, False, False]]}.get(kind, [[]])
+
+
+def test_steps_of_ones_own():
+    class Net(keras.Sequential):
+        def train_step(self, data):
+            x, y = data
+            with keras.GradientTape() as tape:
+                loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            return {"mine": loss}
+
+        def test_step(self, data):
+            x, y = data
+            return {"theirs": self.compute_loss(x, y, self(x, training=False))}
+
+    model = Net([keras.Input((4,)), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    history = model.fit(X, Y, validation_data=(X, Y), verbose=0).history
+    assert sorted(history) == ["mine", "val_theirs"]
+    y = Y.copy()
+    y[3] = np.nan
+    assert np.isnan(model.evaluate(X, y, verbose=0, batch_size=50))  # evaluation never refuses
+    before = bits(model)
+    with pytest.raises(ValueError, match="`y` contains NaN .first in row 3"):
+        model.fit(X, y, batch_size=50, verbose=0)
+    assert_same_bits(before, bits(model))

@@ -359,9 +359,99 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(base, options, tmp
     parts.search()  # the same object, too
     assert values_of(parts) == values_of(whole)
     assert [t.score for t in parts.oracle.trials.values()] == [t.score for t in whole.oracle.trials.values()]
-    again = function_tuner(base, cost, tmp_path, seed=99, project_name="parts", **options)  # nothing left to do
+    again = function_tuner(base, cost, tmp_path, project_name="parts", **options)  # nothing left to do
     again.search()
     assert values_of(again) == values_of(whole) and again.oracle.seed == 5
+    other = function_tuner(base, cost, tmp_path, seed=99, project_name="parts", **options)
+    assert other.oracle.seed == 99  # what is asked for now; from here on
+    assert function_tuner(base, cost, tmp_path, project_name="parts", **options).oracle.seed == 99
+
+
+def space_tuner(base, build, tmp_path, **options):
+    """A tuner whose model is built (and is none), with the sum of its numbers as objective."""
+    class SpaceTuner(base):
+        def run_trial(self, trial, *args, **kwargs):
+            self.hypermodel.build(trial.hyperparameters)
+            return sum(v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/"))
+
+    storage = MEMORY.setdefault(tmp_path, optuna.storages.InMemoryStorage())
+    return SpaceTuner(hypermodel=build, directory=tmp_path, project_name="p", storage=storage, **options)
+
+
+@pytest.mark.parametrize("base, options", [
+    (kt.RandomSearch, {"max_trials": 12}), (kt.BayesianOptimization, {"max_trials": 12, "num_initial_points": 3}),
+    (kt.GridSearch, {}), (kt.Hyperband, {"max_epochs": 4, "factor": 2})])
+def test_a_changed_space_is_searched(base, options, tmp_path):
+    def first(hp):
+        hp.Choice("units", [1, 2, 64])
+        hp.Int("gone", 0, 1)
+        if hp.Boolean("deep"):
+            hp.Int("found", 1, 2)  # by the trials, without a conditional scope
+
+    def second(hp):
+        hp.Choice("units", [1, 2, 3])
+        hp.Int("more", 0, 1)
+        if hp.Boolean("deep"):
+            hp.Int("found", 1, 2)
+
+    space_tuner(base, first, tmp_path, seed=1, **options).search(verbose=0)
+    again = space_tuner(base, first, tmp_path, seed=1, **options)  # the same space: no warning
+    before = values_of(again)
+    assert any("found" in v for v in before) and any(v["units"] == 64 for v in before)
+    with pytest.warns(UserWarning, match="(?s)has changed: 'units' was .*64.*, is .*3.*'more' is new.*'gone' is gone.*"
+                                         f"of {len(before)} trials fit"):
+        tuner = space_tuner(base, second, tmp_path, seed=1, **options)
+    kept = [v for v in before if v["units"] != 64]
+    assert values_of(tuner) == kept
+    tuner.search(verbose=0)
+    tried = values_of(tuner)
+    if base is not kt.Hyperband:  # whose brackets are nearly full
+        assert {v["units"] for v in tried} == {1, 2, 3} and {v.get("more") for v in tried} >= {0, 1}
+    assert tuner.get_best_hyperparameters()[0].values["units"] == 1
+    space_tuner(base, second, tmp_path, seed=1, **options).search(verbose=0)  # known by now: no warning
+    with pytest.warns(UserWarning, match="'units' was .*is .*64"):
+        back = space_tuner(base, first, tmp_path, seed=1, **options)  # what fitted once fits again
+    assert sum(v["units"] == 64 for v in values_of(back)) == sum(v["units"] == 64 for v in before)
+
+
+def test_what_is_not_tuned_does_not_make_a_trial_new(tmp_path):
+    given = kt.HyperParameters()
+    given.Choice("x", [1, 2, 3])
+
+    def build(hp):
+        hp.Choice("x", [1, 2, 3])
+        hp.Int("fixed", 5, 9)
+
+    for _ in range(2):  # and a grid that is done stays so
+        tuner = space_tuner(kt.GridSearch, build, tmp_path, hyperparameters=given, tune_new_entries=False, seed=0)
+        tuner.search(verbose=0)
+        assert [v["x"] for v in values_of(tuner)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_it_is_said_that_all_trials_failed(verbose, tmp_path):
+    def build(hp):
+        hp.Int("x", 1, 5)
+
+    class Failing(kt.RandomSearch):
+        def run_trial(self, trial):
+            raise ValueError("no such luck")
+
+    tuner = Failing(hypermodel=build, max_trials=2, directory=tmp_path, storage=optuna.storages.InMemoryStorage())
+    tuner.oracle.verbose = verbose
+    with pytest.warns(UserWarning, match="(?s)All 2 trials failed.*no such luck"):
+        tuner.search()
+
+
+def test_scalars_of_numpy_in_a_space(tmp_path):
+    """`hp.Choice("x", np.array([1, 2]))`: JSON knows numbers of Python only."""
+    hp = kt.HyperParameters()
+    assert type(hp.Choice("a", np.array([1, 2]))) is int and type(hp.Choice("b", np.array(["u", "v"]))) is str
+    assert type(hp.Choice("c", [np.float32(0.5), np.float32(1)], default=np.float32(1))) is float
+    assert hp.Fixed("d", np.int64(3)) == 3 and type(hp.Boolean("e", np.bool_(True))) is bool
+    assert type(hp.Int("f", np.int64(1), np.int64(5), default=np.int64(2))) is int
+    assert hp.Int("g", 1, 2, parent_name="a", parent_values=np.array([1])) == 1
+    assert kt.HyperParameters.from_config(json.loads(json.dumps(hp.get_config()))).values == hp.values
 
 
 def test_more_trials_later(tmp_path, capsys):

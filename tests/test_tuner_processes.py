@@ -17,6 +17,7 @@ import pytest
 
 import pydl.tuner as kt
 from harness import PYDL_FOLDER
+from pydl import process
 from pydl.tuner.engine import ledger, storage
 
 pytestmark = pytest.mark.slow  # processes that import everything
@@ -258,26 +259,26 @@ def test_a_trial_that_kills_its_process_is_given_up(tmp_path, monkeypatch):
 
 
 def test_owners():
-    me = storage.this_process()
-    assert not storage.has_ended(me) and not storage.has_ended(None)
+    me = process.this_process()
+    assert not process.has_ended(me) and not process.has_ended(None)
     if os.path.exists("/proc/self/stat"):
-        assert storage.has_ended({**me, "started": "1"})  # the id was given to another process since
-    assert not storage.has_ended({**me, "machine": "another", "pid": 2 ** 22 - 1})
+        assert process.has_ended({**me, "started": "1"})  # the id was given to another process since
+    assert not process.has_ended({**me, "machine": "another", "pid": 2 ** 22 - 1})
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    owner = {**me, "pid": child.pid, "started": storage._started(child.pid)}
-    assert not storage.has_ended(owner)
+    owner = {**me, "pid": child.pid, "started": process.started(child.pid)}
+    assert not process.has_ended(owner)
     child.kill()
     if os.path.exists("/proc/self/stat"):
-        wait_for(lambda: storage.has_ended(owner))  # a zombie already counts
+        wait_for(lambda: process.has_ended(owner))  # a zombie already counts
     child.communicate()
-    assert storage.has_ended(owner)
+    assert process.has_ended(owner)
 
 
 def test_silence_from_another_machine(tmp_path, monkeypatch):
     """A worker elsewhere whose heartbeat stops loses its trial after the grace; one that beats keeps it."""
     monkeypatch.setattr(storage, "HEARTBEAT_SECONDS", 1)
     monkeypatch.setattr(storage, "GRACE_SECONDS", 3)
-    monkeypatch.setattr(storage, "has_ended", lambda owner: False)
+    monkeypatch.setattr(ledger, "has_ended", lambda owner: False)
 
     def oracle():
         found = kt.oracles.RandomSearchOracle(max_trials=1, seed=0)

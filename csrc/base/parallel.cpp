@@ -1,28 +1,28 @@
 #include "base/parallel.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <stdexcept>
 #include <string>
-#include <system_error>
-#include <thread>
-#include <vector>
+#include <utility>
 
+#include "base/cores.h"
 #include "base/interrupt.h"
+#include "base/team.h"
 
-// A pool of our own instead of OpenMP. What decides is a busy neighbour process: an OpenMP region is a barrier, every
-// region waits for every thread, also for one that is not running; see docs/performance.md for the numbers. Here
-// chunks are claimed one by one, the caller claims too, and it waits only for chunks that a worker has begun. Tried and
-// dropped, because they cost more alone than they gained beside a neighbour: working alone for a while after a long
-// wait (1000 us jobs alone: mean 555 -> 629 us), keeping workers off the caller's core by affinity (no difference).
+// The pool. Its threads are a team: as a rule the members of one OpenMP region, which lives until their number changes.
+// Chunks are claimed one by one, the caller claims too, and it waits only for chunks that a worker has begun. What
+// decides is a busy neighbour process: the barrier that ends an OpenMP region waits for every thread, also for one that
+// is not running; see docs/performance.md for the numbers. Tried and dropped, because they cost more alone than they
+// gained beside a neighbour: working alone for a while after a long wait (1000 us jobs alone: mean 555 -> 629 us),
+// keeping workers off the caller's core by affinity (no difference).
 
 namespace pydl {
 namespace {
@@ -33,6 +33,7 @@ using std::chrono::microseconds;
 constexpr auto kWorkerSpin = microseconds(200);
 // The caller waits for chunks a worker has begun, awake and then asleep: the worker may need our core to finish.
 constexpr auto kCallerSpin = microseconds(10);
+constexpr int kMostThreads = 0x7ffe;  // what Pool::state_ can count, and the caller
 
 void pause() {
 #if defined(__x86_64__)
@@ -55,6 +56,30 @@ bool spin(microseconds time, F ready) {
     return false;
 }
 
+int first_threads() {
+    const auto positive = [](const char* text, bool list) {
+        char* end = nullptr;
+        const long n = std::strtol(text, &end, 10);
+        const bool number = end != text && (*end == 0 || (list && *end == ','));
+        return number && n > 0 && n <= kMostThreads ? static_cast<int>(n) : 0;
+    };
+    if (const char* text = std::getenv("PYDL_NUM_THREADS"); text && *text) {
+        if (const int n = positive(text, false)) return n;
+        throw std::runtime_error(std::string("PYDL_NUM_THREADS=") + text + ": expected a positive number of threads");
+    }
+    if (const char* text = std::getenv("OMP_NUM_THREADS"); text && *text)
+        if (const int n = positive(text, true)) return n;
+    return count_cores("", threading_cores());
+}
+
+// Threads of a region, the caller included, no more than the library grants.
+int bounded(int count) { return std::clamp(count, 1, std::min(threading_limit(), kMostThreads)); }
+
+std::atomic<int>& setting() {
+    static std::atomic<int> count{bounded(first_threads())};
+    return count;
+}
+
 }  // namespace
 
 class Pool {
@@ -64,18 +89,28 @@ public:
     // False when another region is running (of another thread, or the one we are inside).
     bool run(int threads, dim count, void (*body)(void*, dim), void* context) {
         if (busy_.exchange(true, std::memory_order_acquire)) return false;
-        if (static_cast<int>(workers_.size()) != threads - 1) resize(threads - 1);
+        if (workers_ != threads - 1) resize(threads - 1);
         body_ = body;
         context_ = context;
         count_ = count;
         cut_.store(false, std::memory_order_relaxed);
+        failed_.store(false, std::memory_order_relaxed);
         next_.store(0, std::memory_order_relaxed);
         open();
         Watch& w = watch();
         work([&] { return look(w); });
         close(w);
+        const std::exception_ptr failure = std::exchange(failure_, nullptr);
         busy_.store(false, std::memory_order_release);
+        if (failure) std::rethrow_exception(failure);
         return true;
+    }
+
+    // Makes the team that the next region would make; nothing while a region is running.
+    void prepare(int threads) {
+        if (busy_.exchange(true, std::memory_order_acquire)) return;
+        if (workers_ != threads - 1) resize(threads - 1);
+        busy_.store(false, std::memory_order_release);
     }
 
     // Asked by a worker in the middle of a long chunk. The caller may be asleep until we leave it: we wake it from time
@@ -124,17 +159,22 @@ private:
     template <class F>
     void work(F stopped) {
         for (dim i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) {
-            body_(context_, i);
+            try {
+                body_(context_, i);
+            } catch (...) {  // no memory: the caller raises it when nobody uses its context any more
+                if (!failed_.exchange(true)) failure_ = std::current_exception();
+                return cut();
+            }
             if (stopped()) return cut();
         }
     }
 
-    void worker(int id) {
+    void worker() {
         watch().pool = this;
         std::uint32_t seen = 0;  // state of the region we were in last
         const auto wanted = [&] {
             const auto s = state_.load();
-            return ((s & kOpen) && (s ^ seen) >= kRegion) || id >= wanted_.load(std::memory_order_relaxed);
+            return ((s & kOpen) && (s ^ seen) >= kRegion) || ending_.load(std::memory_order_relaxed);
         };
         for (;;) {
             if (!spin(kWorkerSpin, wanted)) {
@@ -146,7 +186,7 @@ private:
                 }
                 asleep_.fetch_sub(1);
             }
-            if (id >= wanted_.load()) return;
+            if (ending_.load()) break;
             auto s = state_.load();
             while ((s & kOpen) && !state_.compare_exchange_weak(s, s + kOne)) {}
             if (!(s & kOpen)) continue;
@@ -154,27 +194,25 @@ private:
             work([] { return false; });
             if (!((state_.fetch_sub(kOne) - kOne) & (kInside | kOpen))) wake_caller();
         }
+        watch().pool = nullptr;  // the thread is its maker's, who may have another use for it
     }
 
+    // Ends the team and makes one of `count` workers, or of as many as there may be.
     void resize(int count) {
-        wanted_.store(count);
-        if (count < static_cast<int>(workers_.size())) {
-            state_.fetch_add(kRegion);
-            state_.notify_all();
-            for (auto w = workers_.begin() + count; w != workers_.end(); ++w) w->join();
-            workers_.erase(workers_.begin() + count, workers_.end());
-        }
-        try {
-            while (static_cast<int>(workers_.size()) < count)
-                workers_.emplace_back(&Pool::worker, this, static_cast<int>(workers_.size()));
-        } catch (const std::system_error&) {  // the system has no more threads for us: go on with what there is
-            set_threads(static_cast<int>(workers_.size()) + 1);
-        }
+        ending_.store(true);
+        state_.fetch_add(kRegion);
+        state_.notify_all();
+        team_.join();
+        ending_.store(false);
+        workers_ = count ? team_.start(count, [](void* pool) { static_cast<Pool*>(pool)->worker(); }, this) : 0;
+        int asked = count + 1;  // unless another number has been set meanwhile
+        if (workers_ < count) setting().compare_exchange_strong(asked, workers_ + 1);
     }
 
     std::atomic<bool> busy_{false};
-    std::atomic<int> wanted_{0};
-    std::vector<std::thread> workers_;
+    std::atomic<bool> ending_{false};
+    int workers_ = 0;
+    Team team_;
     void (*body_)(void*, dim) = nullptr;
     void* context_ = nullptr;
     dim count_ = 0;
@@ -182,7 +220,8 @@ private:
     std::atomic<int> asleep_{0};
     alignas(64) std::atomic<dim> next_{0};
     alignas(64) std::atomic<int> left_{0};
-    std::atomic<bool> cut_{false};
+    std::atomic<bool> cut_{false}, failed_{false};
+    std::exception_ptr failure_;  // of the chunk that set failed_; read when all have left the region
 };
 
 namespace {
@@ -200,47 +239,16 @@ Pool& the_pool() {
     return *p;  // another thread was first; the unused one stays, it has no threads
 }
 
-int cores() {
-#if defined(__linux__)
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    // A container may see 64 cores and be allowed the time of two.
-    if (std::FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-        double quota, period;
-        if (std::fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0)
-            count = std::min(count, std::max(1, static_cast<int>(quota / period + 0.999)));
-        std::fclose(f);
-    }
-    return count;
-#else
-    return std::max(1u, std::thread::hardware_concurrency());
-#endif
-}
-
-int first_threads() {
-    const auto positive = [](const char* text, bool list) {
-        char* end = nullptr;
-        const long n = std::strtol(text, &end, 10);
-        return end != text && (*end == 0 || (list && *end == ',')) && n > 0 && n < 0x7fff ? static_cast<int>(n) : 0;
-    };
-    if (const char* text = std::getenv("PYDL_NUM_THREADS"); text && *text) {
-        if (const int n = positive(text, false)) return n;
-        throw std::runtime_error(std::string("PYDL_NUM_THREADS=") + text + ": expected a positive number of threads");
-    }
-    if (const char* text = std::getenv("OMP_NUM_THREADS"); text && *text)
-        if (const int n = positive(text, true)) return n;
-    return cores();
-}
-
-std::atomic<int>& thread_count() {
-    static std::atomic<int> count{first_threads()};
-    return count;
-}
-
 }  // namespace
 
-int threads() { return thread_count().load(std::memory_order_relaxed); }
-void set_threads(int count) { thread_count().store(std::clamp(count, 1, 0x7ffe)); }
+int threads() { return setting().load(std::memory_order_relaxed); }
+
+void set_threads(int count) { setting().store(bounded(count)); }
+
+int granted_threads() {
+    if (threads() > 1) the_pool().prepare(threads());
+    return threads();
+}
 
 bool interrupted() {
     Watch& w = watch();

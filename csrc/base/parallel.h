@@ -5,13 +5,18 @@
 namespace pydl {
 
 // How many threads a region may use, the calling one included. At first PYDL_NUM_THREADS, else OMP_NUM_THREADS, else
-// the cores this process may run on (affinity and container quota). Throws std::runtime_error for a PYDL_NUM_THREADS
-// that is no positive number; the first call comes from the import.
+// the cores this process may run on (affinity, places, container quota); never more than OMP_THREAD_LIMIT. Throws
+// std::runtime_error for a PYDL_NUM_THREADS that is no positive number; the first call comes from the import.
 int threads();
+// Where the next region has another number of threads than the last one had, it ends those and makes new ones. With one
+// thread they sleep on: going to and fro costs nothing.
 void set_threads(int count);
+// threads() once they are there, for which it makes them: fewer where the system grants no more.
+int granted_threads();
 
 // body(context, i) for every i in [0, count), each once, in any order, on any thread; returns when all are done. After
 // an interruption (base/interrupt.h) chunks that have not begun are skipped: what the kernel writes is thrown away.
+// So they are after one that throws: a body throws OutOfMemory only, and it is raised here when all have ended.
 void run_chunks(dim count, void (*body)(void* context, dim i), void* context);
 
 // Whether to leave a kernel because of an interruption: what it writes is thrown away. 10 ns.

@@ -12,6 +12,8 @@ namespace py = pybind11;
 namespace pydl {
 namespace {
 
+constexpr double kMostBytes = double{std::int64_t{1} << 46};  // half of a process's addresses
+
 struct Block {
     std::shared_ptr<Arena> arena;  // null: heap
     void* data;
@@ -21,39 +23,65 @@ struct Block {
     }
 };
 
-py::array empty(const py::tuple& shape, const py::object& type) {
-    const py::dtype dtype = py::dtype::from_args(type);
-    py::ssize_t count = 1;
-    std::vector<py::ssize_t> extents;
-    extents.reserve(shape.size());
+// What an array holds. A number of bytes need not fit into memory, or into 64 bits.
+struct Extents {
+    std::vector<py::ssize_t> sizes;
+    double bytes;
+};
+
+// Throws OutOfMemory where there is no room, unless nobody will touch it (shapes without values are looked for).
+Extents extents_of(const py::tuple& shape, const py::dtype& dtype) {
+    std::vector<py::ssize_t> sizes;
+    sizes.reserve(shape.size());
+    double others = static_cast<double>(dtype.itemsize());  // as if no size were 0: strides multiply them
+    bool is_empty = false;
     for (const auto& item : shape) {
-        const auto n = PyNumber_AsSsize_t(item.ptr(), PyExc_OverflowError);
+        const auto n = PyNumber_AsSsize_t(item.ptr(), nullptr);  // clipped to what the type holds
         if (n == -1 && PyErr_Occurred()) throw py::error_already_set();
         if (n < 0)
-            throw py::value_error("empty: expected dimensions of at least 0; received shape " +
+            throw py::value_error("An array has dimensions of at least 0; received shape " +
                                   py::repr(shape).cast<std::string>());
-        if (__builtin_mul_overflow(count, n, &count))
-            throw py::value_error("empty: shape " + py::repr(shape).cast<std::string>() + " is too large");
-        extents.push_back(n);
+        if (n == 0) is_empty = true;
+        else others *= static_cast<double>(n);
+        sizes.push_back(n);
     }
-    py::ssize_t bytes;
-    if (__builtin_mul_overflow(count, dtype.itemsize(), &bytes) || bytes > (py::ssize_t{1} << 46))
-        throw py::value_error("empty: shape " + py::repr(shape).cast<std::string>() + " is too large");
+    const double bytes = is_empty ? 0 : others;
+    if (others >= kLargeRequest) {
+        const std::string what = "An array of shape " + py::repr(shape).cast<std::string>().substr(0, 200) +
+                                 " and dtype " + py::str(dtype).cast<std::string>();
+        if (others > kMostBytes) throw OutOfMemory(what + " is larger than any memory.");
+        if (!recorder().dry) require_memory(bytes, what);
+    }
+    return {std::move(sizes), bytes};
+}
+
+py::array empty(const py::tuple& shape, const py::object& type) {
+    const py::dtype dtype = py::dtype::from_args(type);
+    const Extents extents = extents_of(shape, dtype);
+    const auto size = static_cast<std::size_t>(extents.bytes);
     Recorder& r = recorder();
     auto block = std::make_unique<Block>();
     if (r.open && !r.dry) {
         block->arena = r.open->arena();
-        block->data = block->arena->allocate(static_cast<std::size_t>(bytes));
+        block->data = block->arena->allocate(size);
     } else {
-        block->data = allocate(static_cast<std::size_t>(bytes));
+        block->data = allocate_untouched(size);
     }
     void* data = block->data;
     py::capsule owner(block.release(), [](void* p) { delete static_cast<Block*>(p); });
-    return py::array(dtype, extents, data, owner);
+    return py::array(dtype, extents.sizes, data, owner);
 }
 
 }  // namespace
 
-void bind_buffer(py::module_& m) { m.def("empty", &empty, py::arg("shape"), py::arg("dtype")); }
+void bind_buffer(py::module_& m) {
+    m.def("empty", &empty, py::arg("shape"), py::arg("dtype"));
+    // Raises MemoryError where `empty` would: for arrays that NumPy is asked for.
+    m.def(
+        "require_room",
+        [](const py::tuple& shape, const py::object& type) { extents_of(shape, py::dtype::from_args(type)); },
+        py::arg("shape"), py::arg("dtype"));
+    m.def("memory_left", &memory_left, py::arg("root") = "");
+}
 
 }  // namespace pydl

@@ -40,17 +40,17 @@ template <class T>
 void enter(const PYDL_TABLE::Tables& t) {
     [[maybe_unused]] const auto& slots = slots_of(t, T{});
     [[maybe_unused]] const auto& wide = slots_of(t, compute<T>{});
-#define ROW(step, way, result, name, params, ...)                                        \
-    if constexpr (has_function<T, Rows::step, Narrow::way>)                              \
-        add_instance(#name, dtype_of<T>(), make_instance(slots.name));                   \
-    else if constexpr (joins<T, Rows::step> && Narrow::way == Narrow::by_blocks)         \
-        add_instance(#name, dtype_of<T>(), make_blocks_instance(slots.name, wide.name));
+#define ROW(step, way, result, name, params, ...)                                     \
+    if constexpr (has_function<T, Rows::step, Narrow::way>)                           \
+        add_instance(#name, dtype_of<T>(), make_entry(slots.name));                   \
+    else if constexpr (joins<T, Rows::step> && Narrow::way == Narrow::by_blocks)      \
+        add_instance(#name, dtype_of<T>(), make_blocks_entry(slots.name, wide.name));
 #include "kernels.def"
 }
 
 template <class T, class U>
 void enter_pairs([[maybe_unused]] const PYDL_TABLE::PairSlots<T, U>& slots) {
-#define PAIR(name, params, ...) add_pair_instance(#name, dtype_of<T>(), dtype_of<U>(), make_instance(slots.name));
+#define PAIR(name, params, ...) add_pair_instance(#name, dtype_of<T>(), dtype_of<U>(), make_entry(slots.name));
 #include "kernels.def"
 }
 template <class T>

@@ -12,9 +12,6 @@ namespace {
 // How long Ctrl-C goes unnoticed by a thread that waits.
 constexpr auto kInterval = std::chrono::milliseconds(50);
 
-// Of this thread's visits, the outermost first.
-thread_local std::vector<int> visited;
-
 unsigned long this_thread() { return PyThread_get_thread_ident(); }
 
 }  // namespace
@@ -115,23 +112,6 @@ void Places::give(int place) {
     moved_.notify_one();
 }
 
-int Visit::enter() {
-    gate_->enter();
-    try {
-        visited.push_back(places_->take());
-    } catch (...) {
-        gate_->leave();
-        throw;
-    }
-    return visited.back();
-}
-
-void Visit::exit() {
-    places_->give(visited.back());
-    visited.pop_back();
-    gate_->leave();
-}
-
 void bind_lease(py::module_& m) {
     // What __enter__ and __exit__ of `with gate.reading:` belong to.
     struct Reading {
@@ -151,10 +131,6 @@ void bind_lease(py::module_& m) {
     py::class_<Places, std::shared_ptr<Places>>(m, "Places")
         .def(py::init<int>(), py::arg("count"))
         .def("lease", [](const std::shared_ptr<Places>& places) { return Lease(places); });
-    py::class_<Visit>(m, "Visit")
-        .def(py::init<std::shared_ptr<Gate>, std::shared_ptr<Places>>(), py::arg("gate"), py::arg("places"))
-        .def("__enter__", &Visit::enter)
-        .def("__exit__", [](Visit& visit, const py::args&) { visit.exit(); });
 }
 
 }  // namespace pydl

@@ -75,18 +75,30 @@ private:
     int place_ = 0;
 };
 
-// Reading through a gate with a place, for any number of `with` statements, each of which ends in the thread that began
-// it and before those it is inside of: the short way for calls that are quick themselves.
+// A call that reads through a gate with a place, as long as this lives.
 class Visit {
 public:
-    Visit(std::shared_ptr<Gate> gate, std::shared_ptr<Places> places)
-        : gate_(std::move(gate)), places_(std::move(places)) {}
-    int enter();
-    void exit();
+    Visit(Gate& gate, Places& places) : gate_(gate), places_(places) {
+        gate_.enter();
+        try {
+            place_ = places_.take();
+        } catch (...) {
+            gate_.leave();
+            throw;
+        }
+    }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+    ~Visit() {
+        places_.give(place_);
+        gate_.leave();
+    }
+    int place() const { return place_; }
 
 private:
-    std::shared_ptr<Gate> gate_;
-    std::shared_ptr<Places> places_;
+    Gate& gate_;
+    Places& places_;
+    int place_;
 };
 
 }  // namespace pydl

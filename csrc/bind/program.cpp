@@ -2,10 +2,12 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_map>
 #include <utility>
 
 #include "bind/bind.h"
+#include "bind/lease.h"
 #include "program/program.h"
 
 namespace py = pybind11;
@@ -25,6 +27,41 @@ thread_local PyProgram* open_program = nullptr;
     const auto text =
         describe_failure(program.label(f.info->label), *f.info->kernel, *f.info->instance, f.words, f.position);
     raise_failed_check(*f.info->kernel, text);
+}
+
+void run(const PyProgram& p) {
+    Failure failure;
+    {
+        py::gil_scoped_release release;
+        failure = p.program.run();
+    }
+    raise_if_interrupted();
+    if (failure) raise(p.program, failure);
+}
+
+// The short way of a prediction, where what Python takes to copy in, to run and to copy out would be more than the
+// network takes: a fresh array with the output for `x`. `instances`, one for each place, have an attribute `one_array`:
+// (input array, Program, output array). Returns None where a place has no instance yet, and where `x` is no array of
+// the input's shape and type.
+py::object replay(Gate& gate, Places& places, const py::list& instances, py::handle x) {
+    static PyObject* const one_array = PyUnicode_InternFromString("one_array");
+    const auto& numpy = py::detail::npy_api::get();
+    if (Py_TYPE(x.ptr()) != numpy.PyArray_Type_) return py::none();
+    const auto given = py::reinterpret_borrow<py::array>(x);
+    const Visit visit(gate, places);
+    const py::object instance = instances[static_cast<std::size_t>(visit.place())];
+    if (instance.is_none()) return py::none();
+    const py::tuple parts = py::getattr(instance, one_array);
+    const auto input = py::reinterpret_borrow<py::array>(parts[0]),
+               output = py::reinterpret_borrow<py::array>(parts[2]);
+    if (given.ndim() != input.ndim() || !std::equal(given.shape(), given.shape() + given.ndim(), input.shape()) ||
+        !numpy.PyArray_EquivTypes_(given.dtype().ptr(), input.dtype().ptr()))
+        return py::none();
+    if (given.flags() & py::array::c_style)
+        std::memcpy(py::detail::array_proxy(input.ptr())->data, given.data(), static_cast<std::size_t>(given.nbytes()));
+    else if (numpy.PyArray_CopyInto_(input.ptr(), given.ptr()) != 0) throw py::error_already_set();
+    run(parts[1].cast<const PyProgram&>());
+    return py::reinterpret_steal<py::object>(numpy.PyArray_NewCopy_(output.ptr(), 0));  // 0: C order
 }
 
 // Buffers outside of the arena, numbered as they are met.
@@ -143,16 +180,7 @@ void keep_alive_while_recorded(const py::object& array, const void* data) {
 void bind_program(py::module_& m) {
     py::class_<PyProgram>(m, "Program")
         .def(py::init<>())
-        .def("run",
-             [](const PyProgram& p) {
-                 Failure failure;
-                 {
-                     py::gil_scoped_release release;
-                     failure = p.program.run();
-                 }
-                 raise_if_interrupted();
-                 if (failure) raise(p.program, failure);
-             })
+        .def("run", &run)
         .def("seal", [](PyProgram& p) { p.program.seal(); })
         .def("steps", [](const PyProgram& p) { return rows_of(p, {}); })
         .def(
@@ -199,6 +227,7 @@ void bind_program(py::module_& m) {
         recorder().label.swap(label);
         return label;
     });
+    m.def("replay", &replay, py::arg("gate"), py::arg("places"), py::arg("instances"), py::arg("x"));
     m.def("run_loop", &loop, py::arg("programs"), py::arg("index").noconvert(), py::arg("order"), py::arg("first"),
           py::arg("last"), py::arg("seconds"));
 }

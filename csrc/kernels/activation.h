@@ -48,11 +48,6 @@ PYDL_INLINE V mish_slope(V x) {
 
 // x Phi(x), Phi the normal distribution; its slope Phi(x) + x phi(x).
 template <class V>
-PYDL_INLINE V normal_distribution(V x) {
-    using T = lane_of<V>;
-    return T(0.5) * (1 + erf(x * T(0.7071067811865476)));
-}
-template <class V>
 PYDL_INLINE V gelu_value(V x) {
     return x * normal_distribution(x);
 }
@@ -106,19 +101,32 @@ PYDL_ACTIVATION(gelu_tanh, heavy, gelu_tanh_value(v), gelu_tanh_slope(v) * d)
 PYDL_ACTIVATION(hard_sigmoid, light, hard_sigmoid_value(v), select(abs(v) < 3, d / 6, vec<T>{}))
 PYDL_ACTIVATION(hard_silu, light, hard_sigmoid_value(v) * v, hard_silu_slope(v) * d)
 
-// max_value where x >= max_value, x from threshold on, negative_slope (x - threshold) below.
+// x above threshold, else 0; with a max_value brought between 0 and that; then negative_slope (x - threshold) is added
+// below threshold. What lies at threshold has the slope of what lies below; NaN stays.
 template <class T>
 void relu_general(In<T> x, Out<T> y, real negative_slope, real max_value, real threshold, dim n) {
-    const vec<T> slope = splat(T(negative_slope)), top = splat(T(max_value)), edge = splat(T(threshold));
+    const real bottom = max_value < __builtin_inf() ? 0 : -__builtin_inf();
+    const vec<T> slope = splat(T(negative_slope)), edge = splat(T(threshold));
+    const vec<T> low = splat(T(bottom)), top = splat(T(max_value));
+    auto upper = PYDL_LAMBDA(vec<T> v) {
+        const vec<T> above = select(v <= edge, vec<T>{}, v), raised = select(above < low, low, above);
+        return select(raised >= top, top, raised);
+    };
+    if (negative_slope == 0) return map<light, T>(n, upper, y.ptr, x.ptr);  // 0 times -inf is not 0
     map<light, T>(
-        n, PYDL_LAMBDA(vec<T> v) { return select(v >= top, top, select(v < edge, slope * (v - edge), v)); }, y.ptr,
-        x.ptr);
+        n, PYDL_LAMBDA(vec<T> v) { return upper(v) + select(v < edge, slope * (v - edge), vec<T>{}); }, y.ptr, x.ptr);
 }
 template <class T>
 void relu_general_grad(In<T> x, In<T> dy, Out<T> dx, real negative_slope, real max_value, real threshold, dim n) {
-    const vec<T> slope = splat(T(negative_slope)), top = splat(T(max_value)), edge = splat(T(threshold));
+    const real bottom = max_value < __builtin_inf() ? 0 : -__builtin_inf();
+    const vec<T> slope = splat(T(negative_slope)), edge = splat(T(threshold));
+    const vec<T> low = splat(T(bottom)), top = splat(T(max_value));
     map<light, T>(
-        n, PYDL_LAMBDA(vec<T> v, vec<T> d) { return select(v >= top, vec<T>{}, select(v > edge, d, slope * d)); },
+        n,
+        PYDL_LAMBDA(vec<T> v, vec<T> d) {
+            const vec<T> inside = select(v >= top, vec<T>{}, select(v <= low, vec<T>{}, d));
+            return select(v <= edge, slope * d, inside);
+        },
         dx.ptr, x.ptr, dy.ptr);
 }
 

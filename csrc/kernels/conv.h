@@ -64,7 +64,8 @@ void conv_dx(In<T> dz, In<T> w, OptIn<T> bias, Out<T> dx, Dims geometry, dim act
             for (dim across = 0; across < phases[2]; ++across) {
                 Slide s[3] = {gradient_slide(g.axis[0], d), gradient_slide(g.axis[1], h),
                               gradient_slide(g.axis[2], across)};
-                if (s[0].taps * s[1].taps * s[2].taps == 0) s[0].taps = s[1].taps = s[2].taps = 0;
+                if (s[0].taps * s[1].taps * s[2].taps == 0)  // zeros; a block reaches as far as its positions
+                    for (Slide& one : s) one.taps = one.delta_step = 0;
                 const Weights<T> weights = packed<T>(w, s, g, true);
                 if (planar) planar_product<T>(dz, weights, s, g.batch, g.filters, g.channels, sizes, out);
                 else slide_product<T>(dz, weights, s, g.batch, g.groups, g.filters, g.channels, sizes, out);

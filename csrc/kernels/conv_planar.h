@@ -137,12 +137,12 @@ void planar_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim ba
             const dim rows = block.count[1], columns = block.count[2], all = (rows - 1) * width + columns;
             const bool one = s[1].step == 1 && ceil_div(all, L) < rows * ceil_div(columns, L);
             const dim length = one ? all : columns;
-            constexpr dim wide = row_vectors<T> * L, usual = Blocking<T>::width;
+            constexpr dim wide = row_vectors * L, usual = Blocking<T>::width;
             const dim tile_width = filters == 1 ? wide : usual;
             for (dim h = 0; h < (one ? 1 : rows); ++h)
                 for (dim p = 0; p < length; p += tile_width) {
                     const dim n = least(tile_width, length - p);
-                    const auto f = filters == 1 ? row_tiles<T>.of[(n - 1) / L][n % L != 0]
+                    const auto f = filters == 1 ? tiles_of<T>().row[(n - 1) / L][n % L != 0]
                                                 : tiles<T, true>.of[filters - 1][(n - 1) / L][n % L != 0];
                     f(k, w.at, as, planes + h * s[1].step * width + p, bs, results + h * width + p, result, ends, n % L,
                       runs);

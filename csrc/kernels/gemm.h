@@ -11,9 +11,7 @@
 #pragma once
 #include "base/memory.h"
 #include "base/parallel.h"
-#include "simd/vec.h"
-
-#define PYDL_UNROLL _Pragma("GCC unroll 16")
+#include "kernels/tiles.h"
 
 namespace pydl::PYDL_ISA {
 namespace {
@@ -25,104 +23,6 @@ PYDL_INLINE constexpr T least(T a, T b) {
 PYDL_INLINE constexpr dim ceil_div(dim a, dim b) { return (a + b - 1) / b; }
 // n cut into equal parts of at most `limit`: the size of a part.
 PYDL_INLINE constexpr dim even_part(dim n, dim limit) { return n <= limit ? n : ceil_div(n, ceil_div(n, limit)); }
-
-// The block sizes. rows x vectors accumulators + vectors of B + one of A must fit the registers (32, 16 or 16); a
-// row panel of A (rows x depth) the L1 cache with room for B to stream through, a slice of B (depth x columns) L2.
-template <class T>
-struct Blocking {
-    static constexpr int vectors = 2;
-#if defined(__AVX512F__)
-    static constexpr int rows = 14;
-#elif defined(__AVX2__)
-    static constexpr int rows = 6;
-#elif defined(__aarch64__)
-    static constexpr int rows = 12;
-#else
-    static constexpr int rows = 4;
-#endif
-    static constexpr dim width = vectors * lanes<T>;
-    static constexpr dim depth = 1536 / sizeof(T);
-    static constexpr dim columns = 2048 / sizeof(T);
-};
-
-// ------------------------------------------------------------------------------------------- tile
-
-// What a tile starts from: zeros (start null), one row for all (stride 0: a bias), or a matrix (C itself).
-// What it ends with: max(value, floor), which is relu for floor 0 and nothing for minus infinity; NaN stays.
-template <class T>
-struct Ends {
-    const T* start;
-    dim stride;
-    T floor;
-};
-
-// k in `count` runs of equal length: where each begins in a and in b. A product has one run; a convolution one for
-// each row of its window, whose inputs lie side by side.
-struct Runs {
-    dim count;
-    const dim *a, *b;
-};
-constexpr dim at_start = 0;
-constexpr Runs one_run = {1, &at_start, &at_start};
-
-// One tile: c(R, V vectors, the last of `last` lanes) = start + sum over runs, over p < k, of a(R, p) b(p, :).
-// a: element (i, p) at a[i * as + p], or a[i + p * as] with KMajor. b: row p at b + p * bs.
-template <class T, int R, int V, bool KMajor, bool Partial>
-[[gnu::noinline]] void tile(dim k, const T* a, dim as, const T* b, dim bs, T* c, dim cs, const Ends<T>& ends, dim last,
-                            const Runs& runs) {
-    constexpr dim L = lanes<T>;
-    const auto get = [=](const T* p, int v) __attribute__((always_inline)) {
-        return Partial && v == V - 1 ? load_partial(p + v * L, last) : load(p + v * L);
-    };
-    vec<T> acc[R][V];
-    if (const T* start = ends.start) {
-        PYDL_UNROLL for (int i = 0; i < R; ++i) {
-            PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = get(start + i * ends.stride, v);
-        }
-    } else {
-        PYDL_UNROLL for (int i = 0; i < R; ++i) { PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = vec<T>{}; }
-    }
-    // Rows of A in threes, at p, p + as, p + 2 as: one address register for three rows.
-    constexpr int bases = KMajor ? 1 : (R + 2) / 3;
-    for (dim run = 0; run < runs.count; ++run) {
-        const T *base[bases], *from = b + runs.b[run];
-        PYDL_UNROLL for (int i = 0; i < bases; ++i) {
-            base[i] = a + runs.a[run] + 3 * i * as;
-            asm("" : "+r"(base[i]));
-        }
-        for (dim p = 0; p < k; ++p) {
-            vec<T> row[V];
-            PYDL_UNROLL for (int v = 0; v < V; ++v) row[v] = get(from, v);
-            from += bs;
-            PYDL_UNROLL for (int i = 0; i < R; ++i) {
-                const vec<T> x = splat(KMajor ? base[0][i] : base[KMajor ? 0 : i / 3][i % 3 * as]);
-                PYDL_UNROLL for (int v = 0; v < V; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
-            }
-            PYDL_UNROLL for (int i = 0; i < bases; ++i) base[i] += KMajor ? as : 1;
-        }
-    }
-    const vec<T> floor = splat(ends.floor);
-    PYDL_UNROLL for (int i = 0; i < R; ++i) {
-        PYDL_UNROLL for (int v = 0; v < V; ++v) {
-            const vec<T> y = max(floor, acc[i][v]);
-            if (Partial && v == V - 1) store_partial(c + i * cs + v * L, y, last);
-            else store(c + i * cs + v * L, y);
-        }
-    }
-}
-
-template <class T>
-using TileFunction = void (*)(dim, const T*, dim, const T*, dim, T*, dim, const Ends<T>&, dim, const Runs&);
-
-template <class T, bool KMajor>
-struct Tiles {
-    TileFunction<T> of[Blocking<T>::rows][Blocking<T>::vectors][2];
-};
-template <class T, bool KMajor>
-constexpr Tiles<T, KMajor> tiles = []<std::size_t... R>(std::index_sequence<R...>) {
-    return Tiles<T, KMajor>{{{{tile<T, R + 1, 1, KMajor, false>, tile<T, R + 1, 1, KMajor, true>},
-                              {tile<T, R + 1, 2, KMajor, false>, tile<T, R + 1, 2, KMajor, true>}}...}};
-}(std::make_index_sequence<Blocking<T>::rows>{});
 
 // --------------------------------------------------------------------------------------- operands
 

@@ -18,8 +18,8 @@ PYDL_INLINE void sum_places(dim places, dim channels, double* out, const F& f) {
         for (dim first = 0; first < places; first += block) {
             vec<T> sum[count] = {};
             for (dim p = first; p < least(places, first + block); ++p) f(p * channels + c, c, live, sum);
-            for (int q = 0; q < count; ++q)
-                for (dim i = 0; i < L; ++i) total[q][i] += static_cast<double>(sum[q][i]);
+            PYDL_UNROLL for (int q = 0; q < count; ++q) PYDL_UNROLL for (dim i = 0; i < L; ++i) total[q][i] +=
+                static_cast<double>(sum[q][i]);
         }
         for (int q = 0; q < count; ++q)
             for (dim i = 0; i < live; ++i) out[q * channels + c + i] = total[q][i];

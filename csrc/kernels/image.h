@@ -104,11 +104,10 @@ PYDL_INLINE Corners<T> corners_of(const T* transform, dim row, dim col, dim rows
     const double x_floor = __builtin_floor(x), y_floor = __builtin_floor(y);
     const dim left = static_cast<dim>(x_floor), top = static_cast<dim>(y_floor);
     const double right_share = x - x_floor, lower_share = y - y_floor;
-    for (int r = 0; r < 2; ++r)
-        for (int c = 0; c < 2; ++c) {
-            const double w = (r ? lower_share : 1 - lower_share) * (c ? right_share : 1 - right_share);
-            corners.add(top + r, left + c, static_cast<T>(w), rows, cols, fill);
-        }
+    PYDL_UNROLL for (int r = 0; r < 2; ++r) PYDL_UNROLL for (int c = 0; c < 2; ++c) {
+        const double w = (r ? lower_share : 1 - lower_share) * (c ? right_share : 1 - right_share);
+        corners.add(top + r, left + c, static_cast<T>(w), rows, cols, fill);
+    }
     return corners;
 }
 
@@ -126,8 +125,8 @@ void warp(In<T> x, In<T> transform, Out<T> y, dim batch, dim rows, dim cols, dim
                 T* to = y + (i * cols + col) * channels;
                 for (dim c = 0; c < channels; ++c) {
                     T sum = constant;
-                    for (int k = 0; k < from.count; ++k)
-                        sum = fma(from.weight[k], image[from.pixel[k] * channels + c], sum);
+                    PYDL_UNROLL for (int k = 0; k < 4; ++k) if (k < from.count) sum =
+                        fma(from.weight[k], image[from.pixel[k] * channels + c], sum);
                     to[c] = sum;
                 }
             }

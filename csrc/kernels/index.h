@@ -61,10 +61,13 @@ enum ScatterMode : dim { kScatterSet, kScatterAdd, kScatterMultiply, kScatterMax
 
 template <class T>
 PYDL_INLINE void combine_run(T* y, const T* x, dim n, dim mode) {
+    using W = wrapping<T>;
+    auto* const sums = reinterpret_cast<W*>(y);
+    const auto* const terms = reinterpret_cast<const W*>(x);
     switch (mode) {
         case kScatterSet: return copy_run(y, x, n);
         case kScatterMultiply:
-            for (dim c = 0; c < n; ++c) y[c] *= x[c];
+            for (dim c = 0; c < n; ++c) sums[c] = static_cast<W>(sums[c] * terms[c]);
             return;
         case kScatterMaximum:
             for (dim c = 0; c < n; ++c) y[c] = y[c] > x[c] || y[c] != y[c] ? y[c] : x[c];
@@ -74,8 +77,8 @@ PYDL_INLINE void combine_run(T* y, const T* x, dim n, dim mode) {
             return;
         default: {
             dim c = 0;
-            for (; c + lanes<T> <= n; c += lanes<T>) store<T>(y + c, load(y + c) + load(x + c));
-            for (; c < n; ++c) y[c] += x[c];
+            for (; c + lanes<W> <= n; c += lanes<W>) store<W>(sums + c, load(sums + c) + load(terms + c));
+            for (; c < n; ++c) sums[c] = static_cast<W>(sums[c] + terms[c]);
         }
     }
 }
@@ -175,15 +178,18 @@ void multi_hot(In<std::int32_t> index, Out<T> y, dim rows, dim n, dim classes) {
 }
 
 // index (rows, n), weights (rows, n) or null for ones -> y (rows, bins): the sum of weights per bin. Indices
-// outside 0..bins-1 do not count.
+// outside 0..bins-1 do not count. Integers wrap.
 template <class T>
 void bincount(In<std::int32_t> index, OptIn<T> weights, Out<T> y, dim rows, dim n, dim bins) {
+    using W = wrapping<T>;
+    auto* const sums = reinterpret_cast<W*>(y.ptr);
+    const auto* const terms = reinterpret_cast<const W*>(weights.ptr);
     parallel_for(rows, larger(1, kMoveGrain / larger(1, n + bins)), [=](dim begin, dim end) {
         __builtin_memset(y.ptr + begin * bins, 0, static_cast<std::size_t>((end - begin) * bins) * sizeof(T));
         for (dim r = begin; r < end; ++r)
             for (dim i = 0; i < n; ++i) {
                 const dim k = index[r * n + i];
-                if (k >= 0 && k < bins) y[r * bins + k] += weights.ptr ? weights.ptr[r * n + i] : T(1);
+                if (k >= 0 && k < bins) sums[r * bins + k] += terms ? terms[r * n + i] : W(1);
             }
     });
 }

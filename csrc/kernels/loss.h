@@ -9,7 +9,7 @@ namespace {
 
 // --------------------------------------------------------------- mean over a row of f.value(t, p)
 
-template <class T, class F>
+template <Text text, class T, class F>
 struct RowLoss {
     F f;
     T scale;
@@ -30,8 +30,8 @@ struct RowLoss {
         const T *t = in[0], *p = in[1];
         const double total = over_run<double>(
             n, whole,
-            [&](dim begin, dim end) {
-                return Run<T>{end - begin}.sum([&](dim at, dim live) __attribute__((always_inline)) {
+            [=, this](dim begin, dim end) {
+                return Run<T>{end - begin}.template sum<text>([&](dim at, dim live) __attribute__((always_inline)) {
                     return f.value(load_upto(t + begin + at, live), load_upto(p + begin + at, live));
                 });
             },
@@ -41,10 +41,10 @@ struct RowLoss {
 };
 
 // t, p (rows, n) -> loss (rows) = scale * sum of f.value.
-template <class T, class F>
+template <Text text, class T, class F>
 PYDL_INLINE void row_loss(In<T> t, In<T> p, Out<T> loss, dim rows, dim n, double scale, const F& f) {
     const T* const inputs[] = {t.ptr, p.ptr};
-    by_group(inputs, static_cast<T*>(nullptr), rows, n, 1, RowLoss<T, F>{f, static_cast<T>(scale), loss.ptr});
+    by_group(inputs, static_cast<T*>(nullptr), rows, n, 1, RowLoss<text, T, F>{f, static_cast<T>(scale), loss.ptr});
 }
 // dp (rows, n) = dy (rows) * scale * f.slope.
 template <class T, class F>
@@ -58,23 +58,23 @@ PYDL_INLINE void row_loss_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, dim rows, 
 PYDL_INLINE double mean_over(dim n) { return 1.0 / static_cast<double>(n); }
 
 // The kernel `name` and its gradient from Formula<T>{parameter}.
-#define PYDL_LOSS(name, Formula, scale)                                        \
+#define PYDL_LOSS(name, Formula, text, scale)                                  \
     template <class T>                                                         \
     void name(In<T> t, In<T> p, Out<T> loss, dim rows, dim n) {                \
-        row_loss(t, p, loss, rows, n, scale, Formula<T>{});                    \
+        row_loss<Text::text>(t, p, loss, rows, n, scale, Formula<T>{});        \
     }                                                                          \
     template <class T>                                                         \
     void name##_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, dim rows, dim n) { \
         row_loss_grad(t, p, dy, dp, rows, n, scale, Formula<T>{});             \
     }
-#define PYDL_LOSS_WITH(name, Formula, scale)                                                   \
-    template <class T>                                                                         \
-    void name(In<T> t, In<T> p, Out<T> loss, real parameter, dim rows, dim n) {                \
-        row_loss(t, p, loss, rows, n, scale, Formula<T>{static_cast<T>(parameter)});           \
-    }                                                                                          \
-    template <class T>                                                                         \
-    void name##_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, real parameter, dim rows, dim n) { \
-        row_loss_grad(t, p, dy, dp, rows, n, scale, Formula<T>{static_cast<T>(parameter)});    \
+#define PYDL_LOSS_WITH(name, Formula, text, scale)                                               \
+    template <class T>                                                                           \
+    void name(In<T> t, In<T> p, Out<T> loss, real parameter, dim rows, dim n) {                  \
+        row_loss<Text::text>(t, p, loss, rows, n, scale, Formula<T>{static_cast<T>(parameter)}); \
+    }                                                                                            \
+    template <class T>                                                                           \
+    void name##_grad(In<T> t, In<T> p, In<T> dy, Out<T> dp, real parameter, dim rows, dim n) {   \
+        row_loss_grad(t, p, dy, dp, rows, n, scale, Formula<T>{static_cast<T>(parameter)});      \
     }
 
 // -1, 0, 1 as the sign of v.
@@ -90,7 +90,7 @@ struct SquaredError {  // (p - t)^2
     PYDL_INLINE V value(V t, V p) const { return (p - t) * (p - t); }
     PYDL_INLINE V slope(V t, V p) const { return T(2) * (p - t); }
 };
-PYDL_LOSS(mean_squared_error, SquaredError, mean_over(n))
+PYDL_LOSS(mean_squared_error, SquaredError, brief, mean_over(n))
 
 template <class T>
 struct AbsoluteError {  // |p - t|; slope 0 at 0
@@ -98,7 +98,7 @@ struct AbsoluteError {  // |p - t|; slope 0 at 0
     PYDL_INLINE V value(V t, V p) const { return abs(p - t); }
     PYDL_INLINE V slope(V t, V p) const { return sign_of<T>(p - t); }
 };
-PYDL_LOSS(mean_absolute_error, AbsoluteError, mean_over(n))
+PYDL_LOSS(mean_absolute_error, AbsoluteError, brief, mean_over(n))
 
 template <class T>
 struct RelativeError {  // |p - t| / max(|t|, epsilon), in per cent
@@ -107,7 +107,7 @@ struct RelativeError {  // |p - t| / max(|t|, epsilon), in per cent
     PYDL_INLINE V value(V t, V p) const { return abs(p - t) / max(splat(epsilon), abs(t)); }
     PYDL_INLINE V slope(V t, V p) const { return sign_of<T>(p - t) / max(splat(epsilon), abs(t)); }
 };
-PYDL_LOSS_WITH(mean_absolute_percentage_error, RelativeError, 100 * mean_over(n))
+PYDL_LOSS_WITH(mean_absolute_percentage_error, RelativeError, brief, 100 * mean_over(n))
 
 template <class T>
 struct SquaredLogarithmicError {  // (log(1 + p) - log(1 + t))^2, both at least epsilon
@@ -125,7 +125,7 @@ struct SquaredLogarithmicError {  // (log(1 + p) - log(1 + t))^2, both at least 
         return select(p < splat(epsilon), V{}, T(2) * difference(t, p) / (p + T(1)));
     }
 };
-PYDL_LOSS_WITH(mean_squared_logarithmic_error, SquaredLogarithmicError, mean_over(n))
+PYDL_LOSS_WITH(mean_squared_logarithmic_error, SquaredLogarithmicError, lengthy, mean_over(n))
 
 template <class T>
 struct Huber {  // e^2 / 2 up to |e| = delta, delta |e| - delta^2 / 2 beyond
@@ -140,7 +140,7 @@ struct Huber {  // e^2 / 2 up to |e| = delta, delta |e| - delta^2 / 2 beyond
         return max(-d, min(d, e));  // NaN in e stays
     }
 };
-PYDL_LOSS_WITH(huber, Huber, mean_over(n))
+PYDL_LOSS_WITH(huber, Huber, brief, mean_over(n))
 
 template <class T>
 struct LogCosh {  // log(cosh(p - t))
@@ -152,7 +152,7 @@ struct LogCosh {  // log(cosh(p - t))
     }
     PYDL_INLINE V slope(V t, V p) const { return tanh(p - t); }
 };
-PYDL_LOSS(log_cosh, LogCosh, mean_over(n))
+PYDL_LOSS(log_cosh, LogCosh, lengthy, mean_over(n))
 
 template <class T>
 struct Hinge {  // max(1 - t p, 0)
@@ -160,7 +160,7 @@ struct Hinge {  // max(1 - t p, 0)
     PYDL_INLINE V value(V t, V p) const { return max(V{}, T(1) - t * p); }
     PYDL_INLINE V slope(V t, V p) const { return select(T(1) - t * p > 0, -t, V{}); }
 };
-PYDL_LOSS(hinge, Hinge, mean_over(n))
+PYDL_LOSS(hinge, Hinge, brief, mean_over(n))
 
 template <class T>
 struct SquaredHinge {  // max(1 - t p, 0)^2
@@ -171,7 +171,7 @@ struct SquaredHinge {  // max(1 - t p, 0)^2
     }
     PYDL_INLINE V slope(V t, V p) const { return T(-2) * t * max(V{}, T(1) - t * p); }
 };
-PYDL_LOSS(squared_hinge, SquaredHinge, mean_over(n))
+PYDL_LOSS(squared_hinge, SquaredHinge, brief, mean_over(n))
 
 // t (n) -> -1 and 1 if all of t is 0 or 1, else t itself.
 template <class T>
@@ -189,7 +189,7 @@ struct Divergence {  // t log(t / p), both within [epsilon, 1]
     PYDL_INLINE V value(V t, V p) const { return inside(t) * log(inside(t) / inside(p)); }
     PYDL_INLINE V slope(V t, V p) const { return select((p < splat(epsilon)) | (p > T(1)), V{}, -inside(t) / p); }
 };
-PYDL_LOSS_WITH(kl_divergence, Divergence, 1.0)
+PYDL_LOSS_WITH(kl_divergence, Divergence, lengthy, 1.0)
 
 template <class T>
 struct Poisson {  // p - t log(p + epsilon)
@@ -198,7 +198,7 @@ struct Poisson {  // p - t log(p + epsilon)
     PYDL_INLINE V value(V t, V p) const { return p - t * log(p + epsilon); }
     PYDL_INLINE V slope(V t, V p) const { return T(1) - t / (p + epsilon); }
 };
-PYDL_LOSS_WITH(poisson, Poisson, mean_over(n))
+PYDL_LOSS_WITH(poisson, Poisson, lengthy, mean_over(n))
 
 template <class T>
 struct BinaryProbability {  // -t log(p) - (1 - t) log(1 - p), p within [epsilon, 1 - epsilon]
@@ -213,7 +213,7 @@ struct BinaryProbability {  // -t log(p) - (1 - t) log(1 - p), p within [epsilon
         return select(clipped, V{}, (p - t) / (p * (T(1) - p)));
     }
 };
-PYDL_LOSS_WITH(binary_crossentropy, BinaryProbability, mean_over(n))
+PYDL_LOSS_WITH(binary_crossentropy, BinaryProbability, lengthy, mean_over(n))
 
 template <class T>
 struct BinaryLogit {  // the same of p = sigmoid(z): log(1 + exp(z)) - t z
@@ -221,7 +221,7 @@ struct BinaryLogit {  // the same of p = sigmoid(z): log(1 + exp(z)) - t z
     PYDL_INLINE V value(V t, V z) const { return max(V{}, z) - t * z + log1p(exp(-abs(z))); }
     PYDL_INLINE V slope(V t, V z) const { return sigmoid(z) - t; }
 };
-PYDL_LOSS(binary_crossentropy_logits, BinaryLogit, mean_over(n))
+PYDL_LOSS(binary_crossentropy_logits, BinaryLogit, lengthy, mean_over(n))
 
 #undef PYDL_LOSS
 #undef PYDL_LOSS_WITH
@@ -235,7 +235,7 @@ struct ColumnGroup {
     using V = vec<T>;
     Column<T> w;
     dim group, groups;
-    template <class F>
+    template <Text = Text::brief, class F>
     PYDL_INLINE V sum(const F& f) const {
         return w.sum([&](dim block, Column<T> b) __attribute__((always_inline)) {
             V part = {};
@@ -253,13 +253,13 @@ struct ColumnGroup {
     // x of the value number label[group], 0 where the label is `ignored`.
     PYDL_INLINE V pick(const T* x, const std::int32_t* label, dim ignored) const {
         V v = {};
-        for (dim i = 0; i < least(groups, lanes<T>); ++i)
-            if (label[group + i] != ignored) v[i] = x[label[group + i] * w.stride + i];
+        PYDL_UNROLL for (dim i = 0; i < lanes<T>; ++i) if (i < groups && label[group + i] != ignored) v[i] =
+            x[label[group + i] * w.stride + i];
         return v;
     }
     PYDL_INLINE mask<T> valid(const std::int32_t* label, dim ignored) const {
         mask<T> m = {};
-        for (dim i = 0; i < least(groups, lanes<T>); ++i) m[i] = label[group + i] != ignored ? -1 : 0;
+        PYDL_UNROLL for (dim i = 0; i < lanes<T>; ++i) m[i] = i < groups && label[group + i] != ignored ? -1 : 0;
         return m;
     }
 };
@@ -267,9 +267,9 @@ template <class T>
 struct RunGroup {
     using V = vec<T>;
     dim n, group;
-    template <class F>
+    template <Text text = Text::brief, class F>
     PYDL_INLINE V sum(const F& f) const {
-        return splat(static_cast<T>(Run<T>{n}.sum(f)));
+        return splat(static_cast<T>(Run<T>{n}.template sum<text>(f)));
     }
     template <class F>
     PYDL_INLINE V largest(const F& f) const {
@@ -361,8 +361,14 @@ void cosine_similarity_grad(In<T> t, In<T> p, In<T> a, In<T> b, In<T> dy, Out<T>
     });
 }
 
+// What probabilities are divided by: their sum, or 1 where that is 0.
+template <class V>
+PYDL_INLINE V divisor_of(V sum) {
+    return select(sum == V{}, splat(lane_of<V>(1)), sum);
+}
+
 // loss = -sum of t log(q), q = p / sum(p) within [epsilon, 1 - epsilon]; as Keras, q is clipped after it is
-// normalised, and where it was clipped nothing flows back.
+// normalised, and where it was clipped nothing flows back. Where all p are 0, all q are epsilon (NaN in Keras).
 // a = sum(p), b = sum of t over the values that were not clipped / a: dp = dy (b - t / p), 1 where not clipped.
 template <class T>
 void categorical_crossentropy(In<T> t, In<T> p, Out<T> a, Out<T> b, Out<T> loss, real epsilon, dim outer, dim n,
@@ -370,8 +376,8 @@ void categorical_crossentropy(In<T> t, In<T> p, Out<T> a, Out<T> b, Out<T> loss,
     const T* const inputs[] = {t.ptr, p.ptr};
     const T low = static_cast<T>(epsilon), high = T(1) - low;
     group_loss(inputs, outer, n, inner, PYDL_FORMULA {
-        const vec<T> total = g.sum(PYDL_AT { return load_upto(in[1] + at, live); });
-        const vec<T> l = g.sum(PYDL_AT {
+        const vec<T> total = divisor_of(g.sum(PYDL_AT { return load_upto(in[1] + at, live); }));
+        const vec<T> l = g.template sum<Text::lengthy>(PYDL_AT {
             const vec<T> q = load_upto(in[1] + at, live) / total;
             return load_upto(in[0] + at, live) * log(max(splat(low), min(splat(high), q)));
         });
@@ -402,7 +408,7 @@ void categorical_crossentropy_logits(In<T> t, In<T> p, Out<T> a, Out<T> b, Out<T
     const T* const inputs[] = {t.ptr, p.ptr};
     group_loss(inputs, outer, n, inner, PYDL_FORMULA {
         const vec<T> m = g.largest(PYDL_AT { return load_upto(in[1] + at, live); }), zero = {};
-        const vec<T> s = g.sum(PYDL_AT { return exp(load_upto(in[1] + at, live) - m); });
+        const vec<T> s = g.template sum<Text::lengthy>(PYDL_AT { return exp(load_upto(in[1] + at, live) - m); });
         const vec<T> weight = g.sum(PYDL_AT { return load_upto(in[0] + at, live); });
         const vec<T> hit = g.sum(PYDL_AT {
             const vec<T> vt = load_upto(in[0] + at, live);
@@ -441,6 +447,18 @@ dim check_labels_or_ignored(In<T> labels, dim n, dim classes, dim ignored) {
     return -1;
 }
 
+// The first NaN of x, where one of the loss's terms is NaN or infinite: the NaN has made it so. Where all terms are
+// finite nothing else is read.
+template <class T>
+dim check_loss(In<T> x, In<T> loss, dim n, dim terms) {
+    bool finite = true;
+    for (dim i = 0; i < terms; ++i) finite &= loss[i] - loss[i] == T(0);
+    if (!finite)
+        for (dim i = 0; i < n; ++i)
+            if (x[i] != x[i]) return i;
+    return -1;
+}
+
 // As categorical_crossentropy with t = 1 at label[group], 0 elsewhere; 0 where the label is `ignored`.
 // a, b = 1 / sum(p), 1 / p[label], both 0 where clipped or ignored: dp = dy (a - b at the label).
 template <class T>
@@ -449,7 +467,7 @@ void sparse_categorical_crossentropy(In<T> p, In<std::int32_t> label, Out<T> a, 
     const T* const inputs[] = {p.ptr};
     const T low = static_cast<T>(epsilon), high = T(1) - low;
     group_loss(inputs, outer, n, inner, PYDL_FORMULA {
-        const vec<T> total = g.sum(PYDL_AT { return load_upto(in[0] + at, live); }), zero = {};
+        const vec<T> total = divisor_of(g.sum(PYDL_AT { return load_upto(in[0] + at, live); })), zero = {};
         const vec<T> hit = g.pick(in[0], label, ignored), q = hit / total;
         const mask<T> valid = g.valid(label, ignored), flows = valid & (q >= splat(low)) & (q <= splat(high));
         g.put(a, select(flows, T(1) / total, zero));
@@ -474,7 +492,7 @@ void sparse_categorical_crossentropy_logits(In<T> p, In<std::int32_t> label, Out
     const T* const inputs[] = {p.ptr};
     group_loss(inputs, outer, n, inner, PYDL_FORMULA {
         const vec<T> m = g.largest(PYDL_AT { return load_upto(in[0] + at, live); }), zero = {};
-        const vec<T> s = g.sum(PYDL_AT { return exp(load_upto(in[0] + at, live) - m); });
+        const vec<T> s = g.template sum<Text::lengthy>(PYDL_AT { return exp(load_upto(in[0] + at, live) - m); });
         const mask<T> valid = g.valid(label, ignored);
         g.put(a, m);
         g.put(b, select(valid, T(1) / s, zero));

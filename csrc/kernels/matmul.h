@@ -54,25 +54,14 @@ PYDL_INLINE auto result_of(S* c, dim n, const S* bias, bool accumulate, dim acti
 
 // ------------------------------------------------------------------------------- vector times matrix
 
-// The columns j0..j1 of c(n) = a(k) B, B (k, n) by rows: 8 vectors of c at a time, so that B streams through.
-template <class T>
-constexpr int row_vectors = 8;
-template <class T>
-struct RowTiles {
-    TileFunction<T> of[row_vectors<T>][2];
-};
-template <class T>
-constexpr RowTiles<T> row_tiles = []<std::size_t... V>(std::index_sequence<V...>) {
-    return RowTiles<T>{{{tile<T, 1, V + 1, true, false>, tile<T, 1, V + 1, true, true>}...}};
-}(std::make_index_sequence<row_vectors<T>>{});
-
+// The columns j0..j1 of c(n) = a(k) B, B (k, n) by rows.
 template <class T>
 void row_times_rows(dim j0, dim j1, dim k, const T* a, const T* b, dim ldb, const Result<T>& out) {
-    constexpr dim L = lanes<T>, width = row_vectors<T> * L;
+    constexpr dim L = lanes<T>, width = row_vectors * L;
     for (dim j = j0; j < j1; j += width) {
         const dim left = least(width, j1 - j);
         const Ends<T> ends{out.accumulate ? out.c + j : out.bias ? out.bias + j : nullptr, 0, out.floor};
-        row_tiles<T>.of[(left - 1) / L][left % L != 0](k, a, 1, b + j, ldb, out.c + j, 0, ends, left % L, one_run);
+        tiles_of<T>().row[(left - 1) / L][left % L != 0](k, a, 1, b + j, ldb, out.c + j, 0, ends, left % L, one_run);
     }
 }
 
@@ -97,8 +86,13 @@ void row_times_columns(dim j0, dim j1, dim k, const T* a, const S* b, dim ldb, c
             PYDL_UNROLL for (dim x = 0; x < L; ++x) acc[x] = fma(v, load_partial(column[x] + p, k - p), acc[x]);
         }
         transpose<T>(acc);
-        for (dim step = 1; step < L; step *= 2)
+        const auto add_pairs = [&]<dim step>() __attribute__((always_inline)) {
             PYDL_UNROLL for (dim x = 0; x + step < L; x += 2 * step) acc[x] = acc[x] + acc[x + step];
+        };
+        add_pairs.template operator()<1>();
+        add_pairs.template operator()<2>();
+        add_pairs.template operator()<4>();
+        add_pairs.template operator()<8>();
         vec<T> y = acc[0];
         if (out.accumulate) y = y + load_upto(out.c + j, left);
         else if (out.bias) y = y + load_upto(out.bias + j, left);
@@ -340,6 +334,32 @@ void dense_dz(OptIn<T> y, In<T> dy, OptOut<T> dz, OptOut<T> db, dim m, dim n, di
      : activation == act_sigmoid ? dense_dz_as<T, act_sigmoid>
      : activation == act_tanh    ? dense_dz_as<T, act_tanh>
                                  : dense_dz_as<T, act_linear>)(y, dy, dz, db, m, n);
+}
+
+// -------------------------------------------------------------------------------- products of integers
+
+// c (batch, m, n) = a (batch, m, k) b (batch, k, n), modulo 2^bits. Each row of c in strips that stay in registers: int32
+// is bound by its multiplications, and nothing here is asked for speed.
+template <class T>
+void matmul_wrapping(In<T> a, In<T> b, Out<T> c, dim batch, dim m, dim n, dim k, dim stride_a, dim stride_b) {
+    constexpr dim L = lanes<T>, width = 4;
+    parallel_for(batch * m, 1 + (1 << 14) / (n * k + 1), [=](dim begin, dim end) {
+        for (dim row = begin; row < end; ++row) {
+            const T* x = a.ptr + row / m * stride_a + row % m * k;
+            const T* y = b.ptr + row / m * stride_b;
+            T* z = c.ptr + row * n;
+            for (dim j = 0; j < n; j += width * L) {
+                vec<wrapping<T>> sum[width] = {};
+                for (dim p = 0; p < k; ++p) {
+                    const auto factor = wrap(splat(x[p]));
+                    for (dim v = 0; v < width && j + v * L < n; ++v)
+                        sum[v] += factor * wrap(load_upto(y + p * n + j + v * L, n - j - v * L));
+                }
+                for (dim v = 0; v < width && j + v * L < n; ++v)
+                    store_upto(z + j + v * L, bits_as<T>(sum[v]), n - j - v * L);
+            }
+        }
+    });
 }
 
 }  // namespace

@@ -6,41 +6,43 @@ namespace pydl::PYDL_ISA {
 namespace {
 
 // sum of f(0) ... f(n - 1) on 16 fixed lanes: the same bits at every ISA level
-template <class T, class F>
-PYDL_INLINE T lane_sum(dim n, F f) {
+template <class F>
+PYDL_INLINE double lane_sum(dim n, F f) {
     constexpr dim lanes = 16;
-    T sum[lanes] = {};
+    double sum[lanes] = {};
     dim i = 0;
     for (; i + lanes <= n; i += lanes)
-        for (dim k = 0; k < lanes; ++k) sum[k] += f(i + k);
-    for (dim k = 0; i + k < n; ++k) sum[k] += f(i + k);
+        for (dim k = 0; k < lanes; ++k) sum[k] += static_cast<double>(f(i + k));
+    for (dim k = 0; i + k < n; ++k) sum[k] += static_cast<double>(f(i + k));
     for (dim half = lanes / 2; half > 0; half /= 2)
         for (dim k = 0; k < half; ++k) sum[k] += sum[k + half];
     return sum[0];
 }
 
-// values (rows, cols), weight (rows) or null for ones; total, count (1):
+// values (rows, cols), weight (rows) or null for ones; total, count (1), double: a float stops counting at 2^24.
 // total += sum_r weight[r] mean_c values[r, c] / per_sample, count += sum_r weight[r] / per_sample
 template <class T>
-void accumulate_mean(In<T> values, OptIn<T> weight, InOut<T> total, InOut<T> count, dim rows, dim cols,
+void accumulate_mean(In<T> values, OptIn<T> weight, InOut<double> total, InOut<double> count, dim rows, dim cols,
                      dim per_sample) {
     const T* v = values;
     const T* w = weight;
-    T sum, weights;
+    double sum, weights;
     if (w == nullptr) {
-        sum = lane_sum<T>(rows * cols, [=](dim i) { return v[i]; });
-        weights = static_cast<T>(rows);
+        sum = lane_sum(rows * cols, [=](dim i) { return v[i]; });
+        weights = static_cast<double>(rows);
     } else {
-        weights = lane_sum<T>(rows, [=](dim r) { return w[r]; });
+        weights = lane_sum(rows, [=](dim r) { return w[r]; });
         if (cols == 1) {
-            sum = lane_sum<T>(rows, [=](dim r) { return v[r] * w[r]; });
+            sum = lane_sum(rows, [=](dim r) { return v[r] * w[r]; });
         } else {
             sum = 0;
-            for (dim r = 0; r < rows; ++r) sum += w[r] * lane_sum<T>(cols, [=](dim c) { return v[r * cols + c]; });
+            for (dim r = 0; r < rows; ++r)
+                sum += static_cast<double>(w[r]) * lane_sum(cols, [=](dim c) { return v[r * cols + c]; });
         }
     }
-    total[0] += cols == 0 ? sum : sum / static_cast<T>(static_cast<double>(cols) * static_cast<double>(per_sample));
-    count[0] += weights / static_cast<T>(per_sample);
+    const double share = static_cast<double>(per_sample);
+    total[0] += cols == 0 ? sum : sum / (static_cast<double>(cols) * share);
+    count[0] += weights / share;
 }
 
 // y_true, y_pred, weight (n, labels), weight may be null for ones; thresholds (count), ascending;

@@ -74,6 +74,10 @@ PYDL_INLINE void each_block(Dims sizes, F f) {
 
 // Whether a rule acts in this call.
 PYDL_INLINE bool is_due(const std::int64_t* iteration, dim every) { return iteration[0] % every == every - 1; }
+// How often rules will have acted after this call, if they act in it. (The largest iteration wraps.)
+PYDL_INLINE std::int64_t step_number(const std::int64_t* iteration, dim every) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(iteration[0] / every) + 1);
+}
 
 PYDL_INLINE double root(double x) { return __builtin_sqrt(x); }
 
@@ -87,7 +91,7 @@ PYDL_INLINE vec<T> real_splat(double x) {
 // iteration (1,) += 1: once per call of the optimizer, whatever the number of tensors and dtypes.
 template <class T>
 void advance(InOut<T> iteration) {
-    iteration[0] += 1;
+    iteration[0] = static_cast<T>(static_cast<wrapping<T>>(iteration[0]) + 1);
 }
 
 // out = clip(scale * grad): the gradients as rules written in Python see them.
@@ -164,9 +168,9 @@ void restore_unless_due(List<InOut<T>> values, List<In<T>> saved, Dims sizes, In
 template <class T>
 void update_averages(List<InOut<T>> params, List<InOut<T>> averages, Dims sizes, In<std::int64_t> iteration, dim every,
                      real momentum, dim overwrite) {
-    const std::int64_t t = iteration[0] / every;
-    const vec<T> keep = real_splat<T>(t == 0 ? 0 : momentum), share = real_splat<T>(t == 0 ? 1 : 1 - momentum);
-    const bool write_back = overwrite > 0 && (t + 1) % overwrite == 0;
+    const std::int64_t t = step_number(iteration, every);
+    const vec<T> keep = real_splat<T>(t == 1 ? 0 : momentum), share = real_splat<T>(t == 1 ? 1 : 1 - momentum);
+    const bool write_back = overwrite > 0 && t % overwrite == 0;
     each_piece(sizes, [=](dim i, dim begin, dim end) {
         T* a = averages[i];
         T* w = params[i];
@@ -204,15 +208,26 @@ PYDL_INLINE double fold_blocks(Dims sizes, const double* partials) {
     return total;
 }
 
-// partials (blocks): the sum of squares of each block of each tensor.
+// partials (blocks): the sum of squares of each block of each tensor; of floats without overflow.
 template <class T>
 PYDL_INLINE void square_sums(List<In<T>> xs, Dims sizes, double* partials) {
-    each_block(sizes, [=](dim i, dim begin, dim end, dim block) {
+    // Squares of floats that float does not hold: a power of two goes out of the values, its square into the double.
+    const auto scaled_sum = [=](dim i, dim begin, dim end, T unit) __attribute__((always_inline)) {
         const T* x = xs[i];
-        partials[block] = block_sum<T>(begin, end, [=](auto at, vec<T> s) __attribute__((always_inline)) {
-            const vec<T> v = at.load(x);
+        const vec<T> scale = splat(1 / unit);
+        const double sum = block_sum<T>(begin, end, [=](auto at, vec<T> s) __attribute__((always_inline)) {
+            const vec<T> v = at.load(x) * scale;
             return fma(v, v, s);
         });
+        return sum * static_cast<double>(unit) * static_cast<double>(unit);
+    };
+    each_block(sizes, [=](dim i, dim begin, dim end, dim block) {
+        double sum = scaled_sum(i, begin, end, 1);
+        if constexpr (sizeof(T) == 4) {
+            if (sum > 1e38) sum = scaled_sum(i, begin, end, T(0x1p80));
+            else if (sum < 1e-30 && sum >= 0) sum = scaled_sum(i, begin, end, T(0x1p-80));
+        }
+        partials[block] = sum;
     });
 }
 

@@ -45,14 +45,13 @@ PYDL_INLINE void sum_group(dim rows, dim at, dim live, const F& f, const Take& t
     constexpr int chains = 4 / width;
     vec<T> sum[chains][width][count] = {};
     const auto add = [&](dim r, vec<T>(&s)[width][count]) __attribute__((always_inline)) {
-        for (int w = 0; w < width; ++w) f(r, Columns<T, full>{at + w * lanes<T>, live}, s[w]);
+        PYDL_UNROLL for (int w = 0; w < width; ++w) f(r, Columns<T, full>{at + w * lanes<T>, live}, s[w]);
     };
     dim r = 0;
-    for (; r + chains <= rows; r += chains)
-        for (int k = 0; k < chains; ++k) add(r + k, sum[k]);
+    for (; r + chains <= rows; r += chains) PYDL_UNROLL for (int k = 0; k < chains; ++k) add(r + k, sum[k]);
     for (; r < rows; ++r) add(r, sum[0]);
-    for (int w = 0; w < width; ++w) {
-        for (int q = 0; q < count; ++q) {
+    PYDL_UNROLL for (int w = 0; w < width; ++w) {
+        PYDL_UNROLL for (int q = 0; q < count; ++q) {
             if constexpr (chains == 4) sum[0][w][q] = (sum[0][w][q] + sum[1][w][q]) + (sum[2][w][q] + sum[3][w][q]);
             else if constexpr (chains == 2) sum[0][w][q] = sum[0][w][q] + sum[1][w][q];
         }
@@ -94,9 +93,8 @@ double* column_sums(dim rows, dim channels, const F& f) {
                 least(p.block, end - b), channels,
                 [&](dim r, auto columns, vec<T>(&s)[count]) __attribute__((always_inline)) { f(b + r, columns, s); },
                 [&](auto columns, vec<T>(&s)[count]) __attribute__((always_inline)) {
-                    for (int q = 0; q < count; ++q)
-                        for (dim k = 0; k < columns.live; ++k)
-                            mine[q * channels + columns.at + k] += static_cast<double>(s[q][k]);
+                    PYDL_UNROLL for (int q = 0; q < count; ++q) for (dim k = 0; k < columns.live; ++k)
+                        mine[q * channels + columns.at + k] += static_cast<double>(s[q][k]);
                 });
     });
     for (dim t = 1; t < p.tasks; ++t)
@@ -333,10 +331,10 @@ PYDL_INLINE void sum_row(dim n, double (&out)[count], const F& f) {
     vec<T> sum[4][count] = {};
     dim c = 0;
     for (; c + 4 * lanes<T> <= n; c += 4 * lanes<T>)
-        for (dim k = 0; k < 4; ++k) f(c + k * lanes<T>, lanes<T>, sum[k]);
+        PYDL_UNROLL for (dim k = 0; k < 4; ++k) f(c + k * lanes<T>, lanes<T>, sum[k]);
     for (; c < n; c += lanes<T>) f(c, least(lanes<T>, n - c), sum[0]);
-    for (int q = 0; q < count; ++q)
-        out[q] = static_cast<double>(horizontal_sum((sum[0][q] + sum[1][q]) + (sum[2][q] + sum[3][q])));
+    PYDL_UNROLL for (int q = 0; q < count; ++q) out[q] =
+        static_cast<double>(horizontal_sum((sum[0][q] + sum[1][q]) + (sum[2][q] + sum[3][q])));
 }
 
 // Layer normalisation (Ba, Kiros, Hinton 2016): each row of x (rows, features) to mean 0 and variance 1, times gamma

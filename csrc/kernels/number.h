@@ -14,20 +14,16 @@ constexpr T smallest_integer = static_cast<T>(-largest_integer<T> - 1);
 template <>
 inline constexpr std::uint8_t smallest_integer<std::uint8_t> = 0;
 
-// To an integer type: the nearest end outside it, 0 for NaN. To a float type: rounded.
+// From a float to an integer type: the nearest end outside it, 0 for NaN. From one integer type to another: wrapped. To a
+// float type: rounded.
 template <class To, class From>
-PYDL_INLINE To saturate(From x) {
-    if constexpr (is_floating<To>) {
-        return static_cast<To>(x);
-    } else if constexpr (is_floating<From>) {
+PYDL_INLINE To number_as(From x) {
+    if constexpr (is_floating<From> && !is_floating<To>) {
         // The ends as From: exact, or one above the largest.
         constexpr From low = static_cast<From>(smallest_integer<To>), high = static_cast<From>(largest_integer<To>);
         return x >= high ? largest_integer<To> : x >= low ? static_cast<To>(x) : x < low ? smallest_integer<To> : To{0};
     } else {
-        constexpr auto low = static_cast<std::int64_t>(smallest_integer<To>);
-        constexpr auto high = static_cast<std::int64_t>(largest_integer<To>);
-        const auto wide = static_cast<std::int64_t>(x);
-        return static_cast<To>(wide < low ? low : wide > high ? high : wide);
+        return static_cast<To>(x);
     }
 }
 
@@ -55,7 +51,7 @@ PYDL_INLINE void cast_run(const From* x, To* y, dim n) {
             cast_run(between, y + i, part);
         }
     } else {
-        for (dim i = 0; i < n; ++i) y[i] = saturate<To>(x[i]);
+        for (dim i = 0; i < n; ++i) y[i] = number_as<To>(x[i]);
     }
 }
 
@@ -85,13 +81,7 @@ PYDL_INLINE T integer_power(T a, T b) {
     return static_cast<T>(y);
 }
 
-// --------------------------------------------------------------------------------------- as vectors
-
-template <class V>
-PYDL_INLINE V power_of(V a, V b) {
-    if constexpr (is_floating<lane_of<V>>) return pow(a, b);
-    else return lane_by_lane([](auto u, auto v) { return integer_power(u, v); }, a, b);
-}
+// --------------------------------------------------------------------------------- floats, as vectors
 
 PYDL_INLINE float remainder_toward_zero(float a, float b) { return __builtin_fmodf(a, b); }
 PYDL_INLINE double remainder_toward_zero(double a, double b) { return __builtin_fmod(a, b); }
@@ -100,23 +90,18 @@ PYDL_INLINE double remainder_toward_zero(double a, double b) { return __builtin_
 template <class V>
 PYDL_INLINE V mod_of(V a, V b) {
     using T = lane_of<V>;
-    if constexpr (is_floating<T>) {
-        const V r = lane_by_lane([](T u, T v) { return remainder_toward_zero(u, v); }, a, b);
-        return select(r == 0, copysign(r, b), select((r < 0) != (b < 0), r + b, r));
-    } else {
-        return lane_by_lane([](T u, T v) { return floor_remainder(u, v); }, a, b);
-    }
+    const V r = lane_by_lane([](T u, T v) { return remainder_toward_zero(u, v); }, a, b);
+    return select(r == 0, copysign(r, b), select((r < 0) != (b < 0), r + b, r));
 }
-// floor(a / b), without the rounding of a / b: (a - mod) / b is an integer up to rounding.
+// floor(a / b), without the rounding of a / b: a less its remainder toward zero, over b, is an integer up to rounding.
+// That remainder is finite where b is not, and the quotient then 0 or -1.
 template <class V>
 PYDL_INLINE V floor_divide_of(V a, V b) {
     using T = lane_of<V>;
-    if constexpr (is_floating<T>) {
-        const V ratio = a / b, q = (a - mod_of(a, b)) / b;
-        return select(b == 0, ratio, select(q == 0, copysign(q, ratio), round(q)));
-    } else {
-        return lane_by_lane([](T u, T v) { return floor_quotient(u, v); }, a, b);
-    }
+    const V r = lane_by_lane([](T u, T v) { return remainder_toward_zero(u, v); }, a, b);
+    const V ratio = a / b, toward_zero = (a - r) / b;
+    const V q = select((r != 0) & ((r < 0) != (b < 0)), toward_zero - 1, toward_zero);
+    return select(b == 0, ratio, select(q == 0, copysign(q, ratio), round(q)));
 }
 
 }  // namespace

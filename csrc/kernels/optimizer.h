@@ -8,6 +8,8 @@
 //
 // Elementwise work is bound by memory (Adam moves 28 bytes a parameter): one pass, no temporary.
 #pragma once
+#include <cmath>
+
 #include "base/types.h"
 #include "kernels/multi_tensor.h"
 #include "simd/math.h"
@@ -122,7 +124,7 @@ void adam(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> momentums, Li
           List<InOut<T>> maxima, Dims sizes, Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every,
           OptIn<T> scales, real clip, real decay, real beta_1, real beta_2, real epsilon, dim amsgrad) {
     if (!is_due(iteration, every)) return;
-    const std::int64_t t = iteration[0] / every + 1;
+    const std::int64_t t = step_number(iteration, every);
     const vec<T> alpha = real_splat<T>(-learning_rate[0] * root(1 - power(beta_2, t)) / (1 - power(beta_1, t)));
     const vec<T> share_1 = real_splat<T>(1 - beta_1), share_2 = real_splat<T>(1 - beta_2);
     const vec<T> eps = real_splat<T>(epsilon);
@@ -150,7 +152,7 @@ void adamax(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> momentums, 
             Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every, OptIn<T> scales, real clip,
             real decay, real beta_1, real beta_2, real epsilon) {
     if (!is_due(iteration, every)) return;
-    const std::int64_t t = iteration[0] / every + 1;
+    const std::int64_t t = step_number(iteration, every);
     const vec<T> alpha = real_splat<T>(-learning_rate[0] / (1 - power(beta_1, t)));
     const vec<T> share = real_splat<T>(1 - beta_1), keep = real_splat<T>(beta_2), eps = real_splat<T>(epsilon);
     update<T>(params, grads, sizes, decays, learning_rate, scales, clip, decay, [=](dim i) {
@@ -172,7 +174,7 @@ PYDL_INLINE double nadam_momentum(double beta_1, std::int64_t t) { return beta_1
 template <class T>
 void nadam_product(InOut<T> product, In<std::int64_t> iteration, dim every, real beta_1) {
     if (is_due(iteration, every))
-        product[0] = static_cast<T>(product[0] * nadam_momentum(beta_1, iteration[0] / every + 1));
+        product[0] = static_cast<T>(product[0] * nadam_momentum(beta_1, step_number(iteration, every)));
 }
 
 // m, v as Adam; m^ = u_{t+1} m / (1 - product u_{t+1}) + (1 - u_t) g / (1 - product), v^ = v / (1 - beta_2^t);
@@ -182,7 +184,7 @@ void nadam(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> momentums, L
            Dims sizes, Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every, OptIn<T> scales,
            real clip, real decay, real beta_1, real beta_2, real epsilon) {
     if (!is_due(iteration, every)) return;
-    const std::int64_t t = iteration[0] / every + 1;
+    const std::int64_t t = step_number(iteration, every);
     const double now = nadam_momentum(beta_1, t), then = nadam_momentum(beta_1, t + 1);
     const double rate = -learning_rate[0];
     const vec<T> from_m = real_splat<T>(rate * then / (1 - product[0] * then));
@@ -241,12 +243,14 @@ void adadelta(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> squared_g
 }
 
 // n' = n + g^2; p = -learning_rate_power; z += g + 2 shrinkage w - (n'^p - n^p) / lr w;
-// w = (clip(z, -l1, l1) - z) / (n'^p / lr + 2 l2 + beta / lr).
+// w = (clip(z, -l1, l1) - z) / (n'^p / lr + 2 l2 + beta / lr). A rate of zero, at the end of a decay, has no 1 / lr: such a
+// step leaves w, n and z as they are.
 template <class T>
 void ftrl(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> accumulators, List<InOut<T>> linears, Dims sizes,
           Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every, OptIn<T> scales, real clip,
           real decay, real learning_rate_power, real l1, real l2, real shrinkage, real beta) {
     if (!is_due(iteration, every)) return;
+    if (!std::isfinite(T(1) / learning_rate[0])) return;
     const vec<T> per_rate = real_splat<T>(1.0 / learning_rate[0]), bound = real_splat<T>(l1);
     const vec<T> ridge = real_splat<T>(2 * l2 + beta / learning_rate[0]), shrink = real_splat<T>(2 * shrinkage);
     const vec<T> p = real_splat<T>(-learning_rate_power);

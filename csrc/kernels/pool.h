@@ -68,8 +68,8 @@ struct FixedTaps {
     PYDL_INLINE static constexpr dim count() { return rows * columns; }
     template <class F>
     PYDL_INLINE void each(const F& f) const {
-        for (dim j = 0; j < rows; ++j)
-            for (dim i = 0; i < columns; ++i) f(j * row_step + i * step);
+        PYDL_UNROLL for (dim j = 0; j < rows; ++j) PYDL_UNROLL for (dim i = 0; i < columns; ++i)
+            f(j * row_step + i * step);
     }
 };
 
@@ -103,7 +103,7 @@ struct Pair {
     mask<T> left, right;  // lane numbers of the left and the right pixel, for either
     mask<T> is_right;
     PYDL_INLINE explicit Pair(dim channels) {
-        for (dim i = 0; i < lanes<T>; ++i) {
+        PYDL_UNROLL for (dim i = 0; i < lanes<T>; ++i) {
             left[i] = static_cast<int_of<T>>(i % channels);
             right[i] = static_cast<int_of<T>>(channels + i % channels);
             is_right[i] = i < channels ? 0 : -1;

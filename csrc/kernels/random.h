@@ -26,7 +26,7 @@ PYDL_INLINE Blocks philox(vec<u64> counter, u64 seed) {
     Blocks b = {{counter, counter >> 32, vec<u64>{}, vec<u64>{}}};
     u32 k0 = static_cast<u32>(seed), k1 = static_cast<u32>(seed >> 32);
     const auto m0 = splat(u64{philox_m0}), m1 = splat(u64{philox_m1});
-    for (int r = 0; r < philox_rounds; ++r) {
+    PYDL_UNROLL for (int r = 0; r < philox_rounds; ++r) {
         const auto p0 = mul_even_u32((vec<u32>)b.word[0], (vec<u32>)m0);
         const auto p1 = mul_even_u32((vec<u32>)b.word[2], (vec<u32>)m1);
         b.word[0] = (p1 >> 32) ^ b.word[1] ^ splat(u64{k0});
@@ -51,7 +51,7 @@ struct Block {
 PYDL_INLINE Block philox(u64 counter, u64 seed, u32 stream, u32 attempt) {
     u32 c[4] = {static_cast<u32>(counter), static_cast<u32>(counter >> 32), attempt, stream};
     u32 k0 = static_cast<u32>(seed), k1 = static_cast<u32>(seed >> 32);
-    for (int r = 0; r < philox_rounds; ++r) {
+    PYDL_UNROLL for (int r = 0; r < philox_rounds; ++r) {
         const u64 p0 = u64{philox_m0} * c[0], p1 = u64{philox_m1} * c[2];
         c[0] = static_cast<u32>(p1 >> 32) ^ c[1] ^ k0;
         c[1] = static_cast<u32>(p1);
@@ -86,7 +86,7 @@ PYDL_INLINE void random_group(u64 first_block, u64 seed, const F& f) {
         const auto low = splat(u64{0xffffffff});
         if constexpr (sizeof(T) == 4) {
             vec<u32> w[4];
-            for (int i = 0; i < 4; ++i) w[i] = (vec<u32>)((e.word[i] & low) | (o.word[i] << 32));
+            PYDL_UNROLL for (int i = 0; i < 4; ++i) w[i] = (vec<u32>)((e.word[i] & low) | (o.word[i] << 32));
             f(j, w[0], w[2]);
             f(j + 16, w[1], w[3]);
         } else {
@@ -223,9 +223,8 @@ void random_integers(State state, Out<T> y, dim n, dim low, dim high) {
     const u64 range = static_cast<u64>(high) - static_cast<u64>(low);
     each_block(state, ceil_div(n, 2), 1024, [&](dim i, u64 counter, u64 seed) {
         const Block b = philox(counter, seed, 0, 0);
-        for (int h = 0; h < 2; ++h)
-            if (2 * i + h < n)
-                y[2 * i + h] = static_cast<T>(low + static_cast<dim>(below(range, b.word[2 * h], b.word[2 * h + 1])));
+        PYDL_UNROLL for (int h = 0; h < 2; ++h) if (2 * i + h < n) y[2 * i + h] =
+            static_cast<T>(static_cast<u64>(low) + below(range, b.word[2 * h], b.word[2 * h + 1]));
     });
 }
 

@@ -26,12 +26,13 @@ struct Panels {
     }
 };
 
-// c(m, n) = a(m, k) B. Rows of c have room for whole registers.
+// c(m, n) = a(m, k) B, 0 for k = 0. Rows of c have room for whole registers.
 template <class T>
 void times_panels(dim m, const T* a, dim as, const Panels<T>& b, T* c, dim cs) {
     constexpr dim width = Blocking<T>::width, L = lanes<T>;
     const dim rows = even_part(m, Blocking<T>::rows), depth = even_part(b.k, Blocking<T>::depth);
-    for (dim k0 = 0; k0 < b.k; k0 += depth) {
+    dim k0 = 0;
+    do {
         for (dim j = 0; j < b.n; j += width) {
             const dim vectors = ceil_div(least(width, b.n - j), L);
             for (dim i = 0; i < m; i += rows) {
@@ -43,7 +44,7 @@ void times_panels(dim m, const T* a, dim as, const Panels<T>& b, T* c, dim cs) {
                                                                one_run);
             }
         }
-    }
+    } while ((k0 += depth) < b.k);
 }
 
 // -------------------------------------------------------------------------------------------- rows
@@ -231,7 +232,8 @@ void multiply_spans(const T* a, const T* b, const T* bias, T* c, const std::uint
         if (clear) zero_row(c + b0 * steps * n, (b1 - b0) * steps * n);
         for_each_span(mask, b0, b1, steps, [=](dim row, dim count) {
             const dim rows = even_part(count, Blocking<T>::rows), depth = even_part(k, Blocking<T>::depth);
-            for (dim k0 = 0; k0 < k; k0 += depth)
+            dim k0 = 0;
+            do {  // for k = 0 too: the bias
                 for (dim j = 0; j < n; j += width)
                     for (dim i = 0; i < count; i += rows) {
                         T* to = c + (row + i) * n + j;
@@ -241,6 +243,7 @@ void multiply_spans(const T* a, const T* b, const T* bias, T* c, const std::uint
                             least(depth, k - k0), a + (row + i) * k + k0, k, panels.at + j * k + k0 * width, width, to,
                             n, ends, left % L, one_run);
                     }
+            } while ((k0 += depth) < k);
         });
     });
 }
@@ -310,9 +313,9 @@ struct StepSlice {
                 for (dim i = 0; i < x.depth; i += rows) {
                     const dim high = least(rows, x.depth - i);
                     strip(f, i, high, column);
-                    for (dim c = j; c < least(j + columns, x.columns); c += width) {
+                    for (dim c = j, end = least(j + columns, x.columns); c < end; c += width) {
                         T* out = x.dw + i * x.ldw + c;
-                        const dim left = least(width, x.columns - c);
+                        const dim left = least(width, end - c);
                         const Ends<T> ends{add ? out : nullptr, x.ldw, minus_infinity<T>};
                         tiles<T, true>.of[high - 1][(left - 1) / L][left % L != 0](count, column, height,
                                                                                    packed + (c - j) * count, width, out,

@@ -25,7 +25,7 @@ struct total_of<std::uint64_t> {
 template <class T>
 struct Sum {
     using total = typename total_of<T>::type;
-    static constexpr bool centred = false;
+    static constexpr bool centred = false, has_mean = is_floating<T>;
     static constexpr T first = 0;
     template <class V>
     PYDL_INLINE static V take(V a, V x, V) {
@@ -54,7 +54,7 @@ struct SumOfSquaresAbout : Sum<T> {
 template <class T>
 struct Product {
     using total = typename total_of<T>::type;
-    static constexpr bool centred = false;
+    static constexpr bool centred = false, has_mean = false;
     static constexpr T first = 1;
     template <class V>
     PYDL_INLINE static V take(V a, V x, V) {
@@ -77,7 +77,7 @@ constexpr T highest =
 template <class T>
 struct Max {
     using total = T;
-    static constexpr bool centred = false;
+    static constexpr bool centred = false, has_mean = false;
     static constexpr T first = lowest<T>;
     template <class V>
     PYDL_INLINE static V join(V a, V b) {
@@ -92,7 +92,7 @@ struct Max {
 template <class T>
 struct Min {
     using total = T;
-    static constexpr bool centred = false;
+    static constexpr bool centred = false, has_mean = false;
     static constexpr T first = highest<T>;
     template <class V>
     PYDL_INLINE static V join(V a, V b) {
@@ -142,21 +142,25 @@ void fold_strip(const X* x, dim n, dim stride, const T* centre, T* out) {
     constexpr dim L = lanes<T>;
     constexpr int U = 8 / NV;
     vec<T> a[U][NV], c[NV];
-    for (int v = 0; v < NV; ++v) {
+    PYDL_UNROLL for (int v = 0; v < NV; ++v) {
         c[v] = vec<T>{};
         if constexpr (F::centred) c[v] = load(centre + v * L);
-        for (int u = 0; u < U; ++u) a[u][v] = splat(F::first);
+        PYDL_UNROLL for (int u = 0; u < U; ++u) a[u][v] = splat(F::first);
     }
     dim k = 0;
     for (; k + U <= n; k += U)
-        for (int u = 0; u < U; ++u)
-            for (int v = 0; v < NV; ++v) a[u][v] = F::take(a[u][v], load(x + (k + u) * stride + v * L), c[v]);
+        PYDL_UNROLL for (int u = 0; u < U; ++u) PYDL_UNROLL for (int v = 0; v < NV; ++v) a[u][v] =
+            F::take(a[u][v], load(x + (k + u) * stride + v * L), c[v]);
     for (; k < n; ++k)
-        for (int v = 0; v < NV; ++v) a[0][v] = F::take(a[0][v], load(x + k * stride + v * L), c[v]);
-    for (int w = U / 2; w > 0; w /= 2)
-        for (int u = 0; u < w; ++u)
-            for (int v = 0; v < NV; ++v) a[u][v] = F::join(a[u][v], a[u + w][v]);
-    for (int v = 0; v < NV; ++v) store(out + v * L, a[0][v]);
+        PYDL_UNROLL for (int v = 0; v < NV; ++v) a[0][v] = F::take(a[0][v], load(x + k * stride + v * L), c[v]);
+    static_assert(U == 8 || U == 2);
+    PYDL_UNROLL for (int v = 0; v < NV; ++v) {
+        if constexpr (U == 8) {
+            PYDL_UNROLL for (int u = 0; u < 4; ++u) a[u][v] = F::join(a[u][v], a[u + 4][v]);
+            PYDL_UNROLL for (int u = 0; u < 2; ++u) a[u][v] = F::join(a[u][v], a[u + 2][v]);
+        }
+        store(out + v * L, F::join(a[0][v], a[1][v]));
+    }
 }
 
 constexpr int strip_registers = 4;
@@ -188,29 +192,42 @@ void fold_columns(const X* x, dim n, dim stride, dim j0, dim j1, const T* centre
     }
 }
 
-// One (n, width) block, width >= lanes: done(j, total of column j).
-template <class F, class X, class T, class Done>
-void fold_tall(const X* x, dim n, dim width, const T* centre, const Done& done) {
-    typename F::total total[max_pieces / 2][strip<T>];
+// The same of many rows, pieces of which are the tasks.
+template <class F, class X, class T = compute<X>>
+void fold_tall_columns(const X* x, dim n, dim stride, dim j0, dim j1, const T* centre, typename F::total* total) {
+    typename F::total part[max_pieces / 2][strip<T>];
     const dim rows = ceil_div(most(stream_task / strip<T>, ceil_div(n, max_pieces / 2)), column_block) * column_block;
-    for (dim j0 = 0; j0 < width; j0 += strip<T>) {
-        const dim j1 = least(j0 + strip<T>, width), pieces = ceil_div(n, rows);
-        parallel_for(pieces, 1, [&](dim begin, dim end) {
-            for (dim p = begin; p < end; ++p)
-                fold_columns<F>(x + p * rows * width, least(rows, n - p * rows), width, j0, j1, centre, total[p]);
-        });
-        for (dim j = j0; j < j1; ++j) {
-            for (dim p = 1; p < pieces; ++p) total[0][j - j0] = F::join(total[0][j - j0], total[p][j - j0]);
-            done(j, total[0][j - j0]);
-        }
+    const dim pieces = ceil_div(n, rows);
+    parallel_for(pieces, 1, [&](dim begin, dim end) {
+        for (dim p = begin; p < end; ++p)
+            fold_columns<F>(x + p * rows * stride, least(rows, n - p * rows), stride, j0, j1, centre, part[p]);
+    });
+    for (dim j = 0; j < j1 - j0; ++j) {
+        total[j] = part[0][j];
+        for (dim p = 1; p < pieces; ++p) total[j] = F::join(total[j], part[p][j]);
     }
 }
 
 // ------------------------------------------------------------------------------------ all layouts
 
-// x (outer, n, inner), centre (outer, inner) -> y (outer, inner) = finish(total).
-template <class F, class X, class Y, class Finish>
-void reduce(const X* x, const compute<X>* centre, Y* y, dim outer, dim n, dim inner, const Finish& finish) {
+// A total as an element of T: rounded to what T is computed as, then to what is stored.
+template <class T, class Total>
+PYDL_INLINE T element_of(Total total) {
+    if constexpr (is_narrow<T>) return stored_as<T>(static_cast<compute<T>>(total));
+    else return static_cast<T>(total);
+}
+// y (n) = totals, divided by `divisor` where that is not 1.
+template <class F, class Y>
+PYDL_INLINE void finish(const typename F::total* totals, Y* y, dim n, double divisor) {
+    if (F::has_mean && divisor != 1)
+        for (dim i = 0; i < n; ++i) y[i] = element_of<Y>(totals[i] / static_cast<typename F::total>(divisor));
+    else
+        for (dim i = 0; i < n; ++i) y[i] = element_of<Y>(totals[i]);
+}
+
+// x (outer, n, inner), centre (outer, inner) -> y (outer, inner) = total / divisor; no mean: divisor 1.
+template <class F, class X, class Y>
+void reduce(const X* x, const compute<X>* centre, Y* y, dim outer, dim n, dim inner, double divisor) {
     using T = compute<X>;
     constexpr dim L = lanes<T>;
     using total = typename F::total;
@@ -219,10 +236,11 @@ void reduce(const X* x, const compute<X>* centre, Y* y, dim outer, dim n, dim in
         if constexpr (F::centred) return centre[g];
         else return T{};
     };
+    const auto put = [&](dim g, total t) __attribute__((always_inline)) { finish<F>(&t, y + g, 1, divisor); };
     const auto scalar = [&](dim o, dim i) __attribute__((always_inline)) {
         T t = F::first;
         for (dim k = 0; k < n; ++k) t = F::take(t, value_of(x[(o * n + k) * inner + i]), centre_of(o * inner + i));
-        y[o * inner + i] = finish(static_cast<total>(t));
+        put(o * inner + i, static_cast<total>(t));
     };
     if (n * inner < L || (outer == 1 && inner == 1 && n <= short_row)) {
         // Less than a register together.
@@ -238,13 +256,15 @@ void reduce(const X* x, const compute<X>* centre, Y* y, dim outer, dim n, dim in
             }
             Square<T> s;
             T out[L];
+            total totals[L];
             gather_rows(x + o * n, n, rows, (outer - o) * n, s);
             fold_strip<F, 1>(s.at, n, L, centre + (F::centred ? o : 0), out);
-            for (dim r = 0; r < L; ++r) y[o + r] = finish(static_cast<total>(out[r]));
+            for (dim r = 0; r < L; ++r) totals[r] = static_cast<total>(out[r]);
+            finish<F>(totals, y + o, L, divisor);
         });
     } else if (inner == 1 && (outer >= 8 || outer * n <= stream_task)) {
         parallel_for(outer, most(stream_task / n, dim{1}), [&](dim begin, dim end) {
-            for (dim o = begin; o < end; ++o) y[o] = finish(fold_run<F>(x + o * n, n, centre_of(o)));
+            for (dim o = begin; o < end; ++o) put(o, fold_run<F>(x + o * n, n, centre_of(o)));
         });
     } else if (inner == 1) {
         const dim piece = piece_of(n, stream_task / 2), pieces = ceil_div(n, piece);
@@ -256,27 +276,27 @@ void reduce(const X* x, const compute<X>* centre, Y* y, dim outer, dim n, dim in
                     part[p] = fold_run<F>(x + o * n + p * piece, least(piece, n - p * piece), centre_of(o));
             });
             for (dim p = 1; p < pieces; ++p) part[0] = F::join(part[0], part[p]);
-            y[o] = finish(part[0]);
+            put(o, part[0]);
         }
     } else if (inner < L) {
         // R rows make one wide row of at least a register; its columns fold onto the `inner` ones afterwards.
         const dim R = ceil_div(L, inner), width = R * inner, wide_rows = n / R;
         const bool tall = wide_rows * width > stream_task;
-        const auto one = [&](dim o) __attribute__((always_inline)) {
+        const auto one = [&](dim o) {
             const X* xo = x + o * n * inner;
-            typename F::total sums[strip<T>];
+            total sums[strip<T>];
             T wide_centre[2 * lanes<T>] = {};
             if constexpr (F::centred)
                 for (dim j = 0; j < width; ++j) wide_centre[j] = centre[o * inner + j % inner];
-            if (tall) fold_tall<F>(xo, wide_rows, width, wide_centre, [&](dim j, total t) { sums[j] = t; });
-            else fold_columns<F>(xo, wide_rows, width, 0, width, wide_centre, sums);
+            (tall ? fold_tall_columns<F, X, T> : fold_columns<F, X, T>)(xo, wide_rows, width, 0, width, wide_centre,
+                                                                        sums);
             for (dim i = 0; i < inner; ++i) {
                 T rest = F::first;
                 for (dim k = wide_rows * R; k < n; ++k)
                     rest = F::take(rest, value_of(xo[k * inner + i]), centre_of(o * inner + i));
                 total t = static_cast<total>(rest);
                 for (dim r = 0; r < R; ++r) t = F::join(t, sums[r * inner + i]);
-                y[o * inner + i] = finish(t);
+                put(o * inner + i, t);
             }
         };
         if (tall)  // its pieces are the tasks
@@ -287,60 +307,42 @@ void reduce(const X* x, const compute<X>* centre, Y* y, dim outer, dim n, dim in
             });
     } else {
         const dim strips = ceil_div(inner, strip<T>), items = outer * strips;
-        if (items >= 8 || outer * n * inner <= stream_task) {
+        const bool tall = items < 8 && outer * n * inner > stream_task;
+        const auto one = [&](dim p) {
+            const dim o = p / strips, j0 = p % strips * strip<T>, j1 = least(j0 + strip<T>, inner);
+            total t[strip<T>];
+            (tall ? fold_tall_columns<F, X, T> : fold_columns<F, X, T>)(x + o * n * inner, n, inner, j0, j1,
+                                                                        centre + (F::centred ? o * inner : 0), t);
+            finish<F>(t, y + o * inner + j0, j1 - j0, divisor);
+        };
+        if (tall)
+            for (dim p = 0; p < items; ++p) one(p);
+        else
             parallel_for(items, most(stream_task / (n * strip<T>), dim{1}), [&](dim begin, dim end) {
-                for (dim p = begin; p < end; ++p) {
-                    const dim o = p / strips, j0 = p % strips * strip<T>, j1 = least(j0 + strip<T>, inner);
-                    total t[strip<T>];
-                    fold_columns<F>(x + o * n * inner, n, inner, j0, j1, centre + (F::centred ? o * inner : 0), t);
-                    for (dim j = j0; j < j1; ++j) y[o * inner + j] = finish(t[j - j0]);
-                }
+                for (dim p = begin; p < end; ++p) one(p);
             });
-        } else {
-            for (dim o = 0; o < outer; ++o)
-                fold_tall<F>(x + o * n * inner, n, inner, centre + (F::centred ? o * inner : 0),
-                             [&](dim j, total t) { y[o * inner + j] = finish(t); });
-        }
     }
 }
 
 // Without centres.
-template <class F, class X, class Y, class Finish>
-PYDL_INLINE void reduce(const X* x, Y* y, dim outer, dim n, dim inner, const Finish& finish) {
+template <class F, class X, class Y>
+PYDL_INLINE void reduce(const X* x, Y* y, dim outer, dim n, dim inner, double divisor = 1) {
     static_assert(!F::centred);
-    reduce<F>(x, reinterpret_cast<const compute<X>*>(x), y, outer, n, inner, finish);
+    reduce<F>(x, reinterpret_cast<const compute<X>*>(x), y, outer, n, inner, divisor);
 }
-
-// A total as an element of T: rounded to what T is computed as, then to what is stored.
-template <class T, class Total>
-PYDL_INLINE T element_of(Total total) {
-    if constexpr (is_narrow<T>) return stored_as<T>(static_cast<compute<T>>(total));
-    else return static_cast<T>(total);
-}
-
-template <class T>
-struct bits_of_number {  // the type a number is added and multiplied in
-    using type = uint_of<T>;
-};
-template <class T>
-    requires is_floating<compute<T>>
-struct bits_of_number<T> {
-    using type = T;
-};
 
 // x (outer, n, inner) -> y (outer, inner). An empty sum is 0; integers wrap.
 template <class T>
 void reduce_sum(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    using U = typename bits_of_number<T>::type;
+    using U = wrapping<T>;
     const auto* xu = reinterpret_cast<const U*>(x.ptr);
-    reduce<Sum<compute<U>>>(xu, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
+    reduce<Sum<compute<U>>>(xu, y.ptr, outer, n, inner);
 }
 
 // x (outer, n, inner) -> y (outer, inner). An empty mean is NaN.
 template <class T>
 void reduce_mean(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    const auto count = static_cast<double>(n);
-    reduce<Sum<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [=](double t) { return element_of<T>(t / count); });
+    reduce<Sum<compute<T>>>(x.ptr, y.ptr, outer, n, inner, static_cast<double>(n));
 }
 
 // Gradient of sum and mean: dy (outer, inner) -> dx (outer, n, inner) = scale * dy.
@@ -354,7 +356,7 @@ void reduce_sum_grad(In<T> dy, Out<T> dx, real scale, dim outer, dim n, dim inne
 // x (outer, n, inner) -> y (outer, inner) = sum of x^2.
 template <class T>
 void reduce_sum_squares(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    reduce<SumOfSquares<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [](double t) { return element_of<T>(t); });
+    reduce<SumOfSquares<compute<T>>>(x.ptr, y.ptr, outer, n, inner);
 }
 
 // Gradient of the sum of squares (scale 2): x (outer, n, inner), dy (outer, inner) -> dx = scale * x * dy.
@@ -369,9 +371,8 @@ void reduce_sum_squares_grad(In<T> x, In<T> dy, Out<T> dx, real scale, dim outer
 template <class T>
 void reduce_variance(In<T> x, Out<T> mean, Out<T> variance, dim outer, dim n, dim inner) {
     const auto count = static_cast<double>(n);
-    const auto finish = [=](double t) { return static_cast<T>(t / count); };
-    reduce<Sum<T>>(x.ptr, mean.ptr, outer, n, inner, finish);
-    reduce<SumOfSquaresAbout<T>>(x.ptr, mean.ptr, variance.ptr, outer, n, inner, finish);
+    reduce<Sum<T>>(x.ptr, mean.ptr, outer, n, inner, count);
+    reduce<SumOfSquaresAbout<T>>(x.ptr, mean.ptr, variance.ptr, outer, n, inner, count);
 }
 
 // dx = dmean / n + dvariance * 2 (x - mean) / n; dmean, dvariance (outer, inner), either may be null.
@@ -390,9 +391,9 @@ void reduce_variance_grad(In<T> x, In<T> mean, OptIn<T> dmean, OptIn<T> dvarianc
 // x (outer, n, inner) -> y (outer, inner). An empty product is 1; integers wrap.
 template <class T>
 void reduce_prod(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    using U = typename bits_of_number<T>::type;
+    using U = wrapping<T>;
     const auto* xu = reinterpret_cast<const U*>(x.ptr);
-    reduce<Product<compute<U>>>(xu, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
+    reduce<Product<compute<U>>>(xu, y.ptr, outer, n, inner);
 }
 
 // dx[k] = dy * (product of all x but x[k]): products of what lies before and after, right with zeros in x too.
@@ -418,11 +419,11 @@ void reduce_prod_grad(In<T> x, In<T> dy, Out<T> dx, dim outer, dim n, dim inner)
 // x (outer, n, inner), n >= 1 -> y (outer, inner); NaN if any value is.
 template <class T>
 void reduce_max(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    reduce<Max<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
+    reduce<Max<compute<T>>>(x.ptr, y.ptr, outer, n, inner);
 }
 template <class T>
 void reduce_min(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
-    reduce<Min<compute<T>>>(x.ptr, y.ptr, outer, n, inner, [](auto t) { return element_of<T>(t); });
+    reduce<Min<compute<T>>>(x.ptr, y.ptr, outer, n, inner);
 }
 
 // Gradient of max and min: dy is shared evenly by the values equal to y. share (outer, inner) = dy / their number.
@@ -466,10 +467,9 @@ PYDL_INLINE bool beats(T a, T b) {  // a comes after b
 template <class F, class T>
 dim position_in_run(const T* x, dim n, T& best) {
     dim at = 0;
-    best = fold_block<F>(x, least(run_block, n), T{});
-    for (dim k = run_block; k < n; k += run_block) {
+    for (dim k = 0; k < n; k += run_block) {
         const T t = fold_block<F>(x + k, least(run_block, n - k), T{});
-        if (beats<F>(t, best)) {
+        if (k == 0 || beats<F>(t, best)) {
             best = t;
             at = k;
         }
@@ -551,23 +551,26 @@ void reduce_argmin(In<T> x, Out<std::int32_t> y, dim outer, dim n, dim inner) {
 
 // ----------------------------------------------------------------------------------------- truth
 
-// count (outer, inner) of the values that are not zero (NaN is not), for any element type; plain loops that
-// the compiler vectorises.
-template <class T, class Y, class Finish>
-void count_true(const T* x, Y* y, dim outer, dim n, dim inner, const Finish& finish) {
+// Of the values that are not zero (NaN is not): counts (outer, inner), or where that is null, whether there are at least
+// `wanted` of them. For any element type; plain loops that the compiler vectorises.
+template <class T>
+void count_true(const T* x, std::int32_t* counts, std::uint8_t* enough, dim wanted, dim outer, dim n, dim inner) {
     parallel_for(outer, most(stream_task / most(n * inner, dim{1}), dim{1}), [&](dim begin, dim end) {
         for (dim o = begin; o < end; ++o) {
             const T* xo = x + o * n * inner;
             constexpr dim width = 256;
             for (dim j = 0; j < inner; j += width) {
-                const dim columns = least(width, inner - j);
+                const dim columns = least(width, inner - j), at = o * inner + j;
                 std::int32_t count[width] = {};
                 if (inner == 1)
                     for (dim k = 0; k < n; ++k) count[0] += xo[k] != 0;
                 else
                     for (dim k = 0; k < n; ++k)
                         for (dim i = 0; i < columns; ++i) count[i] += xo[k * inner + j + i] != 0;
-                for (dim i = 0; i < columns; ++i) y[o * inner + j + i] = finish(count[i]);
+                if (counts)
+                    for (dim i = 0; i < columns; ++i) counts[at + i] = count[i];
+                else
+                    for (dim i = 0; i < columns; ++i) enough[at + i] = count[i] >= wanted;
             }
         }
     });
@@ -576,15 +579,15 @@ void count_true(const T* x, Y* y, dim outer, dim n, dim inner, const Finish& fin
 // x (outer, n, inner) -> y (outer, inner); NaN counts as true.
 template <class T>
 void reduce_any(In<T> x, Out<std::uint8_t> y, dim outer, dim n, dim inner) {
-    count_true(x.ptr, y.ptr, outer, n, inner, [](std::int32_t c) { return static_cast<std::uint8_t>(c != 0); });
+    count_true<T>(x.ptr, nullptr, y.ptr, 1, outer, n, inner);
 }
 template <class T>
 void reduce_all(In<T> x, Out<std::uint8_t> y, dim outer, dim n, dim inner) {
-    count_true(x.ptr, y.ptr, outer, n, inner, [=](std::int32_t c) { return static_cast<std::uint8_t>(c == n); });
+    count_true<T>(x.ptr, nullptr, y.ptr, n, outer, n, inner);
 }
 template <class T>
 void reduce_count_nonzero(In<T> x, Out<std::int32_t> y, dim outer, dim n, dim inner) {
-    count_true(x.ptr, y.ptr, outer, n, inner, [](std::int32_t c) { return c; });
+    count_true<T>(x.ptr, y.ptr, nullptr, 0, outer, n, inner);
 }
 
 }  // namespace

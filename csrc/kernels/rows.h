@@ -7,6 +7,7 @@
 #pragma once
 #include "base/parallel.h"
 #include "base/types.h"
+#include "kernels/apart.h"
 #include "simd/math.h"
 #include "simd/vec.h"
 
@@ -37,18 +38,28 @@ struct Square {
     alignas(PYDL_VECTOR_BYTES) T at[static_cast<std::size_t>(rows * lanes<T>)];
 };
 
+// Where p comes from: the next rows are found from here, by one register instead of one each.
+template <class P>
+PYDL_INLINE void hide(P*& p) {
+    asm("" : "+r"(p));
+}
+
 // x (rows, n) -> s (n, lanes): row r becomes lane r; lanes without a row are zero. `readable` elements of
 // memory follow x; where a tile would read past them, elements move one by one.
 template <class X, class T>
-PYDL_INLINE void gather_rows(const X* x, dim n, dim rows, dim readable, Square<T>& s) {
+[[gnu::noinline]] void gather_rows(const X* x, dim n, dim rows, dim readable, Square<T>& s) {
     constexpr dim L = lanes<T>;
     if (rows == L && (L - 1) * n + ceil_div(n, L) * L <= readable) {
         for (dim c = 0; c < n; c += L) {
             vec<T> v[L];
-            for (dim r = 0; r < L; ++r) v[r] = load(x + r * n + c);
+            const X* row = x + c;
+            PYDL_UNROLL for (dim r = 0; r < L; ++r, row += n) {
+                if (r % 4 == 0) hide(row);
+                v[r] = load(row);
+            }
             transpose<T>(v);
             // All of them, needed or not: a count known only at run time would send v through memory.
-            for (dim k = 0; k < L; ++k) store(s.at + (c + k) * L, v[k]);
+            PYDL_UNROLL for (dim k = 0; k < L; ++k) store(s.at + (c + k) * L, v[k]);
         }
         return;
     }
@@ -61,7 +72,7 @@ PYDL_INLINE void gather_rows(const X* x, dim n, dim rows, dim readable, Square<T
 // s (n, lanes) -> y (rows, n). The last tile goes first and its registers spill into the next rows, which are
 // written later; partial stores only where the spill would leave the group.
 template <class T>
-PYDL_INLINE void scatter_rows(const Square<T>& s, dim n, dim rows, T* y) {
+[[gnu::noinline]] void scatter_rows(const Square<T>& s, dim n, dim rows, T* y) {
     constexpr dim L = lanes<T>;
     if (rows < L) {
         for (dim r = 0; r < rows; ++r)
@@ -70,9 +81,13 @@ PYDL_INLINE void scatter_rows(const Square<T>& s, dim n, dim rows, T* y) {
     }
     for (dim c = (n - 1) / L * L; c >= 0; c -= L) {
         vec<T> v[L];
-        for (dim k = 0; k < L; ++k) v[k] = load(s.at + least(c + k, n - 1) * L);
+        PYDL_UNROLL for (dim k = 0; k < L; ++k) v[k] = load(s.at + least(c + k, n - 1) * L);
         transpose<T>(v);
-        for (dim r = 0; r < L; ++r) store_upto(y + r * n + c, v[r], r * n + c + L <= L * n ? L : n - c);
+        T* row = y + c;
+        PYDL_UNROLL for (dim r = 0; r < L; ++r, row += n) {
+            if (r % 4 == 0) hide(row);
+            store_upto(row, v[r], r * n + c + L <= L * n ? L : n - c);
+        }
     }
 }
 
@@ -85,13 +100,17 @@ void for_squares(dim outer, dim n, dim task, const F& f) {
     });
 }
 
-// The n values of a register of groups, one group per lane, `stride` apart: f(offset, live lanes).
+// What a loop over registers is given as a function, and how often its text may stand in the loop's.
+enum class Text : bool { brief, lengthy };
+
+// The n values of a register of groups, one group per lane, `stride` apart: f(offset, live lanes). Of float a loop of
+// whole registers and one of parts; of double one for both, which the compiler has done with sooner.
 template <class T>
 struct Column {
     dim n, stride, live;
     template <class F>
     PYDL_INLINE void each(const F& f) const {
-        if (live == lanes<T>)
+        if (sizeof(T) == 4 && live == lanes<T>)
             for (dim k = 0; k < n; ++k) f(k * stride, lanes<T>);
         else
             for (dim k = 0; k < n; ++k) f(k * stride, live);
@@ -105,33 +124,48 @@ struct Column {
     }
 };
 
-// The n values of one group in a row, a register at a time: f(offset, live lanes).
+// The n values of one group in a row, a register at a time: f(offset, live lanes). One loop or two, as above.
 template <class T>
 struct Run {
     dim n;
     template <class F>
     PYDL_INLINE void each(const F& f) const {
         dim k = 0;
-        for (; k + lanes<T> <= n; k += lanes<T>) f(k, lanes<T>);
-        if (k < n) f(k, n - k);
+        if constexpr (sizeof(T) == 4)
+            for (; k + lanes<T> <= n; k += lanes<T>) f(k, lanes<T>);
+        for (; k < n; k += lanes<T>) f(k, least(n - k, lanes<T>));
     }
-    // The sum of the vector f(offset, live lanes): four registers of partial sums, blocks of them added in double.
-    template <class F>
+    // The sum of the vector f(offset, live lanes): four registers of partial sums, blocks of them added in double. They
+    // take turns; where f is lengthy, by changing places, so that it stands here twice instead of five times.
+    template <Text text = Text::brief, class F>
     PYDL_INLINE double sum(const F& f) const {
         constexpr dim L = lanes<T>;
         double total = 0;
         for (dim begin = 0; begin < n; begin += run_block) {
-            const dim end = least(begin + run_block, n);
+            const dim end = least(begin + run_block, n), fours = begin + (end - begin) / (4 * L) * (4 * L);
             vec<T> a0 = {}, a1 = {}, a2 = {}, a3 = {};
             dim k = begin;
-            for (; k + 4 * L <= end; k += 4 * L) {
-                a0 += f(k, L);
-                a1 += f(k + L, L);
-                a2 += f(k + 2 * L, L);
-                a3 += f(k + 3 * L, L);
+            if constexpr (text == Text::lengthy) {
+                for (; k < fours; k += L) {
+                    const vec<T> next = a0 + f(k, L);
+                    a0 = a1;
+                    a1 = a2;
+                    a2 = a3;
+                    a3 = next;
+                }
+            } else {
+                for (; k < fours; k += 4 * L) {
+                    a0 += f(k, L);
+                    a1 += f(k + L, L);
+                    a2 += f(k + 2 * L, L);
+                    a3 += f(k + 3 * L, L);
+                }
             }
-            for (; k + L <= end; k += L) a0 += f(k, L);
-            if (k < end) a1 += select(first_lanes<T>(end - k), f(k, end - k), vec<T>{});
+            for (; k < end; k += L) {
+                const vec<T> v = f(k, least(end - k, L));
+                if (end - k >= L) a0 += v;
+                else a1 += select(first_lanes<T>(end - k), v, vec<T>{});
+            }
             total += static_cast<double>(horizontal_sum((a0 + a1) + (a2 + a3)));
         }
         return total;
@@ -149,9 +183,10 @@ PYDL_INLINE dim piece_of(dim n, dim task) {
     return most(task, ceil_div(ceil_div(n, max_pieces), run_block) * run_block);
 }
 
-// join of part(begin, end) over the pieces of a run; the run is one piece where `whole`.
-template <class R, class Part, class Join>
-PYDL_INLINE R over_run(dim n, bool whole, const Part& part, const Join& join) {
+// join of f(begin, end) over the pieces of a run; the run is one piece where `whole`. f captures by value.
+template <class R, class F, class Join>
+PYDL_INLINE R over_run(dim n, bool whole, const F& f, const Join& join) {
+    const Apart part{f};
     if (whole) return part(dim{0}, n);
     const dim piece = piece_of(n, exp_task), pieces = ceil_div(n, piece);
     R results[max_pieces];
@@ -176,6 +211,11 @@ void by_group(const T* const (&inputs)[count], T* y, dim outer, dim n, dim inner
         inner *= outer;
         outer = 1;
     }
+    // Inlined into both loops over columns, the constants of a formula are loaded once for all of them (of float; two
+    // copies of the formula).
+    const auto column =
+        apart_unless_float<T>([=](Column<T> w, const T* const* in, T* to, dim group, dim groups)
+                                  __attribute__((always_inline)) { op.column(w, in, to, group, groups); });
     if (inner == 1 && n <= short_row) {
         for_squares<T>(outer, n, exp_task, [&](dim o, dim rows) {
             Square<T> squares[count + 1];
@@ -184,7 +224,7 @@ void by_group(const T* const (&inputs)[count], T* y, dim outer, dim n, dim inner
                 gather_rows(inputs[i] + o * n, n, rows, (outer - o) * n, squares[i]);
                 at[i] = squares[i].at;
             }
-            op.column(Column<T>{n, lanes<T>, lanes<T>}, at, squares[count].at, o, rows);
+            column(Column<T>{n, lanes<T>, lanes<T>}, at, squares[count].at, o, rows);
             if (y) scatter_rows(squares[count], n, rows, y + o * n);
         });
     } else if (inner == 1) {
@@ -207,7 +247,7 @@ void by_group(const T* const (&inputs)[count], T* y, dim outer, dim n, dim inner
                 const dim o = p / strips, j = p % strips * L, live = least(L, inner - j);
                 const T* at[count];
                 for (int i = 0; i < count; ++i) at[i] = inputs[i] + o * n * inner + j;
-                op.column(Column<T>{n, inner, live}, at, y ? y + o * n * inner + j : nullptr, o * inner + j, live);
+                column(Column<T>{n, inner, live}, at, y ? y + o * n * inner + j : nullptr, o * inner + j, live);
             }
         });
     }
@@ -228,8 +268,9 @@ struct Place {
     PYDL_INLINE mask<T> is(const std::int32_t* label) const {
         using I = int_of<T>;
         if constexpr (one_group) return iota<I>() == splat(static_cast<I>(label[group] - k));
+        if constexpr (sizeof(T) == 4) return load_upto(label + group, left) == splat(static_cast<I>(k));
         vec<I> hit = {};
-        for (dim i = 0; i < least(left, lanes<T>); ++i) hit[i] = label[group + i] == k ? -1 : 0;
+        PYDL_UNROLL for (dim i = 0; i < lanes<T>; ++i) hit[i] = i < left && label[group + i] == k ? -1 : 0;
         return hit;
     }
 };

@@ -22,20 +22,22 @@ template <dim R, class T>
 PYDL_INLINE void cumsum_rows(const T* x, T* y, dim n, dim step) {
     T sum[R] = {};
     for (dim j = 0, p = step < 0 ? n - 1 : 0; j < n; ++j, p += step)
-        for (dim r = 0; r < R; ++r) y[r * n + p] = sum[r] += x[r * n + p];
+        PYDL_UNROLL for (dim r = 0; r < R; ++r) y[r * n + p] = sum[r] += x[r * n + p];
 }
 
-// x, y (outer, n, inner); y[o, j, i] = sum of x[o, 0..j, i], or of x[o, j..n-1, i] with reverse != 0.
-// The reverse sum is the gradient of the forward one.
+// numbers, sums (outer, n, inner); y[o, j, i] = sum of x[o, 0..j, i], or of x[o, j..n-1, i] with reverse != 0.
+// The reverse sum is the gradient of the forward one. Integers wrap.
 template <class T>
-void cumsum(In<T> x, Out<T> y, dim outer, dim n, dim inner, dim reverse) {
+void cumsum(In<T> numbers, Out<T> sums, dim outer, dim n, dim inner, dim reverse) {
     if (n == 0 || inner == 0) return;
+    const auto* const x = reinterpret_cast<const wrapping<T>*>(numbers.ptr);
+    auto* const y = reinterpret_cast<wrapping<T>*>(sums.ptr);
     if (inner == 1) {
         const dim step = reverse ? -1 : 1;
         parallel_for(outer, larger(8, kMoveGrain / 4 / n), [=](dim begin, dim end) {
             dim r = begin;
-            for (; r + 8 <= end; r += 8) cumsum_rows<8>(x.ptr + r * n, y.ptr + r * n, n, step);
-            for (; r < end; ++r) cumsum_rows<1>(x.ptr + r * n, y.ptr + r * n, n, step);
+            for (; r + 8 <= end; r += 8) cumsum_rows<8>(x + r * n, y + r * n, n, step);
+            for (; r < end; ++r) cumsum_rows<1>(x + r * n, y + r * n, n, step);
         });
         return;
     }
@@ -50,10 +52,12 @@ void cumsum(In<T> x, Out<T> y, dim outer, dim n, dim inner, dim reverse) {
     });
 }
 
-// x, y (outer, n, inner); y[o, j, i] = product of x[o, 0..j, i].
+// numbers, products (outer, n, inner); y[o, j, i] = product of x[o, 0..j, i]. Integers wrap.
 template <class T>
-void cumprod(In<T> x, Out<T> y, dim outer, dim n, dim inner) {
+void cumprod(In<T> numbers, Out<T> products, dim outer, dim n, dim inner) {
     if (n == 0 || inner == 0) return;
+    const auto* const x = reinterpret_cast<const wrapping<T>*>(numbers.ptr);
+    auto* const y = reinterpret_cast<wrapping<T>*>(products.ptr);
     for_each_column_block(outer, n, inner, [=](dim at, dim columns) {
         for (dim i = 0; i < columns; ++i) y[at + i] = x[at + i];
         for (dim j = 1; j < n; ++j) {

@@ -171,9 +171,11 @@ void roll(In<T> x, Out<T> y, dim rows, dim width, dim shift) {
 // is zero elsewhere.
 template <class T>
 void triangle(In<T> x, Out<T> y, dim matrices, dim rows, dim columns, dim k, dim lower) {
+    const dim diagonal = larger(-rows, smaller(k, columns));
     parallel_for(matrices * rows, larger(1, kMoveGrain / larger(1, columns)), [=](dim begin, dim end) {
         for (dim r = begin; r < end; ++r) {
-            const dim first_above = r % rows + k + (lower ? 1 : 0);  // lower: the first zero; upper: the first kept
+            // lower: the first zero; upper: the first kept
+            const dim first_above = r % rows + diagonal + (lower ? 1 : 0);
             const dim cut = first_above < 0 ? 0 : smaller(first_above, columns);
             const T* in = x.ptr + r * columns;
             T* out = y.ptr + r * columns;

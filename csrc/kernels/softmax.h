@@ -18,8 +18,7 @@ T plain_max(const T* x, dim n) {
     vec<T> a[4];
     for (auto& v : a) v = splat(minus_infinity<T>);
     dim k = 0;
-    for (; k + 4 * L <= n; k += 4 * L)
-        for (int u = 0; u < 4; ++u) a[u] = max(a[u], load(x + k + u * L));
+    for (; k + 4 * L <= n; k += 4 * L) PYDL_UNROLL for (int u = 0; u < 4; ++u) a[u] = max(a[u], load(x + k + u * L));
     Run<T>{n - k}.each([&](dim at, dim live) __attribute__((always_inline)) {
         a[0] = max(a[0], load_or(x + k + at, live, minus_infinity<T>));
     });
@@ -78,11 +77,11 @@ struct Normalise {
     PYDL_INLINE void run(dim n, const T* const* in, T* y, dim group, bool whole) const {
         const T* x = in[0];
         T m = over_run<T>(
-            n, whole, [&](dim b, dim e) { return plain_max(x + b, e - b); }, [](T a, T b) { return most(a, b); });
+            n, whole, [=](dim b, dim e) { return plain_max(x + b, e - b); }, [](T a, T b) { return most(a, b); });
         if constexpr (what == Normal::total) m = m - m == 0 ? m : T(0);
         const double s = over_run<double>(
             n, whole,
-            [&](dim b, dim e) { return exp_sum<what == Normal::probabilities>(x + b, y ? y + b : y, e - b, m); },
+            [=](dim b, dim e) { return exp_sum<what == Normal::probabilities>(x + b, y ? y + b : y, e - b, m); },
             [](double a, double b) { return a + b; });
         if constexpr (what == Normal::total) {
             totals[group] = m + log(splat(static_cast<T>(s)))[0];
@@ -91,7 +90,7 @@ struct Normalise {
         const vec<T> r = splat(static_cast<T>(1 / s)), shift = splat(m), log_s = log(splat(static_cast<T>(s)));
         over_run<dim>(
             n, whole,
-            [&](dim b, dim e) {
+            [=](dim b, dim e) {
                 Run<T>{e - b}.each([&](dim at, dim live) __attribute__((always_inline)) {
                     T* p = y + b + at;
                     if constexpr (what == Normal::probabilities) store_upto(p, load_upto(p, live) * r, live);
@@ -137,7 +136,7 @@ struct NormaliseGrad {
         const T *y = in[0], *dy = in[1];
         const double total = over_run<double>(
             n, whole,
-            [&](dim b, dim e) {
+            [=](dim b, dim e) {
                 return Run<T>{e - b}.sum([&](dim at, dim live) __attribute__((always_inline)) {
                     return weigh(load_upto(y + b + at, live), load_upto(dy + b + at, live));
                 });
@@ -146,7 +145,7 @@ struct NormaliseGrad {
         const vec<T> s = splat(static_cast<T>(total));
         over_run<dim>(
             n, whole,
-            [&](dim b, dim e) {
+            [=](dim b, dim e) {
                 Run<T>{e - b}.each([&](dim at, dim live) __attribute__((always_inline)) {
                     store_upto(dx + b + at, combine(load_upto(y + b + at, live), load_upto(dy + b + at, live), s),
                                live);

@@ -34,10 +34,11 @@ PYDL_INLINE typename key_of<T>::type sort_key(T x, bool descending) {
     return descending ? static_cast<K>(~key) : key;
 }
 
-// f(i) for i < n, asked to stop every 65536; false when it has been.
+// f(i) for i < n, asked to stop every 8192 (each may touch a page of scratch for the first time, 1 us); false when it
+// has been.
 template <class F>
 PYDL_INLINE bool each_until_interrupted(dim n, F f) {
-    constexpr dim some = 65536;
+    constexpr dim some = 8192;
     for (dim begin = 0; begin < n; begin += some) {
         if (begin && interrupted()) return false;
         for (dim i = begin; i < smaller(n, begin + some); ++i) f(i);
@@ -54,7 +55,7 @@ PYDL_INLINE bool radix_sort(K* keys, std::int32_t* index, K* spare_keys, std::in
     std::int32_t counts[passes][256];
     __builtin_memset(counts, 0, sizeof(counts));
     const bool counted = each_until_interrupted(n, [&](dim i) __attribute__((always_inline)) {
-        for (int p = 0; p < passes; ++p) ++counts[p][keys[i] >> (8 * p) & 255];
+        PYDL_UNROLL for (int p = 0; p < passes; ++p)++ counts[p][keys[i] >> (8 * p) & 255];
     });
     if (!counted) return false;
     bool in_spare = false;

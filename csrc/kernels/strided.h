@@ -129,15 +129,15 @@ PYDL_INLINE void transpose_tile(const T* x, dim xp, T* y, dim yp, dim m, dim n) 
                 const dim rows = smaller(w, m - i);
                 vec<T> r[w];
                 if (rows == w && columns == w) {
-                    for (dim k = 0; k < w; ++k) r[k] = load(x + (j + k) * xp + i);
+                    PYDL_UNROLL for (dim k = 0; k < w; ++k) r[k] = load(x + (j + k) * xp + i);
                     transpose<T>(r);
-                    for (dim k = 0; k < w; ++k) store(y + (i + k) * yp + j, r[k]);
+                    PYDL_UNROLL for (dim k = 0; k < w; ++k) store(y + (i + k) * yp + j, r[k]);
                 } else {
-                    for (dim k = 0; k < w; ++k)
-                        r[k] = k < columns ? load_partial(x + (j + k) * xp + i, rows) : vec<T>{};
+                    PYDL_UNROLL for (dim k = 0; k < w; ++k) r[k] =
+                        k < columns ? load_partial(x + (j + k) * xp + i, rows) : vec<T>{};
                     transpose<T>(r);
-                    for (dim k = 0; k < w; ++k)
-                        if (k < rows) store_partial(y + (i + k) * yp + j, r[k], columns);
+                    PYDL_UNROLL for (dim k = 0; k < w; ++k) if (k < rows)
+                        store_partial(y + (i + k) * yp + j, r[k], columns);
                 }
             }
         }

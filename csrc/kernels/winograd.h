@@ -206,8 +206,8 @@ void kernel_to_points(const T* w, dim channels, dim filters, bool flipped, dim k
             for (dim i = 0; i < 9; ++i) {
                 if (flipped) {
                     const T* from = w + ((8 - i) * filters + f0 + f) * channels + k0 + k;
-                    for (dim r = 0; r < L; ++r)
-                        taps[i][r] = r < filters_left ? load_upto(from + r * channels, rows) : vec<T>{};
+                    PYDL_UNROLL for (dim r = 0; r < L; ++r) taps[i][r] =
+                        r < filters_left ? load_upto(from + r * channels, rows) : vec<T>{};
                     transpose<T>(taps[i]);
                 } else {
                     const T* from = w + (i * channels + k0 + k) * filters + f0 + f;

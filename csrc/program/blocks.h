@@ -47,8 +47,8 @@ dim call_by_blocks(AnyFunction kernel, const word* words) {
 
 // The first argument only tells the signature, in the narrow type.
 template <class... A>
-Instance make_blocks_instance(void (*)(A...), void (*kernel)(typename BlockParamOf<A>::wide...)) {
-    return {reinterpret_cast<AnyFunction>(kernel), &call_by_blocks<A...>, {ParamOf<A>::make()...}};
+Entry make_blocks_entry(void (*)(A...), void (*kernel)(typename BlockParamOf<A>::wide...)) {
+    return {reinterpret_cast<AnyFunction>(kernel), &call_by_blocks<A...>, param_types<A...>, sizeof...(A)};
 }
 
 }  // namespace pydl

@@ -286,9 +286,9 @@ dim Contract::value_of(const Size& size, const std::vector<Param>& params, const
     if (size.plain != always) return static_cast<dim>(given.words[size.plain]);
     dim total = 0;
     for (const auto& product : size.sum) {
-        dim part = 1;
-        for (const Term& t : product) part = times(part, value_of(t, params, given, item));
-        total = plus(total, part);
+        Product part;
+        for (const Term& t : product) part.add(value_of(t, params, given, item));
+        total = plus(total, part.value());
     }
     return total;
 }
@@ -321,15 +321,16 @@ std::string Contract::text(const std::vector<Param>& params, std::size_t buffer)
 }
 
 bool Contract::check(const std::vector<Param>& params, const Given& given) const {
-    const auto negative = [&](std::size_t i, dim value) {
-        if (value < 0)
-            throw SizeError("argument '" + params[i].name + "' expected a size of at least 0; received " +
+    const auto bound = [&](std::size_t i, dim value) {
+        if (value < 0 || value > kMostElements)
+            throw SizeError("argument '" + params[i].name + "' expected a size of at " +
+                            (value < 0 ? "least 0" : "most " + std::to_string(kMostElements)) + "; received " +
                             std::to_string(value));
     };
-    for (const std::size_t i : sizes_) negative(i, static_cast<dim>(given.words[i]));
+    for (const std::size_t i : sizes_) bound(i, static_cast<dim>(given.words[i]));
     for (const std::size_t i : lists_) {
         const Sizes list = list_of(params[i], given, i);
-        for (dim k = 0; k < list.count; ++k) negative(i, list.begin[k]);
+        for (dim k = 0; k < list.count; ++k) bound(i, list.begin[k]);
     }
     for (const Relation& r : relations_) {
         const dim left = value_of(r.left, params, given, 0), right = value_of(r.right, params, given, 0);

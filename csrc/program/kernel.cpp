@@ -47,9 +47,8 @@ Kernel* find_kernel(const std::string& name) {
 
 }  // namespace
 
-void add_kernel(const char* family, const std::string& name, const std::string& signature, const char* contract,
-                const char* error) {
-    if (find_kernel(name)) throw std::logic_error("kernels.def declares " + name + " twice");
+void add_kernel(const char* family, const char* name, const char* signature, const char* contract, const char* error) {
+    if (find_kernel(name)) throw std::logic_error(std::string("kernels.def declares ") + name + " twice");
     kernels().push_back({name, family, signature, contract, error});
 }
 
@@ -59,19 +58,21 @@ void add_pairs(const char* family, const char* name, const char* signature, cons
     const auto add = [&](DType to, const std::string& element) {
         std::string text = signature;
         text.replace(text.find("<U>"), 3, "<" + element + ">");
-        add_kernel(family, pair_name(name, to), text, contract, "");
+        add_kernel(family, pair_name(name, to).c_str(), text.c_str(), contract, "");
     };
 #define TYPE(name, stored, computed, kind, rows) add(DType::name, #stored);
 #include "types.def"
 #undef TYPE
 }
 
-void add_instance(const char* name, DType type, Instance instance) {
+void add_instance(const char* name, DType type, const Entry& entry) {
+    Instance instance{entry.function, entry.thunk, {}};
+    for (std::size_t i = 0; i < entry.count; ++i) instance.params.push_back({entry.params[i]});
     find_kernel(name)->instances[static_cast<std::size_t>(type)] = std::move(instance);
 }
 
-void add_pair_instance(const char* name, DType from, DType to, Instance instance) {
-    add_instance(pair_name(name, to).c_str(), from, std::move(instance));
+void add_pair_instance(const char* name, DType from, DType to, const Entry& entry) {
+    add_instance(pair_name(name, to).c_str(), from, entry);
 }
 
 namespace {

@@ -22,10 +22,12 @@ DType computed_as(DType t);
 
 enum class Kind : std::uint8_t { buffer, size, scalar, sizes, buffers };
 
-struct Param {
+struct ParamType {
     Kind kind;
     bool reads = false, writes = false, optional = false;
     DType dtype = DType::float32;
+};
+struct Param : ParamType {
     bool generic = false;  // of type T: decides which instance runs
     std::string name = {};
 };
@@ -38,6 +40,13 @@ struct Instance {
     AnyFunction function;
     Thunk thunk;
     std::vector<Param> params;
+};
+// An instance as its row gives it: constants and addresses only, so that 3,000 of them cost the compiler little.
+struct Entry {
+    AnyFunction function;
+    Thunk thunk;
+    const ParamType* params;
+    std::size_t count;
 };
 
 struct Kernel {
@@ -55,40 +64,40 @@ struct ParamOf {
 };
 template <class T>
 struct ParamOf<In<T>> {
-    static Param make() { return {Kind::buffer, true, false, false, dtype_of<T>()}; }
+    static constexpr ParamType make() { return {Kind::buffer, true, false, false, dtype_of<T>()}; }
 };
 template <class T>
 struct ParamOf<Out<T>> {
-    static Param make() { return {Kind::buffer, false, true, false, dtype_of<T>()}; }
+    static constexpr ParamType make() { return {Kind::buffer, false, true, false, dtype_of<T>()}; }
 };
 template <class T>
 struct ParamOf<InOut<T>> {
-    static Param make() { return {Kind::buffer, true, true, false, dtype_of<T>()}; }
+    static constexpr ParamType make() { return {Kind::buffer, true, true, false, dtype_of<T>()}; }
 };
 template <class T>
 struct ParamOf<OptIn<T>> {
-    static Param make() { return {Kind::buffer, true, false, true, dtype_of<T>()}; }
+    static constexpr ParamType make() { return {Kind::buffer, true, false, true, dtype_of<T>()}; }
 };
 template <class T>
 struct ParamOf<OptOut<T>> {
-    static Param make() { return {Kind::buffer, false, true, true, dtype_of<T>()}; }
+    static constexpr ParamType make() { return {Kind::buffer, false, true, true, dtype_of<T>()}; }
 };
 template <>
 struct ParamOf<dim> {
-    static Param make() { return {Kind::size}; }
+    static constexpr ParamType make() { return {Kind::size}; }
 };
 template <>
 struct ParamOf<real> {
-    static Param make() { return {Kind::scalar}; }
+    static constexpr ParamType make() { return {Kind::scalar}; }
 };
 template <>
 struct ParamOf<Dims> {
-    static Param make() { return {Kind::sizes}; }
+    static constexpr ParamType make() { return {Kind::sizes}; }
 };
 template <class Access>
 struct ParamOf<List<Access>> {
-    static Param make() {
-        Param p = ParamOf<Access>::make();
+    static constexpr ParamType make() {
+        ParamType p = ParamOf<Access>::make();
         p.kind = Kind::buffers;
         return p;
     }
@@ -107,21 +116,23 @@ dim call_words(AnyFunction function, const word* words) {
     }(std::index_sequence_for<A...>{});
 }
 
+template <class... A>
+inline constexpr ParamType param_types[] = {ParamOf<A>::make()...};
+
 template <class R, class... A>
-Instance make_instance(R (*function)(A...)) {
+Entry make_entry(R (*function)(A...)) {
     static_assert(((sizeof(A) == sizeof(word) && std::is_trivially_copyable_v<A>) && ...));
-    return {reinterpret_cast<AnyFunction>(function), &call_words<R, A...>, {ParamOf<A>::make()...}};
+    return {reinterpret_cast<AnyFunction>(function), &call_words<R, A...>, param_types<A...>, sizeof...(A)};
 }
 
 // All kernels of the ISA level in use, in the order of kernels.def. Filled once at import.
 std::vector<Kernel>& kernels();
 // Adds a row without instances; a PAIR row is one kernel for each type U, called pair_name(name, U).
-void add_kernel(const char* family, const std::string& name, const std::string& signature, const char* contract,
-                const char* error);
+void add_kernel(const char* family, const char* name, const char* signature, const char* contract, const char* error);
 void add_pairs(const char* family, const char* name, const char* signature, const char* contract);
 std::string pair_name(const char* name, DType to);
-void add_instance(const char* name, DType type, Instance instance);
-void add_pair_instance(const char* name, DType from, DType to, Instance instance);
+void add_instance(const char* name, DType type, const Entry& entry);
+void add_pair_instance(const char* name, DType from, DType to, const Entry& entry);
 // Names the parameters, parses the contracts and marks the generic ones; called when all rows are in.
 void finish_kernels();
 

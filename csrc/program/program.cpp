@@ -58,10 +58,19 @@ bool writes_outside(const Arena& arena, const Instance& instance, const word* wo
 }
 
 // Families whose kernels move a small state on before the step is decided: generators, moving statistics, tallies of
-// metrics. An abandoned run puts it back.
+// metrics. An abandoned run, and one that a CHECK ends, puts it back.
 bool moves_ahead(const Kernel& kernel) {
     return kernel.family == "random" || kernel.family == "norm" || kernel.family == "metric";
 }
+
+// While it lives, what runs is not cut short. A kernel that finds no memory throws.
+struct Whole {
+    Watch& watch;
+    explicit Whole(Watch& w, bool whole = true) : watch(w) { watch.whole = whole; }
+    ~Whole() { watch.whole = false; }
+    Whole(const Whole&) = delete;
+    Whole& operator=(const Whole&) = delete;
+};
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -95,6 +104,8 @@ void Program::append(const Kernel& kernel, const Instance& instance, const word*
     note_writes(kernel, instance, copy);
     steps_.push_back({instance.thunk, instance.function, copy});
     if (!committed_) commit_ = steps_.size();
+    checks_ |= !kernel.error.empty();
+    if (kernel.error == "FloatingPointError") keep_all();
     infos_.push_back({&kernel, &instance, static_cast<std::uint32_t>(labels_.size() - 1)});
 }
 
@@ -111,13 +122,26 @@ void Program::note_writes(const Kernel& kernel, const Instance& instance, const 
         if (!params[i].writes || !at || arena_->contains(at)) return;
         writes_outside_ = true;
         committed_ |= !moves_ahead(kernel);
-        if (committed_) return;
+        auto& states = committed_ ? later_ : states_;
         auto bytes = dtype_bytes(params[i].dtype);
         for (const dim n : kernel.holds.shape(params, given, i, item)) bytes *= static_cast<std::size_t>(n);
-        const auto known = std::find_if(states_.begin(), states_.end(), [=](const State& s) { return s.at == at; });
-        if (known == states_.end()) states_.push_back({at, bytes, std::make_unique<std::byte[]>(bytes)});
-        else if (known->bytes < bytes) *known = {at, bytes, std::make_unique<std::byte[]>(bytes)};
+        const auto known = std::find_if(states.begin(), states.end(), [=](const State& s) { return s.at == at; });
+        if (known == states.end()) states.push_back({at, bytes, nullptr});
+        else known->bytes = std::max(known->bytes, bytes);
+        if (!committed_) make_room();
     });
+}
+
+// A check of the loss decides whether the run counts: what steps before it have written is put back, too.
+void Program::keep_all() {
+    for (State& s : later_) states_.push_back(std::move(s));
+    later_.clear();
+    make_room();
+    guarded_ = steps_.size();
+}
+
+void Program::make_room() {
+    for (State& s : states_) s.copy = std::make_unique<std::byte[]>(s.bytes);
 }
 
 Failure Program::run(std::size_t begin, std::size_t end, const Watch& w) const {
@@ -137,23 +161,25 @@ Failure Program::run() const {
     // behind it write the arena only, and need not be kept from running.
     constexpr std::size_t kLook = 64;
     Watch& w = watch();
-    const bool saved = !states_.empty() && may_be_cut(w);
+    const bool saved = !states_.empty() && (checks_ || may_be_cut(w));
     if (saved)
         for (const State& s : states_) std::memcpy(s.copy.get(), s.at, s.bytes);
+    const auto put_back = [&] {
+        if (saved)
+            for (const State& s : states_) std::memcpy(s.at, s.copy.get(), s.bytes);
+    };
     for (std::size_t begin = 0, end; begin < commit_; begin = end) {
         end = std::min(begin + kLook, commit_);
         const Failure failure = run(begin, end, w);
-        if (failure) return failure;
-        if (w.raised || (end - begin == kLook && look(w))) {
-            if (saved)
-                for (const State& s : states_) std::memcpy(s.at, s.copy.get(), s.bytes);
-            return {};
+        if (failure || w.raised || (end - begin == kLook && look(w))) {
+            put_back();
+            return failure;
         }
     }
     if (commit_ == steps_.size()) return {};
-    w.whole = true;
+    const Whole whole(w);
     const Failure failure = run(commit_, steps_.size(), w);
-    w.whole = false;
+    if (failure && static_cast<std::size_t>(failure.info - infos_.data()) < guarded_) put_back();
     return failure;
 }
 
@@ -161,13 +187,12 @@ std::vector<double> Program::profile(int repeats) const {
     std::vector<double> best(steps_.size(), 1e30);
     Watch& w = watch();
     for (int r = 0; r < repeats && !look(w); ++r) {
-        w.whole = true;  // between rounds only
+        const Whole whole(w);  // between rounds only
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             const double start = now();
             steps_[i].thunk(steps_[i].function, steps_[i].words);
             best[i] = std::min(best[i], now() - start);
         }
-        w.whole = false;
     }
     return best;
 }
@@ -185,10 +210,12 @@ dim launch(const Kernel& kernel, const Instance& instance, Call& call, bool whol
     if (!call.items.empty()) std::memcpy(block + call.count, call.items.data(), call.items.size() * sizeof(word));
     relocate(instance, block, block + call.count);
     Watch& w = watch();
-    w.whole = whole ||
-              (r.open ? writes_outside(*r.open->arena(), instance, block) : changes_in_place(kernel, instance, block));
-    const dim result = instance.thunk(instance.function, block);
-    w.whole = false;
+    dim result;
+    {
+        const Whole uncut(w, whole || (r.open ? writes_outside(*r.open->arena(), instance, block)
+                                              : changes_in_place(kernel, instance, block)));
+        result = instance.thunk(instance.function, block);
+    }
     if (r.open && !w.raised) r.open->append(kernel, instance, block, size, r.label);
     return result;
 }

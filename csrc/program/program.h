@@ -34,7 +34,7 @@ struct Failure {
     explicit operator bool() const { return info != nullptr; }
 };
 
-// A variable that changes before a run commits, and room for what it was.
+// A variable that changes before a run commits, or a check of the loss, and room for what it was.
 struct State {
     std::byte* at;
     std::size_t bytes;
@@ -69,6 +69,8 @@ public:
 
 private:
     word* store(std::size_t count);
+    void keep_all();
+    void make_room();
     void note_writes(const Kernel& kernel, const Instance& instance, const word* block);
     Failure run(std::size_t begin, std::size_t end, const Watch& w) const;
 
@@ -76,7 +78,10 @@ private:
     std::vector<Step> steps_;
     std::vector<StepInfo> infos_;
     std::vector<State> states_;
-    std::size_t commit_ = 0;  // the first step that is not cut short, nor those behind it
+    std::vector<State> later_;  // variables written since, without room
+    std::size_t commit_ = 0;    // the first step that is not cut short, nor those behind it
+    std::size_t guarded_ = 0;   // the first step behind the last check of the loss
+    bool checks_ = false;       // whether a step is a CHECK
     bool committed_ = false, writes_outside_ = false;
     std::vector<std::string> labels_;
     std::vector<std::unique_ptr<word[]>> pages_;

@@ -23,6 +23,19 @@ dim plus(dim a, dim b) {
     return result;
 }
 
+void Product::add(dim factor) {
+    if (factor == 0) empty_ = true;
+    else others_ = times(others_, factor);
+}
+
+dim Product::value() const {
+    if (!empty_) return others_;  // an array of as many elements is asked for
+    if (others_ > kMostElements)
+        throw SizeError("sizes beside a size of 0 multiply to " + std::to_string(others_) +
+                        ", more than an array holds");
+    return 0;
+}
+
 namespace {
 
 void want(bool holds, const char* sentence) {
@@ -33,10 +46,16 @@ void want_length(const Sizes& list, dim n) {
         throw SizeError("expected a list of " + std::to_string(n) + " numbers; received " + std::to_string(list.count));
 }
 
+dim product_of(std::initializer_list<dim> factors) {
+    Product product;
+    for (const dim factor : factors) product.add(factor);
+    return product.value();
+}
+
 dim product(const Sizes* a) {
-    dim result = 1;
-    for (dim i = 0; i < a->count; ++i) result = times(result, a->begin[i]);
-    return result;
+    Product product;
+    for (dim i = 0; i < a->count; ++i) product.add(a->begin[i]);
+    return product.value();
 }
 dim sum(const Sizes* a) {
     dim result = 0;
@@ -57,7 +76,7 @@ dim blocks(const Sizes* a) {
 
 // `matrices` (rows, columns), `stride` apart.
 dim batched(const Sizes* a) {
-    const dim matrices = a[0][0], size = times(a[1][0], a[2][0]);
+    const dim matrices = a[0][0], size = product_of({a[1][0], a[2][0]});
     return matrices == 0 || size == 0 ? 0 : plus(times(matrices - 1, a[3][0]), size);
 }
 
@@ -105,7 +124,13 @@ dim padded(const Sizes* a) {
 
 constexpr int kInputs = 0, kOutputs = 3, kTaps = 6, kStrides = 9, kDilation = 12, kBefore = 15;
 
-dim three(const Sizes& list, dim at) { return times(times(list[at], list[at + 1]), list[at + 2]); }
+dim three(const Sizes& list, dim at) { return product_of({list[at], list[at + 1], list[at + 2]}); }
+
+// What an axis reaches, padding included; kernels add these up.
+dim span_of(const Sizes& w, dim axis) {
+    return plus(plus(times(w[kOutputs + axis], w[kStrides + axis]), times(w[kTaps + axis], w[kDilation + axis])),
+                plus(w[kInputs + axis], w[kBefore + axis]));
+}
 
 Sizes checked_window(const Sizes& list, bool adaptive) {
     want_length(list, 18);
@@ -116,8 +141,7 @@ Sizes checked_window(const Sizes& list, bool adaptive) {
         }
         want(list[kTaps + i] > 0 && list[kDilation + i] > 0 && list[kStrides + i] > 0,
              "expected taps, strides and dilation of at least 1");
-        plus(plus(times(list[kOutputs + i], list[kStrides + i]), times(list[kTaps + i], list[kDilation + i])),
-             plus(list[kInputs + i], list[kBefore + i]));  // kernels add these up
+        span_of(list, i);
     }
     return list;
 }
@@ -149,9 +173,15 @@ dim conv(const Sizes* a) {
     const dim batch = g[0], groups = g[1], channels = g[2], filters = g[3];
     want(groups > 0 && channels % groups == 0 && filters % groups == 0,
          "expected groups that divide channels and filters");
-    if (which == Conv::x) return times(times(batch, channels), three(w, kInputs));
-    if (which == Conv::y) return times(times(batch, filters), three(w, kOutputs));
-    return times(times(three(w, kTaps), channels / groups), filters);
+    // Kernels copy images with their padding.
+    const dim padded = times(times(span_of(w, 0), span_of(w, 1)), times(span_of(w, 2), plus(channels, filters)));
+    want(padded <= kMostElements, "padding and dilation make an image of more elements than an array has");
+    const auto pixels = [&](int at, dim one, dim other) {
+        return product_of({one, other, w[at], w[at + 1], w[at + 2]});
+    };
+    if (which == Conv::x) return pixels(kInputs, batch, channels);
+    if (which == Conv::y) return pixels(kOutputs, batch, filters);
+    return pixels(kTaps, channels / groups, filters);
 }
 
 // ---- attention: batch, heads, groups, queries, keys, width, depth (kernels/attention.h)
@@ -162,11 +192,11 @@ dim heads(const Sizes* a) {
     const Sizes& s = a[0];
     want_length(s, 7);
     want(s[2] > 0 && s[1] % s[2] == 0, "expected groups that divide the heads");
-    if (which == Head::q) return times(times(s[0], s[3]), times(s[1], s[5]));
-    if (which == Head::k) return times(times(s[0], s[4]), times(s[2], s[5]));
-    if (which == Head::v) return times(times(s[0], s[4]), times(s[2], s[6]));
-    if (which == Head::p) return times(times(s[0], s[1]), times(s[3], s[4]));
-    return times(times(s[0], s[3]), times(s[1], s[6]));
+    if (which == Head::q) return product_of({s[0], s[3], s[1], s[5]});
+    if (which == Head::k) return product_of({s[0], s[4], s[2], s[5]});
+    if (which == Head::v) return product_of({s[0], s[4], s[2], s[6]});
+    if (which == Head::p) return product_of({s[0], s[1], s[3], s[4]});
+    return product_of({s[0], s[3], s[1], s[6]});
 }
 // Rows of keys, seen as (batch, heads, queries) by strides.
 dim head_rows(const Sizes* a) {

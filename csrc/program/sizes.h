@@ -33,4 +33,20 @@ const NamedSize* find_size(const std::string& name);
 dim times(dim a, dim b);
 dim plus(dim a, dim b);
 
+// More elements than any array has: the addresses of a process have 47 bits. Kernels multiply sizes by each other, by
+// the bytes of an element and by small numbers, in any order, and have the other bits for that.
+constexpr dim kMostElements = dim{1} << 47;
+
+// A product of sizes. Throws SizeError when those other than 0 give more than an array can have: beside an empty array
+// no other one bounds them.
+class Product {
+public:
+    void add(dim factor);
+    dim value() const;
+
+private:
+    dim others_ = 1;
+    bool empty_ = false;
+};
+
 }  // namespace pydl

@@ -109,12 +109,30 @@ inline constexpr bool is_floating<float> = true;
 template <>
 inline constexpr bool is_floating<double> = true;
 
+// What a number is added and multiplied as: an integer as one without a sign, whose overflow is defined, so that it wraps
+// as NumPy's does.
+template <class T>
+struct wrapping_of {
+    using type = uint_of<T>;
+};
+template <class T>
+    requires is_floating<compute<T>>
+struct wrapping_of<T> {
+    using type = T;
+};
+template <class T>
+using wrapping = typename wrapping_of<T>::type;
+
 #if defined(__AVX512F__)
 // The intrinsics without a mask read an uninitialised register in GCC 12's header, which then warns; with all
 // mask bits set the same instruction comes out.
 constexpr __mmask16 all16 = 0xffff;
 constexpr __mmask8 all8 = 0xff;
 #endif
+
+// Before a loop over an array of registers: it is written out, since an array that is indexed at run time lies in
+// memory. The longest such array has 16.
+#define PYDL_UNROLL _Pragma("GCC unroll 16")
 
 // Lanes of a comparison: all bits set or none.
 template <class T>

@@ -60,8 +60,7 @@ PYDL_INLINE vec<T> load_partial(const T* p, dim n) {
     }
 #endif
     vec<T> v = {};
-    for (dim i = 0; i < lanes<T>; ++i)
-        if (i < n) v[i] = p[i];
+    PYDL_UNROLL for (dim i = 0; i < lanes<T>; ++i) if (i < n) v[i] = p[i];
     return v;
 }
 template <class T>
@@ -86,8 +85,7 @@ PYDL_INLINE void store_partial(T* p, vec<T> v, dim n) {
         return;
     }
 #endif
-    for (dim i = 0; i < lanes<T>; ++i)
-        if (i < n) p[i] = v[i];
+    PYDL_UNROLL for (dim i = 0; i < lanes<T>; ++i) if (i < n) p[i] = v[i];
 }
 
 // Narrow types: a register of what they are computed as. The bytes of a part go through a buffer.
@@ -364,13 +362,19 @@ PYDL_INLINE V max_nan(V a, V b) {
 template <class T>
 constexpr uint_of<T> sign_bit = uint_of<T>{1} << (8 * sizeof(T) - 1);
 
+// The lanes as what they are added and multiplied as.
+template <class V>
+PYDL_INLINE vec<wrapping<lane_of<V>>> wrap(V v) {
+    return bits_as<wrapping<lane_of<V>>>(v);
+}
+
 // |v|; an integer's smallest value stays itself.
 template <class V>
 PYDL_INLINE V abs(V v) {
     using T = lane_of<V>;
     if constexpr (is_floating<T>)
         return bits_as<T>(bits_as<uint_of<T>>(v) & splat(static_cast<uint_of<T>>(~sign_bit<T>)));
-    else return v < 0 ? -v : v;
+    else return bits_as<T>(v < 0 ? -wrap(v) : wrap(v));
 }
 // The magnitude of a with the sign of b (floating lanes).
 template <class V>
@@ -503,7 +507,7 @@ PYDL_INLINE void transpose(vec<T> (&rows)[lanes<T>]) {
     constexpr int n = lanes<T>, block = 16 / sizeof(T), blocks = n / block;
     static_assert(block == 4 || block == 2);
     // Within a group of `block` rows: the block x block squares.
-    for (int r = 0; r < n; r += block) {
+    PYDL_UNROLL for (int r = 0; r < n; r += block) {
         const auto interleave_low = [](int i) { return i / block * block + i % block / 2 + i % 2 * n; };
         const auto interleave_high = [](int i) { return i / block * block + i % block / 2 + block / 2 + i % 2 * n; };
         if constexpr (block == 2) {
@@ -524,7 +528,7 @@ PYDL_INLINE void transpose(vec<T> (&rows)[lanes<T>]) {
         }
     }
     // Between the groups: the squares as elements.
-    for (int j = 0; j < block; ++j) {
+    PYDL_UNROLL for (int j = 0; j < block; ++j) {
         if constexpr (blocks == 2) {
             const vec<T> a = rows[j], b = rows[block + j];
             rows[j] = shuffle(a, b, [](int i) { return i % block + i / block * n; });
@@ -552,13 +556,14 @@ template <class T>
 PYDL_INLINE void transpose_halves(vec<T> (&rows)[lanes<T> / 2]) {
     constexpr int n = lanes<T> / 2;
     const auto stage = [&]<int S>() __attribute__((always_inline)) {
-        if constexpr (S < n)
-            for (int i = 0; i < n; ++i) {
+        if constexpr (S < n) {
+            PYDL_UNROLL for (int i = 0; i < n; ++i) {
                 if (i & S) continue;
                 const vec<T> a = rows[i], b = rows[i + S];
                 rows[i] = shuffle(a, b, [](int l) { return l & S ? static_cast<int>(lanes<T>) + l - S : l; });
                 rows[i + S] = shuffle(a, b, [](int l) { return l & S ? static_cast<int>(lanes<T>) + l : l + S; });
             }
+        }
     };
     stage.template operator()<1>();
     stage.template operator()<2>();

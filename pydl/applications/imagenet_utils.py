@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 
 import numpy as np
 
 from pydl import config, ops
 from pydl.dtypes import is_float_dtype
+from pydl.reading import read_json
 from pydl.utils.files import get_file
 from pydl.warning import warn
 
@@ -79,8 +79,7 @@ def _as_float(x):
 def _class_index(path) -> list[tuple[str, str]]:
     """(identifier, name) of the 1000 classes in a file {"0": ["n01440764", "tench"], ...}."""
     try:
-        with open(path, encoding="utf-8") as file:
-            table = json.load(file)
+        table = read_json(path)
         return [(table[str(i)][0], table[str(i)][1]) for i in range(1000)]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(f"{path} is no index of the 1000 classes of ImageNet (JSON, class number -> [identifier,"

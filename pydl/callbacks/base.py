@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydl.saving.structures import plain_items
+
 __all__ = ["Callback", "History", "LambdaCallback"]
 
 
@@ -16,9 +18,12 @@ class Callback:
         model: the model being trained, evaluated or asked.
         params: dict: "verbose", "epochs", "steps" (per epoch, None when unknown) and "validation" (bool).
         needs_every_batch: False when the batch methods work by time; only read where they are overridden.
+        runs_last: True to be called after all others of the list, whatever its place in it.
     """
 
     needs_every_batch = True
+    runs_last = False
+    _kept: tuple[str, ...] = ()  # attributes that `get_state` returns
 
     def __init__(self):
         self.params = None
@@ -33,6 +38,16 @@ class Callback:
 
     def set_model(self, model) -> None:
         self._model = model
+
+    def get_state(self) -> dict:
+        """What the callback must find again when an interrupted training goes on (see `BackupAndRestore`): a dict of
+        numbers, strings, None, lists, dicts and arrays. A callback with a memory overrides it and `set_state`."""
+        return {name: getattr(self, name) for name in self._kept}
+
+    def set_state(self, state) -> None:
+        """Takes over what `get_state` returned; called after `on_train_begin`, and again after `on_epoch_begin` of an
+        epoch that goes on in its middle."""
+        vars(self).update(state)
 
     def on_epoch_begin(self, epoch, logs=None):
         """At the start of an epoch of training; epochs count from 0."""
@@ -97,6 +112,9 @@ class History(Callback):
         super().__init__()
         self.history: dict[str, list] = {}
         self.epoch: list[int] = []
+
+    def get_state(self) -> dict:
+        return {"epoch": self.epoch, "history": plain_items(self.history)}
 
     def on_train_begin(self, logs=None):
         self.epoch = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydl import tree
 from pydl.callbacks.base import Callback, History
 from pydl.callbacks.progress import ProgbarLogger
+from pydl.registry import to_snake_case
 from pydl.tensor import Tensor
 
 __all__ = ["CallbackList"]
@@ -36,13 +37,13 @@ class CallbackList(Callback):
         super().__init__()
         self.callbacks = list(tree.flatten(callbacks)) if callbacks is not None else []
         for callback in self.callbacks:
-            if not callable(getattr(callback, "on_epoch_end", None)):
+            if isinstance(callback, type) or not callable(getattr(callback, "on_epoch_end", None)):
                 raise TypeError(f"Expected callbacks to be instances of Callback; received {callback!r}.")
         if add_history and not any(isinstance(c, History) for c in self.callbacks):
             self.callbacks.append(History())
         if add_progbar and not any(isinstance(c, ProgbarLogger) for c in self.callbacks):
             self.callbacks.append(ProgbarLogger())
-        self._find_hooks()
+        self._arrange()
         if model is not None:
             self.set_model(model)
         self.set_params(params)
@@ -50,7 +51,7 @@ class CallbackList(Callback):
     def append(self, callback) -> None:
         """Adds a callback at the end."""
         self.callbacks.append(callback)
-        self._find_hooks()
+        self._arrange()
 
     @property
     def history(self):
@@ -76,7 +77,27 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.set_model(model)
 
-    def _find_hooks(self) -> None:
+    def get_state(self) -> dict:
+        """The states of those that have one, by name: "early_stopping", of a second one "early_stopping_1"."""
+        return {name: state for name, callback in self._named() if (state := callback.get_state())}
+
+    def set_state(self, state) -> None:
+        """Gives each callback its state; one that has none there stays as it is."""
+        for name, callback in self._named():
+            if name in state:
+                callback.set_state(state[name])
+
+    def _named(self):
+        used: dict[str, int] = {}
+        for callback in self.callbacks:
+            if not hasattr(callback, "get_state"):  # no subclass of Callback
+                continue
+            name = to_snake_case(type(callback).__name__)
+            used[name] = used.get(name, -1) + 1
+            yield f"{name}_{used[name]}" if used[name] else name, callback
+
+    def _arrange(self) -> None:
+        self.callbacks.sort(key=lambda c: getattr(c, "runs_last", False))  # the others keep their order
         # Callbacks per batch method, so that those without it cost nothing per batch.
         self._hooks = {}
         for phase, names in _BATCH_METHODS.items():

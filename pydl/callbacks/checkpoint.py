@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import shutil
 
 import numpy as np
 
+from pydl import saving
+from pydl.atomic import remove_leftovers
 from pydl.callbacks.base import Callback
 from pydl.callbacks.monitor import MonitorCallback
+from pydl.warning import warn
 
 __all__ = ["BackupAndRestore", "ModelCheckpoint", "SwapEMAWeights"]
 
@@ -30,10 +32,19 @@ class _EveryNBatches:
         self._since = 0
         return True
 
+    @property
+    def state(self) -> list[int]:
+        return [self._since, self._last]
+
+    @state.setter
+    def state(self, value) -> None:
+        self._since, self._last = value
+
 
 def _check_save_freq(save_freq) -> None:
     if save_freq != "epoch" and (not isinstance(save_freq, int) or isinstance(save_freq, bool) or save_freq < 1):
-        raise ValueError(f"Unrecognized save_freq: {save_freq}. Expected save_freq are 'epoch' or integer values")
+        raise ValueError(f"Invalid value for `save_freq`. Unrecognized save_freq: {save_freq}. Expected save_freq are"
+                         " 'epoch' or integer values")
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -44,7 +55,8 @@ class ModelCheckpoint(MonitorCallback):
             "{epoch:02d}" (from 1), "{batch}" and the names of logs, e.g. "{val_loss:.2f}".
         monitor, mode: see `MonitorCallback`.
         verbose: 1 to say what happens.
-        save_best_only: whether a model is saved only when `monitor` is better than ever before.
+        save_best_only: whether a model is saved only when `monitor` is better than ever before. Where `monitor` is not
+            among the logs and cannot come any more, every model is saved, with a warning.
         save_weights_only: whether only weights are saved.
         save_freq: "epoch", or a number of batches.
         initial_value_threshold: the value that the first saved model must beat.
@@ -68,6 +80,15 @@ class ModelCheckpoint(MonitorCallback):
         self.needs_every_batch = save_freq != "epoch"
         self._due = _EveryNBatches(save_freq) if self.needs_every_batch else None
         self._epoch = 0
+        self._lacks = False  # whether it is known that the monitor will not come
+
+    def get_state(self) -> dict:
+        return {"best": self.best, "seen": self._seen, "due": self._due and self._due.state}
+
+    def set_state(self, state) -> None:
+        self.best, self._seen = state["best"], state["seen"]
+        if self._due is not None and state["due"] is not None:
+            self._due.state = state["due"]
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -80,9 +101,20 @@ class ModelCheckpoint(MonitorCallback):
         if self.save_freq == "epoch":
             self._save(epoch, None, logs or {})
 
+    def on_train_begin(self, logs=None):
+        self._lacks = False
+
     def on_train_end(self, logs=None):
-        if self.save_best_only:
+        if self.save_best_only and not self._lacks:
             self._check_seen()
+
+    def _raise_missing(self, logs) -> None:
+        if not self._lacks:
+            try:
+                super()._raise_missing(logs)
+            except ValueError as error:
+                warn(f"{error} The models are saved without a look at it.")
+        self._lacks = True
 
     def _save(self, epoch: int, batch, logs: dict) -> None:
         if self.save_best_only and not self._is_best(epoch, logs):
@@ -102,7 +134,7 @@ class ModelCheckpoint(MonitorCallback):
     def _is_best(self, epoch: int, logs: dict) -> bool:
         current = self.get_monitor_value(logs)
         if current is None:
-            return False
+            return self._lacks
         self._direction()
         before = "None" if self.best is None else f"{float(self.best):.5f}"
         better = self._is_improvement(current, self.best)
@@ -125,14 +157,31 @@ class ModelCheckpoint(MonitorCallback):
 
 
 class BackupAndRestore(Callback):
-    """Lets a `fit` that was interrupted go on where it was when it is called again.
+    """Lets a `fit` that was interrupted go on where it was when it is called again, with the same bits as if it had
+    never been interrupted.
+
+    One file, replaced whole, holds weights, optimizer, the states of all random generators (of layers, and the global
+    ones of pydl, NumPy and Python), the order of the epoch's rows and how many batches are done, metrics, History, and
+    what the other callbacks remember (`Callback.get_state`). It is written when training begins, then as `save_freq`
+    says, after all other callbacks have been called. An exception, Ctrl-C, SIGTERM or SIGKILL loses the batches since.
+
+    Data: rows of arrays and the batches of a sequence (`PyDataset`) are found again by their number; another iterable
+    is read from the start of the epoch. A data set with a memory of its own needs `get_state` and `set_state`, which
+    `Dataset` has. A generator goes on where the one passed to the second `fit` stands.
 
     Args:
-        backup_dir: directory for weights, optimizer state and the epoch number; used for this model only.
-        save_freq: "epoch", or a number of batches (training then goes on at the start of the epoch it was in).
+        backup_dir: directory of the file; used for this model only.
+        save_freq: "epoch", or a number of batches.
         double_checkpoint: whether the backup before the last one is kept, too.
-        delete_checkpoint: whether the backup is removed when the training has come to its end.
+        delete_checkpoint: whether the backup is removed when the training has come to its end. With False a process
+            that is killed before the model is saved does not train anew either; remove the directory afterwards.
+
+    Raises:
+        ValueError: when training begins, for a backup that is damaged or does not fit, and one from the middle of an
+            epoch over other data.
     """
+
+    runs_last = True  # what it writes is the state after all others; they come to theirs before it restores it
 
     def __init__(self, backup_dir, save_freq="epoch", double_checkpoint=False, delete_checkpoint=True):
         super().__init__()
@@ -145,62 +194,68 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint = delete_checkpoint
         self.needs_every_batch = save_freq != "epoch"
         self._due = _EveryNBatches(save_freq) if self.needs_every_batch else None
-        self._weights = os.path.join(self.backup_dir, "latest.weights.h5")
-        self._metadata = os.path.join(self.backup_dir, "training_metadata.json")
-        self._epoch = 0
-        self._batch = 0
+        self._path = os.path.join(self.backup_dir, "latest.weights.h5")
+        self._previous = self._path + ".bkp"
+        self._goes_on_within = False
+
+    def get_state(self) -> dict:
+        return {"due": self._due.state} if self._due is not None else {}
+
+    def set_state(self, state) -> None:
+        if self._due is not None:
+            self._due.state = state["due"]
 
     def on_train_begin(self, logs=None):
-        try:
-            self._load("")
-        except OSError:
-            if not os.path.exists(self._weights + ".bkp"):
-                raise
-            self._load(".bkp")
+        model = self.model
+        if not model.built:
+            model._build_on_data()
+        if model.optimizer is not None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        if os.path.exists(self._path) or os.path.exists(self._previous):
+            self._load()
+            self._goes_on_within = model._steps.progress.batch > 0
+        else:
+            self._save()
 
-    def _load(self, suffix: str) -> None:
-        if not self.model.built:
-            raise ValueError("To use the BackupAndRestore callback, your model must be built before you call `fit()`. "
-                             f"Model {self.model} is unbuilt. You can build it beforehand by calling it on a batch of "
-                             "data.")
-        weights, metadata = self._weights + suffix, self._metadata + suffix
-        if not os.path.exists(weights) or not os.path.exists(metadata):
-            return
-        optimizer = self.model.optimizer
-        if optimizer is not None and not optimizer.built:
-            optimizer.build(self.model.trainable_variables)
-        if suffix:  # `load_weights` wants the proper ending
-            shutil.copyfile(weights, self._weights)
-        self.model.load_weights(self._weights)
-        with open(metadata) as file:
-            self._epoch = json.load(file)["epoch"]
-        self.model._initial_epoch = self._epoch
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._goes_on_within:  # the epoch had begun before: what was done now to begin it is undone
+            self._goes_on_within = False
+            self._load()
 
     def on_train_batch_end(self, batch, logs=None):
         if self._due is not None and self._due(batch):
-            self._batch = batch
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._epoch, self._batch = epoch + 1, 0
         if self.save_freq == "epoch":
             self._save()
 
-    def _save(self) -> None:
-        os.makedirs(self.backup_dir, exist_ok=True)
-        if self.double_checkpoint:
-            for path in (self._weights, self._metadata):
-                if os.path.exists(path):
-                    shutil.copyfile(path, path + ".bkp")
-        self.model.save_weights(self._weights, overwrite=True)
-        aside = self._metadata + ".tmp"
-        with open(aside, "w") as file:
-            json.dump({"epoch": self._epoch, "batch": self._batch}, file)
-        os.replace(aside, self._metadata)
-
     def on_train_end(self, logs=None):
         if self.delete_checkpoint:
-            shutil.rmtree(self.backup_dir, ignore_errors=True)
+            for path in (self._previous, self._path):  # in the end none, and never the older one alone
+                remove_leftovers(path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            with contextlib.suppress(OSError):  # somebody else has files there, too
+                os.rmdir(self.backup_dir)
+
+    def _save(self) -> None:
+        os.makedirs(self.backup_dir, exist_ok=True)
+        saving.save_backup(self.model, self._path, self.model._get_training_state(),
+                           self._previous if self.double_checkpoint else None)
+
+    def _load(self) -> None:
+        try:
+            training = saving.load_backup(self.model, self._path)
+        except (ValueError, FileNotFoundError):
+            if not os.path.exists(self._previous):
+                raise
+            training = saving.load_backup(self.model, self._previous)
+            os.replace(self._previous, self._path)  # else the damaged file would come into its place
+        try:
+            self.model._set_training_state(training)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: {error} Remove the file to train from the start.") from error
 
 
 class SwapEMAWeights(Callback):
@@ -209,6 +264,8 @@ class SwapEMAWeights(Callback):
     Args:
         swap_on_epoch: whether the averages are also in the model at the end of every epoch, e.g. for a checkpoint.
     """
+
+    _kept = ("_swapped",)
 
     def __init__(self, swap_on_epoch=False):
         super().__init__()
@@ -221,6 +278,8 @@ class SwapEMAWeights(Callback):
         if not averages:
             raise ValueError("SwapEMAWeights must be used when `use_ema=True` is set on the optimizer. "
                              f"Received: use_ema={getattr(optimizer, 'use_ema', None)}")
+        if not optimizer._averaged:
+            return []
         return [(v, a) for v, a in zip(optimizer._trainable_variables, averages) if a is not None]
 
     def _swap(self, to_averages: bool) -> None:

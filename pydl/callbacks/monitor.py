@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from pydl import ops
 from pydl.callbacks.base import Callback
 from pydl.tensor import Tensor
 from pydl.warning import warn
@@ -55,6 +56,11 @@ class MonitorCallback(Callback):
                 self._sign = 1 if direction == "up" else -1
         return self._sign
 
+    @property
+    def monitor_op(self):
+        """`ops.greater` where larger values are better, `ops.less` where smaller ones are; None before it is known."""
+        return None if self._sign is None else ops.greater if self._sign > 0 else ops.less
+
     def _is_improvement(self, value, reference) -> bool:
         """Whether `value` beats `reference` by more than `min_delta`; NaN never does."""
         value = float(value)
@@ -75,6 +81,8 @@ class MonitorCallback(Callback):
         if value is not None:
             self._seen = True
             if getattr(value, "ndim", 0):
+                if value.size == 1:  # an F-score by class, of one class
+                    return value.item()
                 raise ValueError(f"{type(self).__name__} needs a scalar `{self.monitor}`; received {value!r}.")
             return value
         validates = (self.params or {}).get("validation", True)
@@ -129,6 +137,8 @@ class EarlyStopping(MonitorCallback):
             to its end.
         start_from_epoch: number of epochs to let pass first.
     """
+
+    _kept = ("best", "wait", "stopped_epoch", "best_weights", "best_epoch", "_seen")
 
     def __init__(self, monitor="val_loss", min_delta=0, patience=0, verbose=0, mode="auto", baseline=None,
                  restore_best_weights=False, start_from_epoch=0):
@@ -197,6 +207,8 @@ class ReduceLROnPlateau(MonitorCallback):
         cooldown: epochs to wait after a reduction before counting again.
         min_lr: the learning rate stays at or above it.
     """
+
+    _kept = ("best", "wait", "cooldown_counter", "_seen")
 
     def __init__(self, monitor="val_loss", factor=0.1, patience=10, verbose=0, mode="auto", min_delta=1e-4,
                  cooldown=0, min_lr=0.0, **kwargs):

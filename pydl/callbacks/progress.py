@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 
 import numpy as np
 
+from pydl.atomic import append_to, atomic_write
 from pydl.callbacks.base import Callback
 from pydl.progbar import Progbar
 
@@ -99,11 +101,22 @@ class ProgbarLogger(Callback):
 class CSVLogger(Callback):
     """Writes the logs of every epoch as a row of a CSV file.
 
+    A new file takes the place of an old one with its first row. Columns are the logs of the first epoch, those of the
+    validation included if there is one; a value that comes later gets a column of its own, and "NA" stands where there
+    was none. A full disk leaves no half row; one that a killed process left is removed when rows are appended again.
+
     Args:
         filename: path of the file.
         separator: between two values.
-        append: whether rows go to the end of an existing file (which keeps its header) instead of a new one.
+        append: whether rows go to the end of an existing file, each value into the column of its name, instead of a
+            new one.
+
+    Raises:
+        OSError: when training begins, or a row is to be written, and the file cannot be written.
+        ValueError: when training begins, and the file to append to is no such table.
     """
+
+    _kept = ("keys", "_rows")
 
     def __init__(self, filename, separator=",", append=False):
         super().__init__()
@@ -111,35 +124,85 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = append
         self.keys = None
-        self.writer = None
-        self.csv_file = None
+        self._rows = 0  # in the file, of this training and of earlier ones it is appended to
+
+    def set_state(self, state) -> None:
+        """Rows that were written after the state was taken are removed: they come again."""
+        super().set_state(state)
+        if self.keys is None and not self.append:
+            return
+        table = self._read()
+        if len(table) - 1 > self._rows:
+            self._write(table[:self._rows + 1] if self._rows else [])
+        self.keys = table[0][1:] if table and self._rows else None  # some may have come since
 
     def on_train_begin(self, logs=None):
-        self._close()
-        self._needs_header = not (self.append and os.path.exists(self.filename) and os.path.getsize(self.filename))
-        self.csv_file = open(self.filename, "a" if self.append else "w", newline="")
-        self.keys = self.writer = None
+        append_to(self.filename, b"")
+        self.keys, self._rows = None, 0
+        if self.append:
+            _remove_half_row(self.filename, f"epoch{self.sep}".encode())
+            table = self._read()
+            if table and table[0][:1] != ["epoch"]:
+                raise ValueError(f"CSVLogger: {self.filename} has the columns {table[0]}; expected a table whose first"
+                                 f" column is 'epoch', separated by {self.sep!r}. Take another file, or append=False.")
+            if table:
+                self.keys, self._rows = table[0][1:], len(table) - 1
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
-        if self.writer is None:
-            self.keys = sorted(logs)
-            if not any(key.startswith("val_") for key in self.keys):  # a validation may come in a later epoch
-                self.keys += [f"val_{key}" for key in self.keys]
-            self.writer = csv.DictWriter(self.csv_file, ["epoch", *self.keys], delimiter=self.sep,
-                                         lineterminator="\n")
-            if self._needs_header:
-                self.writer.writeheader()
-        self.writer.writerow({"epoch": epoch, **{key: _cell(logs.get(key, "NA")) for key in self.keys}})
-        self.csv_file.flush()
+        if self.keys is None:
+            self.keys = self._first_columns(logs)
+            content = self._text([["epoch", *self.keys], self._row(epoch, logs)])
+            if self.append:
+                append_to(self.filename, content)
+            else:
+                with atomic_write(self.filename) as file:
+                    file.write(content)
+        elif logs.keys() <= set(self.keys):
+            append_to(self.filename, self._text([self._row(epoch, logs)]))
+        else:
+            new = sorted(logs.keys() - set(self.keys))
+            self.keys = [*self.keys, *new]
+            rows = [row + ["NA"] * len(new) for row in self._read()[1:]]
+            self._write([["epoch", *self.keys], *rows, self._row(epoch, logs)])
+        self._rows += 1
 
-    def on_train_end(self, logs=None):
-        self._close()
+    def _first_columns(self, logs) -> list[str]:
+        keys = sorted(logs)
+        validates = (self.params or {}).get("validation", False)
+        if validates and not any(key.startswith("val_") for key in keys):  # it comes in a later epoch
+            keys += [f"val_{key}" for key in keys if key != "learning_rate"]
+        return keys
 
-    def _close(self) -> None:
-        if self.csv_file is not None:
-            self.csv_file.close()
-        self.csv_file = self.writer = None
+    def _row(self, epoch, logs) -> list:
+        return [epoch, *(_cell(logs.get(key, "NA")) for key in self.keys)]
+
+    def _read(self) -> list[list[str]]:
+        with open(self.filename, newline="", encoding="utf-8") as file:
+            return list(csv.reader(file, delimiter=self.sep))
+
+    def _text(self, rows) -> bytes:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self.sep, lineterminator="\n").writerows(rows)
+        return text.getvalue().encode()
+
+    def _write(self, rows) -> None:
+        with atomic_write(self.filename) as file:
+            file.write(self._text(rows))
+
+
+def _remove_half_row(path, header: bytes) -> None:
+    """Cuts off what follows the last line of a table that begins with `header`: its rows end with a line break."""
+    with open(path, "rb+") as file:
+        if not file.read(len(header)) == header:
+            return
+        end = start = file.seek(0, os.SEEK_END)
+        tail = b""
+        while b"\n" not in tail and start > 0:
+            start = max(start - 4096, 0)
+            file.seek(start)
+            tail = file.read(end - start)
+        file.truncate(start + tail.rfind(b"\n") + 1)
 
 
 def _cell(value):

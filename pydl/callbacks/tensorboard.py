@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import time
+import weakref
 
 import numpy as np
 
 from pydl import tree
+from pydl.atomic import atomic_write
 from pydl.callbacks.base import Callback
 from pydl.dtypes import holds_floats
 from pydl.layers import Embedding
@@ -50,6 +52,8 @@ class TensorBoard(Callback):
         ValueError: for arguments out of range.
     """
 
+    _kept = ("_batch", "_graph_due")
+
     def __init__(self, log_dir="logs", histogram_freq=0, write_graph=True, write_images=False,
                  write_steps_per_second=False, update_freq="epoch", profile_batch=0, embeddings_freq=0,
                  embeddings_metadata=None):
@@ -75,6 +79,7 @@ class TensorBoard(Callback):
         self.embeddings_metadata = embeddings_metadata
         self.needs_every_batch = update_freq != "epoch"
         self._writers: dict = {}
+        self._closers: list = []
         self._batch = 0
 
     # ---- when --------------------------------------------------------------------------------------------------
@@ -130,9 +135,9 @@ class TensorBoard(Callback):
             writer.flush()
 
     def on_train_end(self, logs=None):
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
+        for close in self._closers:
+            close()
+        self._writers, self._closers = {}, []
 
     # ---- what --------------------------------------------------------------------------------------------------
 
@@ -140,7 +145,9 @@ class TensorBoard(Callback):
         """Appends an event (summary=..., graph_def=...) to the file of a run."""
         tb = _Library()
         if run not in self._writers:
-            self._writers[run] = tb.EventFileWriter(os.path.join(self.log_dir, run))
+            self._writers[run] = writer = tb.EventFileWriter(os.path.join(self.log_dir, run))
+            # A writer has a thread, which keeps it alive: after a `fit` that failed nobody else would close it.
+            self._closers.append(weakref.finalize(self, writer.close))
         self._writers[run].add_event(tb.Event(wall_time=time.time(), step=step, **content))
 
     def _scalars(self, run: str, values: dict, step: int) -> None:
@@ -192,12 +199,13 @@ class TensorBoard(Callback):
         blocks = []
         for layer in self._embeddings():
             table = f"{layer.name}.tsv"
-            np.savetxt(os.path.join(self.log_dir, table), layer.embeddings.numpy(), fmt="%.7g", delimiter="\t")
+            with atomic_write(os.path.join(self.log_dir, table), "w", encoding="latin1") as file:
+                np.savetxt(file, layer.embeddings.numpy(), fmt="%.7g", delimiter="\t")
             metadata = self.embeddings_metadata
             label = metadata.get(layer.name) if isinstance(metadata, dict) else metadata
             labels = f'  metadata_path: "{label}"\n' if label else ""
             blocks.append(f'embeddings {{\n  tensor_name: "{layer.name}"\n  tensor_path: "{table}"\n{labels}}}\n')
-        with open(os.path.join(self.log_dir, "projector_config.pbtxt"), "w", encoding="utf-8") as file:
+        with atomic_write(os.path.join(self.log_dir, "projector_config.pbtxt"), "w", encoding="utf-8") as file:
             file.write("".join(blocks))
 
 

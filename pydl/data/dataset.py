@@ -6,7 +6,9 @@ import collections
 import itertools
 import operator
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,23 @@ from pydl.tensor import Tensor, from_numpy
 __all__ = ["Dataset", "loaded", "split_dataset"]
 
 
+class Memory(NamedTuple):
+    """A part of what a data set remembers from one iteration to the next.
+
+    Attributes:
+        get: function that returns it as plain values.
+        set: function that takes it over.
+    """
+
+    get: Callable[[], Any]
+    set: Callable[[Any], None]
+
+
+def memory_of(bits: np.random.BitGenerator) -> Memory:
+    """The state of NumPy's generator."""
+    return Memory(lambda: bits.state, lambda state: setattr(bits, "state", state))
+
+
 class Dataset:
     """Elements that can be read again and again: `fit`, `evaluate`, `predict` and `for` take it.
 
@@ -24,6 +43,7 @@ class Dataset:
         iterate: function without arguments -> iterator over the elements of one epoch.
         length: number of elements, None when it is not known.
         batch_size: samples in an element, None for elements that are samples.
+        memory: of what decides the order of the next iterations; a list of `Memory`.
 
     An element is a structure of tensors, or of NumPy arrays where it holds text. Every method returns a new data set
     and leaves this one as it is; their functions run in the thread that reads.
@@ -32,11 +52,22 @@ class Dataset:
     class_names: list[str] | None
     file_paths: list[str]
 
-    def __init__(self, iterate, length=None, batch_size=None):
+    def __init__(self, iterate, length=None, batch_size=None, memory=()):
         self._iterate, self._length, self.batch_size = iterate, length, batch_size
+        self._memory = list(memory)
 
     def _with(self, iterate, length):
-        return Dataset(iterate, length, self.batch_size)
+        return Dataset(iterate, length, self.batch_size, self._memory)
+
+    def get_state(self) -> list:
+        """What decides the order of the next iterations, as plain values: `set_state` of a data set made the same way
+        takes them over, in this process or another."""
+        return [part.get() for part in self._memory]
+
+    def set_state(self, state) -> None:
+        """Takes over what `get_state` returned."""
+        for part, value in zip(self._memory, state):
+            part.set(value)
 
     def __iter__(self):
         return self._iterate()
@@ -69,26 +100,38 @@ class Dataset:
         """Keeps the elements in memory when they have been read to the end once. Their order is kept with them, so
         shuffle afterwards."""
         kept: list = []
+        began: list = []  # with which state of this data set the elements were read
 
         def iterate():
             if kept:
                 yield from kept
                 return
             elements = []
+            began[:] = [self.get_state()]
             for element in self:
                 elements.append(element)
+                if len(elements) == self._length:  # who knows the length does not ask for another one
+                    kept[:] = elements
                 yield element
             kept[:] = elements
 
-        return self._with(iterate, self._length)
+        def set_state(state):
+            kept.clear()
+            self.set_state(state)
+
+        memory = Memory(lambda: began[0] if began else self.get_state(), set_state)
+        return Dataset(iterate, self._length, self.batch_size, [memory])
 
     def shuffle(self, buffer_size, seed=None, reshuffle_each_iteration=True):
         """Elements (batches, where they are) in random order, drawn from the next `buffer_size`."""
         generator = np.random.default_rng(seed)
-        fixed = int(generator.integers(2**32))
+        again = np.random.default_rng(int(generator.integers(2**32))).bit_generator
 
         def iterate():
-            random = generator if reshuffle_each_iteration else np.random.default_rng(fixed)
+            random = generator
+            if not reshuffle_each_iteration:
+                random = np.random.default_rng()
+                random.bit_generator.state = again.state
             buffer: list = []
             for element in self:
                 buffer.append(element)
@@ -97,7 +140,8 @@ class Dataset:
             while buffer:
                 yield buffer.pop(random.integers(len(buffer)))
 
-        return self._with(iterate, self._length)
+        memory = memory_of(generator.bit_generator if reshuffle_each_iteration else again)
+        return Dataset(iterate, self._length, self.batch_size, [*self._memory, memory])
 
     def repeat(self, count=-1):
         """The elements `count` times over, without end for None or a negative number."""
@@ -118,7 +162,7 @@ class Dataset:
 
         length = None if self._length is None else (
             self._length // batch_size if drop_remainder else -(-self._length // batch_size))
-        return Dataset(iterate, length, batch_size)
+        return Dataset(iterate, length, batch_size, self._memory)
 
     def prefetch(self, buffer_size=None):
         """The data set itself: what is read from files is prepared ahead of its use anyway."""
@@ -171,7 +215,7 @@ def loaded(load, items, targets, batch_size, seed) -> Dataset:
         batch_size: None for single items without a batch axis.
         seed: of a new order in each epoch; None keeps the order.
     """
-    epochs = itertools.count()
+    epochs = [0]
     size = batch_size or 1
 
     def job(rows):
@@ -182,11 +226,13 @@ def loaded(load, items, targets, batch_size, seed) -> Dataset:
     def iterate():
         order = np.arange(len(items))
         if seed is not None:
-            order = np.random.default_rng((seed, next(epochs))).permutation(order)
+            order = np.random.default_rng((seed, epochs[0])).permutation(order)
+            epochs[0] += 1
         parts = (order[i : i + size] for i in range(0, len(order), size))
         return map(_tensors, ahead(lambda rows=rows: job(rows) for rows in parts))
 
-    return Dataset(iterate, -(-len(items) // size), batch_size)
+    memory = Memory(lambda: epochs[0], lambda number: epochs.__setitem__(0, number))
+    return Dataset(iterate, -(-len(items) // size), batch_size, [memory])
 
 
 def _samples(dataset) -> list:

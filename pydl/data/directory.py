@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from pydl.data.dataset import Dataset, loaded
+from pydl.dtypes import holds_floats, holds_numbers
 
 __all__ = ["dataset_from_directory"]
 
@@ -19,7 +20,7 @@ def _files(folder, formats, follow_links) -> list[str]:
 
 
 def _index(directory, labels, class_names, formats, follow_links):
-    """(paths, labels as int32 or None, class names or None) of a folder, before shuffling."""
+    """(paths, labels or None, class names or None) of a folder, before shuffling."""
     if not os.path.isdir(directory):
         raise NotADirectoryError(f"There is no folder {directory}.")
     if labels != "inferred":
@@ -32,7 +33,8 @@ def _index(directory, labels, class_names, formats, follow_links):
         if len(labels) != len(paths):
             raise ValueError(f"Expected one label for each of the {len(paths)} files found in {directory}; received"
                              f" {len(labels)} labels.")
-        return paths, np.asarray(labels, "int32"), [str(label) for label in sorted(set(labels))]
+        numbers = _numbers(labels)
+        return paths, numbers, [str(label) for label in sorted(set(numbers.tolist()))]
     found = sorted(name for name in os.listdir(directory)
                    if os.path.isdir(os.path.join(directory, name)) and not name.startswith("."))
     if class_names is not None and not set(class_names) <= set(found):
@@ -44,7 +46,24 @@ def _index(directory, labels, class_names, formats, follow_links):
             np.repeat(np.arange(len(names), dtype="int32"), [len(group) for group in groups]), names)
 
 
+def _numbers(labels) -> np.ndarray:
+    """Labels that were given: int32, or float32 where they are floats."""
+    numbers = np.asarray(labels)
+    if numbers.ndim != 1 or not holds_numbers(numbers) or not np.isfinite(numbers).all():
+        raise ValueError(f"`labels` must be numbers, one for each file; received {str(labels):.200}")
+    if holds_floats(numbers):
+        return numbers.astype("float32")
+    if numbers.size and not -2**31 <= numbers.min() <= numbers.max() < 2**31:
+        raise ValueError(f"`labels` of int32 are at most 2^31 - 1; received {numbers.min()} to {numbers.max()}.")
+    return numbers.astype("int32")
+
+
 def _encode(labels, label_mode, classes: int):
+    if label_mode in ("binary", "categorical") and holds_floats(labels):
+        if (labels % 1).any():
+            raise ValueError(f"label_mode={label_mode!r} needs labels that are class numbers; received"
+                             f" {labels[labels % 1 != 0][0]}. Floats, for regression, are kept with label_mode='int'.")
+        labels = labels.astype("int32")
     if label_mode == "binary":
         return labels.astype("float32")[:, None]
     if label_mode == "categorical":
@@ -58,7 +77,7 @@ def _encode(labels, label_mode, classes: int):
 def _check(labels, label_mode, validation_split, subset, shuffle, seed, batch_size) -> None:
     if labels is not None and not isinstance(labels, (list, tuple)) and not (
             isinstance(labels, str) and labels == "inferred"):
-        raise ValueError("`labels` is 'inferred', None, or a list of integers, one for each file in alphanumeric order."
+        raise ValueError("`labels` is 'inferred', None, or a list of numbers, one for each file in alphanumeric order."
                          f" Received: labels={labels!r}")
     if label_mode not in ("int", "categorical", "binary", None):
         raise ValueError("`label_mode` must be 'int', 'categorical', 'binary' or None. Received:"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pydl.data.dataset import Dataset
+from pydl.data.dataset import Dataset, memory_of
 from pydl.tensor import from_numpy
 
 __all__ = ["timeseries_dataset_from_array"]
@@ -62,4 +62,5 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
             x = from_numpy(data[np.add.outer(chosen, offsets)])
             yield x if targets is None else (x, from_numpy(np.asarray(targets[chosen])))
 
-    return Dataset(iterate, -(-len(starts) // (batch_size or 1)), batch_size)
+    memory = [] if generator is None else [memory_of(generator.bit_generator)]
+    return Dataset(iterate, -(-len(starts) // (batch_size or 1)), batch_size, memory)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 
 import numpy as np
 
 from pydl import config
 from pydl.datasets import _files
+from pydl.datasets._pickles import ArrayUnpickler
+from pydl.reading import check_expansion, naming
 
 
 def load(archive: str, file_hash: str, train_members, test_member: str, label_key: bytes):
@@ -16,15 +19,17 @@ def load(archive: str, file_hash: str, train_members, test_member: str, label_ke
     path = _files.fetch(archive, f"https://www.cs.toronto.edu/~kriz/{archive}", file_hash)
     wanted = [*train_members, test_member]
     images, labels = {}, {}
-    try:
-        with tarfile.open(path) as tar:
-            for member in tar:  # in the order of the file: seeking back in a compressed file reads it again
-                if member.name in wanted and (file := tar.extractfile(member)):
-                    batch = _files.ArrayUnpickler(file, encoding="bytes").load()
-                    images[member.name] = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-                    labels[member.name] = np.asarray(batch[label_key], np.uint8).reshape(-1, 1)
-    except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Remove it and load again.") from error
+    with _files.damage(path), tarfile.open(path) as tar:
+        for member in tar:  # in the order of the file: seeking back in a compressed file reads it again
+            if member.name not in wanted or not member.isfile():
+                continue
+            check_expansion(member.size, os.path.getsize(path), f"{member.name!r}")
+            file = tar.extractfile(member)
+            assert file is not None  # of a regular file there is one
+            with naming(member.name):
+                batch = ArrayUnpickler(file.read(), encoding="bytes").load()
+                images[member.name] = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
+                labels[member.name] = np.asarray(batch[label_key], np.uint8).reshape(-1, 1)
     missing = [name for name in wanted if name not in images]
     if missing:
         raise ValueError(f"{path}: expected the members {wanted}; {missing} are missing.")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import math
 import os
-import pickle
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from pydl.datasets._pickles import ArrayUnpickler
+from pydl.reading import check_expansion, is_of_system, naming, sentence
+from pydl.saving.archive import SIGNATURES, open_archive
 from pydl.utils.files import get_file, home
 
+GZIP = b"\x1f\x8b"
 SOURCE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -54,25 +57,41 @@ def idx_folders(name: str) -> list[Path]:
 
 
 def read_idx(path) -> np.ndarray:
-    """An array of bytes in the idx format: 0, 0, 8 (bytes), rank, then each size as a big-endian uint32.
+    """An array of bytes in the idx format, plain or packed by gzip: 0, 0, 8 (bytes), rank, then each size as a
+    big-endian uint32.
 
     Raises:
         ValueError: when the file is something else or incomplete.
     """
+    with damage(path), open(path, "rb") as raw:
+        packed = raw.read(2) == GZIP
+        raw.seek(0)
+        with gzip.open(raw) if packed else contextlib.nullcontext(raw) as file:
+            start = file.read(4)
+            if len(start) < 4 or start[:3] != b"\0\0\x08":
+                raise ValueError(f"it is no idx file of bytes: it starts with {start!r}.")
+            sizes = file.read(4 * start[3])
+            if len(sizes) < 4 * start[3] or start[3] > 32:
+                raise ValueError(f"it ends after {len(sizes)} bytes of the sizes of {start[3]} axes.")
+            shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+            count = math.prod(shape)
+            check_expansion(count, os.path.getsize(path), f"the shape {shape}")
+            values = file.read(count + 1)
+        if len(values) != count:
+            raise ValueError(f"expected {shape} = {count} bytes; received {len(values)}"
+                             f"{' or more' if len(values) > count else ''}.")
+    return np.frombuffer(values, np.uint8).reshape(shape).copy()
+
+
+@contextlib.contextmanager
+def damage(path):
+    """Context of reading: a ValueError that names the file, for whatever is wrong with it."""
     try:
-        with (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rb") as file:
-            content = file.read()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged: {error}. Remove it and load again.") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} is no idx file of bytes: it starts with {content[:4]!r}.")
-    rank = content[3]
-    shape = tuple(int(size) for size in np.frombuffer(content[4 : 4 + 4 * rank], ">u4"))
-    values = np.frombuffer(content, np.uint8, offset=min(4 + 4 * rank, len(content)))
-    if len(shape) != rank or values.size != np.prod(shape, dtype=np.int64):
-        raise ValueError(f"{path}: expected {shape} = {np.prod(shape, dtype=np.int64)} bytes; "
-                         f"received {values.size}. Remove it and load again.")
-    return values.reshape(shape).copy()
+        yield
+    except Exception as error:
+        if is_of_system(error):
+            raise
+        raise ValueError(f"{path} is damaged or another file: {sentence(error)} Remove it and load again.") from error
 
 
 def read_idx_pairs(paths):
@@ -91,42 +110,39 @@ def image_pairs(arrays, where):
     return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of arrays, lists and plain values; refuses every other class or function."""
-
-    allowed = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct"),
-               ("numpy._core.multiarray", "_reconstruct")}
-
-    def find_class(self, module, name):
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"A data set file asks for {module}.{name}: refused, it holds arrays only.")
-        if name == "_reconstruct":  # numpy 1 and 2 keep it in different modules; a file may name either
-            return np.zeros(0).__reduce__()[0]
-        return getattr(np, name)
-
-
 def read_npz(path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file; arrays of lists, which NumPy stores as pickles, through `ArrayUnpickler`.
 
     Raises:
         ValueError: when the file is damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy"): _read_npy(archive.read(name)) for name in archive.namelist()}
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or no .npz file: {error}. Remove it and load again.") from error
+    with damage(path):
+        with open(path, "rb") as file:
+            start = file.read(4)
+        if start not in SIGNATURES:
+            raise ValueError(f"it is no .npz file: it starts with {start!r}.")
+        arrays = {}
+        with open_archive(path) as archive:
+            for name in archive.namelist():
+                with naming(name):
+                    arrays[name.removesuffix(".npy")] = _read_npy(archive.read(name))
+        return arrays
 
 
 def _read_npy(content: bytes) -> np.ndarray:
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = read_header(file)
+    shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
-        return ArrayUnpickler(file).load()
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)
+        found = ArrayUnpickler(content[file.tell() :]).load()
+        if not isinstance(found, np.ndarray) or found.shape != shape:
+            raise ValueError(f"it holds no array of shape {shape}.")
+        return found
+    held = len(content) - file.tell()
+    if math.prod(shape) * dtype.itemsize != held or min(shape, default=0) < 0:
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} does not take {held} bytes.")
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if is_fortran else "C").copy()
 
 
 def shuffled(seed: int, *groups):
@@ -152,8 +168,8 @@ def load_table(path: str, name: str, file_hash: str, test_split: float, seed: in
     """Features and targets from an .npz of `x` (N, features) and `y` (N,): the first `count`, shuffled, split."""
     found = fetch(path, SOURCE + name, file_hash)
     arrays = read_npz(found)
-    if not {"x", "y"} <= arrays.keys() or len(arrays["x"]) != len(arrays["y"]):
-        raise ValueError(f"{found}: expected arrays 'x' and 'y' of one length; received "
-                         f"{ {key: value.shape for key, value in arrays.items()} }.")
+    shapes = {key: value.shape for key, value in arrays.items()}
+    if not {"x", "y"} <= shapes.keys() or not shapes["x"] or shapes["x"][:1] != shapes["y"][:1]:
+        raise ValueError(f"{found}: expected arrays 'x' and 'y' of one length; received {shapes}.")
     [(x, y)] = shuffled(seed, (arrays["x"][:count], arrays["y"][:count]))
     return split(x, y, test_split)

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import numpy as np
 
 from pydl.datasets import _files
+from pydl.reading import read_json
+
+
+def read(path, pairs) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(texts, labels) for each pair of names in an .npz file: lists of word ranks in an object array, an array.
+
+    Raises:
+        ValueError: when the file is damaged or holds something else.
+    """
+    arrays = _files.read_npz(path)
+    with _files.damage(path):
+        for texts, labels in pairs:
+            if not {texts, labels} <= arrays.keys():
+                raise ValueError(f"expected the arrays {pairs}; it has {list(arrays)}.")
+            found, count = arrays[texts], arrays[labels].shape
+            if found.ndim != 1 or count != found.shape or not all(
+                    type(text) is list and set(map(type, text)) <= {int} for text in found):
+                raise ValueError(f"expected {texts!r} to hold lists of word ranks, and {labels!r} a label for each.")
+    return [(arrays[texts], arrays[labels]) for texts, labels in pairs]
 
 
 def number_words(texts, labels, maxlen, start_char, index_from):
@@ -40,6 +58,10 @@ def as_objects(texts) -> np.ndarray:
 
 
 def word_index(path: str, file_hash: str) -> dict[str, int]:
-    """word -> rank from a JSON file."""
+    """word -> rank from a JSON file. Raises ValueError when it holds something else."""
     found = _files.fetch(path, _files.SOURCE + os.path.basename(path), file_hash)
-    return json.loads(found.read_text(encoding="utf-8"))
+    with _files.damage(found):
+        table = read_json(found)
+        if not isinstance(table, dict) or not all(type(rank) is int for rank in table.values()):
+            raise ValueError("it is no table of words and ranks.")
+    return table

@@ -28,9 +28,8 @@ def load_data(path="imdb.npz", num_words=None, skip_top=0, maxlen=None, seed=113
     """
     found = _files.fetch(path, _files.SOURCE + "imdb.npz",
                          "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f")
-    arrays = _files.read_npz(found)
     # One generator orders both parts, training first: Keras's order for a seed.
-    train, test = _files.shuffled(seed, (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"]))
+    train, test = _files.shuffled(seed, *_text.read(found, [("x_train", "y_train"), ("x_test", "y_test")]))
     x_train, y_train = _text.number_words(*train, maxlen, start_char, index_from)
     x_test, y_test = _text.number_words(*test, maxlen, start_char, index_from)
     texts = _text.replace_unknown(x_train + x_test, num_words, skip_top, oov_char)

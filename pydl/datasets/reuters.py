@@ -29,8 +29,7 @@ def load_data(path="reuters.npz", num_words=None, skip_top=0, maxlen=None, test_
     """
     found = _files.fetch(path, _files.SOURCE + "reuters.npz",
                          "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916")
-    arrays = _files.read_npz(found)
-    [newswires] = _files.shuffled(seed, (arrays["x"], arrays["y"]))
+    [newswires] = _files.shuffled(seed, *_text.read(found, [("x", "y")]))
     texts, labels = _text.number_words(*newswires, maxlen, start_char, index_from)
     texts = _text.as_objects(_text.replace_unknown(texts, num_words, skip_top, oov_char))
     return _files.split(texts, labels, test_split)

@@ -10,6 +10,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
+from pydl.tensor import as_array
+
 
 def keep_arguments(estimator, scope: dict) -> None:
     """Makes the arguments of a constructor, from its `locals()`, attributes of their names: scikit-learn reads them."""
@@ -80,15 +82,22 @@ def learned_classes(estimator, y, given=None, known=None) -> tuple[np.ndarray, n
         numbers = np.searchsorted(classes, y) if len(classes) != 2 else (y == classes[1]).astype(np.intp)
         numbers = np.minimum(numbers, len(classes) - 1)
     if known is not None and given is not None and not np.array_equal(np.unique(given), known):
-        raise ValueError(f"{name}: expected classes={list(known)} as in the first call; received {list(given)}.")
+        raise ValueError(f"{name}: expected classes={known.tolist()} as in the first call; received"
+                         f" {np.asarray(given).tolist()}.")
     if len(classes) < 2:
-        raise ValueError(f"{name}: expected at least two classes; the data has one class, {classes[0]!r}.")
+        raise ValueError(f"{name}: expected at least two classes; the data has one class,"
+                         f" {classes.tolist()[0]!r}.")
     new = classes[numbers] != y
     if new.any():
         check_classification_targets(y)
-        raise ValueError(f"{name}: `y` has classes {list(np.unique(y[new]))} that are not among the known ones,"
-                         f" {list(classes)}.")
+        raise ValueError(f"{name}: `y` has classes {np.unique(y[new]).tolist()} that are not among the known ones,"
+                         f" {classes.tolist()}.")
     return classes, numbers
+
+
+def numeric_targets(y):
+    """Targets of a regression; scikit-learn makes NaN of None among Python objects, after it has looked for NaN."""
+    return as_array(y, np.float64, "`y`") if np.asarray(y).dtype == object else y
 
 
 def column(y):

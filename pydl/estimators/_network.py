@@ -185,7 +185,7 @@ class Network:
         with no_grad():
             for start in range(0, x.shape[0], _ROWS):
                 part = x[start:start + _ROWS]
-                part = part.toarray() if sparse.issparse(part) else np.ascontiguousarray(part)
+                part = part.toarray() if sparse.issparse(part) else np.require(part, requirements=("C", "A"))
                 found.append(self._predict.run((Tensor(part),), lambda y: np.array(y.data)))
         return found[0] if len(found) == 1 else np.concatenate(found)
 

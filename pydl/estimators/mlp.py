@@ -18,7 +18,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pydl.dtypes import holds_integers
 from pydl.estimators import _network
-from pydl.estimators._common import check_choice, check_number, column, keep_arguments, learned_classes, sample_weights
+from pydl.estimators._common import (
+    check_choice,
+    check_number,
+    column,
+    keep_arguments,
+    learned_classes,
+    numeric_targets,
+    sample_weights,
+)
 from pydl.warning import warn
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -95,12 +103,14 @@ class _MLP(BaseEstimator):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "_network") or not (self.warm_start or incremental)
+        if self._y_checks and y is not None:
+            y = numeric_targets(y)
         X, y = self._rows(X, first, y, multi_output=True, **({} if y is None else self._y_checks))
         if sparse.issparse(X):
             X = X.tocsr()
         if not first:
             X = X.astype(self._network.variables[0].dtype, copy=False)
-        X = X if sparse.issparse(X) else np.ascontiguousarray(X)
+        X = X if sparse.issparse(X) else np.require(X, requirements=("C", "A"))
         weights = sample_weights(self, sample_weight, X, X.dtype)
         targets, learned = self._targets(y, classes, first, X.dtype, incremental)
         random = check_random_state(self.random_state)
@@ -315,7 +325,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         classes, numbers = learned_classes(self, y, classes, None if first else self.classes_)
         if not first and not incremental and len(np.unique(numbers)) < len(classes):
             raise ValueError(f"warm_start can only be used where `y` has the same classes as in the previous call to"
-                             f" fit: {list(classes)}; `y` has {list(np.unique(y))}.")
+                             f" fit: {classes.tolist()}; `y` has {np.unique(y).tolist()}.")
         learned = {"classes_": classes, "n_outputs_": 1 if len(classes) == 2 else len(classes), "_multilabel": False}
         if len(classes) == 2:
             return numbers.astype(dtype)[:, None], learned

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import random as python_random
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -19,6 +18,7 @@ from pydl.estimators._common import (
     column,
     keep_arguments,
     learned_classes,
+    numeric_targets,
     sample_weights,
     with_class_weights,
 )
@@ -35,15 +35,12 @@ def seeded(seed):
     if seed is None:
         yield
         return
-    kept = python_random.getstate(), np.random.get_state(), random.global_seed_generator().state
-    kept = (*kept[:2], kept[2].numpy())
+    kept = random.get_global_state()
     set_random_seed(seed)
     try:
         yield
     finally:
-        python_random.setstate(kept[0])
-        np.random.set_state(kept[1])
-        random.global_seed_generator().state.assign(kept[2])
+        random.set_global_state(kept)
 
 
 class _Neural(BaseEstimator):
@@ -169,6 +166,11 @@ class NeuralClassifier(ClassifierMixin, _Neural):
         return self._fit(X, y, classes, sample_weight, first, {"epochs": 1, "validation_split": 0.0})
 
     def _fit(self, X, y, classes, sample_weight, first, arguments):
+        if getattr(y, "ndim", 1) == 2 and y.shape[1] > 1:
+            raise ValueError(f"{type(self).__name__}: expected one label for each sample; received y of shape"
+                             f" {y.shape}. Several labels of a sample are learned by a classifier each, as"
+                             " sklearn.multioutput.MultiOutputClassifier makes them; one-hot rows become labels by"
+                             " y.argmax(axis=1).")
         X, y = self._rows(X, y, reset=first)
         y = column(y)
         classes, numbers = learned_classes(self, y, classes, None if first else self.classes_)
@@ -264,6 +266,8 @@ class NeuralRegressor(RegressorMixin, _Neural):
         return self._fit(X, y, sample_weight, not hasattr(self, "model_"), {"epochs": 1, "validation_split": 0.0})
 
     def _fit(self, X, y, sample_weight, first, arguments):
+        if y is not None:
+            y = numeric_targets(y)
         X, y = self._rows(X, y, reset=first, multi_output=True, **({} if y is None else {"y_numeric": True}))
         single = y.ndim == 1 or y.shape[1] == 1
         y = column(y)[:, None] if single else y

@@ -8,8 +8,11 @@ which are stretched to [0, 1] where they lie outside.
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
+
+from pydl.atomic import atomic_write
 
 __all__ = ["plot_feature_maps", "plot_filters", "plot_grad_cam", "plot_history", "plot_predictions", "plot_saliency"]
 
@@ -194,7 +197,21 @@ def _label(axes, titles) -> None:
         cell.set_title(str(title), fontsize=9)
 
 
+def save_figure(figure, path) -> None:
+    """Writes a figure to a file, whose ending tells the format, or to an open one."""
+    if not isinstance(path, (str, os.PathLike)):
+        figure.savefig(path)
+        return
+    path = os.fspath(path)
+    suffix = os.path.splitext(path)[1][1:].lower()
+    if not suffix:  # as matplotlib does
+        suffix = figure.canvas.get_default_filetype()
+        path = f"{path}.{suffix}"
+    with atomic_write(path) as file:
+        figure.savefig(file, format=suffix)
+
+
 def _saved(figure, path):
     if path is not None:
-        figure.savefig(path)
+        save_figure(figure, path)
     return figure

@@ -11,7 +11,7 @@ import numpy as np
 
 from pydl import _core, tree
 from pydl.symbolic import KerasTensor
-from pydl.tensor import Tensor, current_path, name_scope
+from pydl.tensor import Tensor, current_path, from_numpy, name_scope
 
 
 def is_tensor(x) -> bool:
@@ -34,6 +34,11 @@ def masks_of(structure):
     if isinstance(structure, Tensor):  # the common case, kept cheap
         return getattr(structure, "_keras_mask", None)
     return tree.map_structure(lambda x: getattr(x, "_keras_mask", None), structure)
+
+
+def mask_of(x):
+    """The mask that a tensor carries."""
+    return x._keras_mask
 
 
 def any_mask(masks) -> bool:
@@ -113,12 +118,32 @@ class CallSpec:
         return next(iter(self.kwargs.values()), None)
 
     def convert(self) -> None:
-        """Arrays become tensors, and floats get the layer's dtype; flags and masks stay what they are."""
+        """Arrays become tensors, and floats get the layer's dtype; flags stay what they are, masks keep their dtype.
+
+        Raises:
+            ValueError: for what is no tensor in a tensor's place.
+        """
         convert = self.layer._convert
         self.args = tuple([convert(value) for value in self.args])
+        self.refuse_settings_by_place()
         if self.kwargs:
-            self.kwargs = {name: value if name in ("training", "mask") else convert(value)
+            self.kwargs = {name: value if name == "training" else _as_mask(value) if name == "mask" else convert(value)
                            for name, value in self.kwargs.items()}
+
+    def refuse_settings_by_place(self) -> None:
+        """Flags and numbers are given by name: by place they are taken for tensors, whose shapes a layer is built by.
+
+        Raises:
+            ValueError: for one among the arguments by place.
+        """
+        if self.layer.on_host or self.layer._builds_itself:  # strings; a model hands its arguments on
+            return
+        for value in self.args:
+            if not isinstance(value, (Tensor, KerasTensor)) and value is not None:
+                for x in tree.flatten(value):
+                    if isinstance(x, (bool, int, float, str)):
+                        raise ValueError(f"Layer '{self.layer.name}': Only input tensors may be passed as positional"
+                                         f" arguments; pass {x!r} (of type {type(x).__name__}) as a keyword argument.")
 
     def require_tensors(self) -> None:
         """A layer that is yet to be built takes shapes from its arguments.
@@ -139,9 +164,9 @@ class CallSpec:
         given = {**dict(zip(self.signature.places, self.args)), **self.kwargs}
         return {f"{name}_shape": shapes_of(value) for name, value in given.items() if holds_tensors(value)}
 
-    def resolve_training(self) -> None:
-        """The flag is what the caller said, else the one of the call around, else the default; inner calls see it.
-        A `call` that does not take it is spared it."""
+    def resolve_context(self) -> None:
+        """The flag `training` is what the caller said, else the one of the call around, else the default; inner calls
+        see it. So do they what `_register_call_context_args` names. A `call` that does not take it is spared it."""
         signature, training = self.signature, self.value("training")
         if training is None:
             training = _context.training
@@ -153,27 +178,55 @@ class CallSpec:
         elif not signature.takes_any:
             self.kwargs.pop("training", None)
         _context.training = training
+        if len(self.layer._call_context_args) > 1:
+            self._resolve_others()
 
-    def resolve_masks(self) -> None:
-        """Where `call` takes masks that the caller did not give, those that the arguments carry are put."""
+    def _resolve_others(self) -> None:
+        for name in self.layer._call_context_args[1:]:
+            value = self.value(name)
+            if value is None:
+                value = _context.others.get(name, self.signature.defaults.get(name))
+            if name not in self.signature.places:
+                self.kwargs.pop(name, None)
+            elif value is not None:
+                self.set(name, value)
+            _context.others = {**_context.others, name: value}
+
+    def resolve_masks(self) -> Any:
+        """Where `call` takes masks that the caller did not give, those that the arguments carry are put: `mask`, and
+        `<argument>_mask` of any argument.
+
+        Returns:
+            The mask of the first argument, or the structure of its masks: what was given as `mask`, else those it has.
+        """
         signature = self.signature
-        if "mask" in signature.places and self.value("mask") is None:
-            masks = masks_of(self.first)
-            if any_mask(masks):
-                self.set("mask", masks)
         for name, source in signature.masks:
             if name not in self.kwargs and signature.places[name] >= len(self.args):
-                mask = getattr(self.value(source), "_keras_mask", None)
-                if mask is not None:
-                    self.kwargs[name] = mask
+                masks = masks_of(self.value(source))
+                if masks is not None:
+                    self.kwargs[name] = masks
+        if "mask" not in signature.places:
+            return masks_of(self.first)
+        given = self.value("mask")
+        if given is None:
+            given = masks_of(self.first)
+            if given is not None:
+                self.set("mask", given)
+        return given
+
+
+def _as_mask(structure):
+    """Arrays in it as tensors of their dtype."""
+    return tree.map_structure(lambda x: from_numpy(x) if isinstance(x, np.ndarray) else x, structure)
 
 
 class _Context(threading.local):
-    """What nested calls share: how deep they are, and the training flag."""
+    """What nested calls share: how deep they are, the training flag, and other arguments that reach inner calls."""
 
     def __init__(self):
         self.depth = 0
         self.training = None
+        self.others: dict[str, Any] = {}
 
 
 _context = _Context()
@@ -202,7 +255,7 @@ class Frame(Path):
     def __enter__(self):
         super().__enter__()
         self._label = _core.set_label(self.full)
-        self._training = _context.training
+        self._training, self._others = _context.training, _context.others
         if _context.depth == 0:
             self.spec.layer._clear_losses()
         _context.depth += 1
@@ -210,7 +263,7 @@ class Frame(Path):
 
     def __exit__(self, kind, error, trace):
         _context.depth -= 1
-        _context.training = self._training
+        _context.training, _context.others = self._training, self._others
         _core.set_label(self._label)
         super().__exit__(kind, error, trace)
         if isinstance(error, (TypeError, ValueError)):

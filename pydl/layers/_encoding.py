@@ -52,7 +52,7 @@ def encode(indices, mode: str, depth: int, dtype: str, weights=None):
     rows = math.prod(lead)
     indices = ops.reshape(indices, (rows, indices.shape[-1]))
     inside = ops.logical_and(ops.greater_equal(indices, 0), ops.less(indices, depth))
-    # One bin per row and category, and a last one for what leaves no trace.
-    bins = ops.where(inside, ops.expand_dims(ops.arange(rows, dtype="int32") * depth, -1) + indices, rows * depth)
-    sums = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(bins, (-1,)), rows * depth + 1)
-    return ops.reshape(sums[: rows * depth], (*lead, depth))
+    # One bin per row and category, and none for what leaves no trace.
+    bins = ops.where(inside, ops.expand_dims(ops.arange(rows, dtype="int32") * depth, -1) + indices, -1)
+    sums = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(bins, (-1,)), rows * depth)
+    return ops.reshape(sums, (*lead, depth))

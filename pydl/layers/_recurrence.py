@@ -13,12 +13,12 @@ def one_draw(cell):
     """Inside, cells drop the same places at every step."""
     cells = [c for c in cell._flatten_layers() if hasattr(c, "_drawn")] if isinstance(cell, Layer) else []
     for c in cells:
-        c._drawn = {}
+        object.__setattr__(c, "_drawn", {})  # no setting: programs do not depend on it
     try:
         yield
     finally:
         for c in cells:
-            c._drawn = None
+            object.__setattr__(c, "_drawn", None)
 
 
 def listed(states) -> list:

@@ -14,12 +14,13 @@ from pydl.dtype_policies import DTypePolicy
 from pydl.dtypes import is_float_dtype
 from pydl.metrics import Metric
 from pydl.random import SeedGenerator
+from pydl.reading import spend
 from pydl.symbolic import SymbolicNode
-from pydl.tensor import Tensor, Variable, name_scope, standardize_dtype
+from pydl.tensor import Tensor, Variable, name_scope, standardize_dtype, stored_dtype
 from pydl.watch import Owner, parts_of
 
-# Attributes that hold layers without owning them.
-_NOT_STATE = {"_inbound_nodes", "_init_arguments", "_nodes", "_by_depth", "_kept"}
+# Attributes that hold layers, variables or metrics without owning them.
+_NOT_STATE = {"_since", "_inbound_nodes", "_init_arguments", "_nodes", "_by_depth", "_kept", "_compile_config"}
 
 
 class _Added(threading.local):
@@ -32,8 +33,31 @@ class _Added(threading.local):
 _added = _Added()
 
 
+def _held_in(value: Any, since: int) -> list[tuple[int, Any]]:
+    """(since when, what) lists, tuples, dicts and sets hold, also those inside of them; each container once, as some
+    hold each other. Members of a set come by their names: numbers at the end of automatic ones count up."""
+    found: list[tuple[int, Any]] = []
+    waiting, seen = [(since, value)], set()
+    while waiting:
+        since, item = waiting.pop()
+        if not isinstance(item, (list, tuple, dict, set)):
+            found.append((since, item))
+        elif id(item) not in seen:
+            seen.add(id(item))
+            items = item.values() if isinstance(item, dict) else item
+            if isinstance(item, set):
+                items = sorted(item, key=lambda part: (len(name := str(getattr(part, "name", ""))), name))
+            stamps = getattr(item, "_since", {})
+            waiting += reversed([(max(since, stamps.get(id(part), 0)), part) for part in items])
+    return found
+
+
 class LayerState(Owner):
     """The part of `Layer` that looks after variables."""
+
+    _no_weights: tuple[str, ...] = ()  # attributes with containers of variables that are no weights
+    _built_when_made = False  # layers without weights have nothing to wait for
+    _learns = False  # whether it has metrics of a training of its own
 
     # Set by __new__, so that a subclass may assign attributes before it calls super().__init__().
     built: bool
@@ -52,7 +76,7 @@ class LayerState(Owner):
         object.__setattr__(layer, "_init_arguments", (args, kwargs))
         object.__setattr__(layer, "_variables", [])
         object.__setattr__(layer, "_inbound_nodes", [])
-        object.__setattr__(layer, "built", False)
+        object.__setattr__(layer, "built", cls._built_when_made)
         object.__setattr__(layer, "_path", None)
         object.__setattr__(layer, "_build_shapes", None)
         return layer
@@ -75,11 +99,18 @@ class LayerState(Owner):
             regularizer, constraint: names, objects or callables.
             name: last part of the variable's path.
         """
+        if isinstance(shape, str):
+            raise ValueError(f"{type(self).__name__}: add_weight takes the shape first; pass the name as a keyword"
+                             f" argument, name={shape!r}.")
         dtype = standardize_dtype(dtype or self._dtype)
+        shape = tuple(shape or ())
+        if None in shape:
+            raise ValueError(f"The shape of a weight must be known; received {shape} for '{name}'.")
+        spend(shape, np.dtype(stored_dtype(dtype)).itemsize)
         if initializer is None:
             initializer = "glorot_uniform" if is_float_dtype(dtype) else "zeros"
         with name_scope(self._path or self.name, absolute=self._path is not None):
-            variable = Variable(initializers.get(initializer), shape=tuple(shape or ()), dtype=dtype,
+            variable = Variable(initializers.get(initializer), shape=shape, dtype=dtype,
                                 trainable=trainable, name=name, regularizer=regularizers.get(regularizer),
                                 constraint=constraints.get(constraint))
         variable.overwrite_with_gradient = overwrite_with_gradient
@@ -125,29 +156,31 @@ class LayerState(Owner):
         return {name: activations.serialize(value) if callable(value) else value for name, value in values.items()}
 
     def _own_layers(self) -> list[Any]:
-        """Layers held in attributes, also inside lists, tuples and dicts, in the order they were assigned."""
+        """Layers held in attributes, also inside lists, tuples, dicts and sets, in the order in which they came there
+        (Keras's, on which that of weights and the layout of files rest)."""
         return self._while_unchanged("layers", self._find_own_layers)
 
     def _find_own_layers(self) -> list[Any]:
-        found: list[Any] = []
-        seen: set[int] = set()
+        return _unique([item for item in self._find_held() if isinstance(item, LayerState)])
 
-        def visit(value):
-            if isinstance(value, LayerState):
-                if id(value) not in seen:
-                    seen.add(id(value))
-                    found.append(value)
-            elif isinstance(value, (list, tuple)):
-                for item in value:
-                    visit(item)
-            elif isinstance(value, dict):
-                for item in value.values():
-                    visit(item)
+    def _find_held(self, without: tuple[str, ...] = ()) -> list[Any]:
+        """What attributes hold, also inside lists, tuples, dicts and sets, in the order in which it came there."""
+        parts = parts_of(self)
+        stamps, since, found = parts.get("_since", {}), 0, []
+        for key, value in parts.items():
+            since = stamps.get(key, since)
+            if key not in _NOT_STATE and key not in without:
+                found += _held_in(value, since)
+        return [item for _, item in sorted(found, key=lambda pair: pair[0])]
 
-        for key, value in parts_of(self).items():
-            if isinstance(value, (LayerState, list, tuple, dict)) and key not in _NOT_STATE:
-                visit(value)
-        return found
+    def _own_variables(self) -> list[Variable]:
+        """Those that were assigned to attributes or made by `add_weight`, then those that lie in containers only."""
+        return self._variables + self._while_unchanged("variables", self._find_variables)
+
+    def _find_variables(self) -> list[Variable]:
+        known = {id(v) for v in self._variables}
+        return _unique([item for item in self._find_held(self._no_weights)
+                        if isinstance(item, Variable) and id(item) not in known])
 
     def _flatten_layers(self, include_self=True, recursive=True) -> list[Any]:
         if not recursive:
@@ -169,26 +202,27 @@ class LayerState(Owner):
         return found
 
     def _all_metrics(self) -> list:
-        """Those in attributes of this layer and of the layers in it."""
+        """Those in attributes of this layer and of the layers in it, also inside lists, tuples, dicts and sets; a model
+        among these keeps its own to itself."""
         return self._while_unchanged("metrics", lambda: _unique([
-            value for layer in self._flatten_layers() for value in parts_of(layer).values()
-            if isinstance(value, Metric)]))
+            item for layer in self._flatten_layers() if layer is self or not layer._learns
+            for item in layer._find_held() if isinstance(item, Metric)]))
 
     def _own_seed_variables(self) -> list[Variable]:
-        return [value.state for value in parts_of(self).values() if isinstance(value, SeedGenerator)]
+        """States of the generators in attributes, also inside lists, tuples, dicts and sets."""
+        return self._while_unchanged("seeds", lambda: [
+            item.state for item in self._find_held() if isinstance(item, SeedGenerator)])
 
     @property
     def variables(self) -> list[Variable]:
         """Weights and the states of random generators; those of metrics are in `metrics_variables`."""
         return _unique([v for layer in self._flatten_layers()
-                        for v in layer._variables + layer._own_seed_variables()])
+                        for v in layer._own_variables() + layer._own_seed_variables()])
 
     @property
     def weights(self) -> list[Variable]:
         """Variables that make up the layer's function: own trainable, own non-trainable, then the sub-layers'."""
-        own = [v for v in self._variables if v.trainable or getattr(v, "_frozen_by_layer", False)]
-        own += [v for v in self._variables if not any(v is w for w in own)]
-        return _unique(own + [v for layer in self._own_layers() for v in layer.weights])
+        return _unique(self._ordered_own_variables() + [v for layer in self._own_layers() for v in layer.weights])
 
     @property
     def trainable_variables(self) -> list[Variable]:
@@ -198,7 +232,7 @@ class LayerState(Owner):
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []
-        own = [v for v in self._variables if v.trainable]
+        own = [v for v in self._own_variables() if v.trainable]
         return _unique(own + [v for layer in self._own_layers() for v in layer.trainable_weights])
 
     @property
@@ -227,7 +261,7 @@ class LayerState(Owner):
     def trainable(self, value) -> None:
         value = bool(value)
         self._trainable = value
-        for v in self._variables:
+        for v in self._own_variables():
             if not value and v.trainable:
                 v.trainable = False
                 object.__setattr__(v, "_frozen_by_layer", True)
@@ -326,8 +360,8 @@ class LayerState(Owner):
             v.assign(a)
 
     def _ordered_own_variables(self) -> list[Variable]:
-        own = [v for v in self._variables if v.trainable or getattr(v, "_frozen_by_layer", False)]
-        return own + [v for v in self._variables if not any(v is w for w in own)]
+        own = self._own_variables()
+        return _unique([v for v in own if v.trainable or getattr(v, "_frozen_by_layer", False)] + own)
 
 
 def _unique(items) -> list:

@@ -10,10 +10,15 @@ import os
 import numpy as np
 
 from pydl import ops
+from pydl.atomic import atomic_write
+from pydl.configs import checked
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, ONE_HOT, TF_IDF, check_dense, check_mode, encode
 from pydl.layers.base import Layer
+from pydl.reading import naming
 from pydl.symbolic import KerasTensor, SymbolicNode
 from pydl.tensor import Tensor
+
+_MOST_UNKNOWN = 1 << 24  # numbers for unknown values, each of which has a place in the vocabulary
 
 
 def batches_of(data, steps=None):
@@ -92,8 +97,8 @@ class IndexLookup(HostLayer):
             raise ValueError(f"{kind}: `max_tokens` must be greater than 1. Received: max_tokens={max_tokens}")
         if pad_to_max_tokens and max_tokens is None:
             raise ValueError(f"{kind}: pad_to_max_tokens=True needs `max_tokens`.")
-        if num_oov_indices < 0:
-            raise ValueError(f"{kind}: `num_oov_indices` must be at least 0. Received: {num_oov_indices}")
+        if not 0 <= num_oov_indices <= _MOST_UNKNOWN:
+            raise ValueError(f"{kind}: `num_oov_indices` must be 0 to {_MOST_UNKNOWN}. Received: {num_oov_indices}")
         self.output_mode = check_mode(kind, output_mode, (INT, ONE_HOT, MULTI_HOT, COUNT, TF_IDF))
         if invert and self.output_mode != INT:
             raise ValueError(f"{kind}: invert=True needs output_mode='int'. Received: {output_mode!r}")
@@ -187,7 +192,8 @@ class IndexLookup(HostLayer):
         if self.output_mode == TF_IDF:
             raise ValueError(f'Layer "{self.name}": output_mode="tf_idf" needs a list of terms and weights, not a'
                              f" file; received {path!r}.")
-        with open(path, encoding="utf-8", newline="\n") as file:
+        # A byte-order mark at the beginning is no part of the first term.
+        with naming(path), open(path, encoding="utf-8-sig", newline="\n") as file:
             return [line.removesuffix("\n").removesuffix("\r") for line in file]
 
     def _use(self, tokens, weights, words=None) -> None:
@@ -361,7 +367,7 @@ class IndexLookup(HostLayer):
     def save_assets(self, dir_path) -> None:
         """Writes a learned vocabulary to `vocabulary.txt`, special tokens included, as Keras does."""
         if not self._has_input_vocabulary:
-            with open(os.path.join(dir_path, "vocabulary.txt"), "w", encoding="utf-8", newline="") as file:
+            with atomic_write(os.path.join(dir_path, "vocabulary.txt"), "w", encoding="utf-8", newline="") as file:
                 file.write("\n".join(map(str, self.get_vocabulary())))
 
     def load_assets(self, dir_path) -> None:
@@ -378,6 +384,7 @@ class IndexLookup(HostLayer):
             self.set_vocabulary(lines, None if weights is None else weights[: len(lines)])
 
     @classmethod
+    @checked
     def from_config(cls, config):
         if isinstance(config.get("vocabulary"), str):
             raise ValueError(f"{cls.__name__}: a configuration names the vocabulary file {config['vocabulary']!r};"

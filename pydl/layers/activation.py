@@ -57,14 +57,16 @@ class ReLU(Layer):
         threshold: where the positive branch begins, >= 0.
     """
 
+    _built_when_made = True
+
     def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
         super().__init__(**kwargs)
         for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
             if value is None and name != "max_value" or value is not None and value < 0:
-                raise ValueError(f"{name} of a ReLU layer cannot be {'None' if value is None else 'a negative value'}."
-                                 f" Received: {name}={value}")
+                never = "a negative value" if name == "max_value" else "None or a negative value"
+                raise ValueError(f"{name} of a ReLU layer cannot be {never}. Received: {name}={value}")
         self.supports_masking = True
         self.max_value = max_value
         self.negative_slope = negative_slope
@@ -81,6 +83,8 @@ class ReLU(Layer):
 @builtin("keras.layers")
 class LeakyReLU(Layer):
     """`x` for x > 0, `negative_slope * x` below."""
+
+    _built_when_made = True
 
     def __init__(self, negative_slope=0.3, **kwargs):
         if "alpha" in kwargs:
@@ -103,8 +107,12 @@ class LeakyReLU(Layer):
 class ELU(Layer):
     """`x` for x > 0, `alpha * (exp(x) - 1)` below (Clevert et al. 2016)."""
 
+    _built_when_made = True
+
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(alpha, (int, float)):
+            raise ValueError(f"ELU: expected a number for alpha; received {alpha!r}.")
         self.alpha = alpha
         self.supports_masking = True
 
@@ -121,20 +129,39 @@ class Softmax(Layer):
 
     Args:
         axis: int or list of ints.
+
+    Call arguments:
+        inputs: tensor.
+        mask: bool, or numbers of which those above 0.5 are true; broadcasts to the inputs. Where it leaves nothing of
+            an axis, all probabilities are 0.
     """
+
+    _built_when_made = True
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
+        if not all(isinstance(a, int) for a in (axis if isinstance(axis, (tuple, list)) and axis else (axis,))):
+            raise ValueError(f"Softmax: expected an integer or a list of integers for axis; received {axis!r}.")
         self.axis = axis
         self.supports_masking = True
 
     def call(self, inputs, mask=None):
-        if mask is not None:
-            # Large and negative instead of -inf: a row without any True stays finite.
-            inputs = inputs + (1.0 - ops.cast(mask, inputs.dtype)) * -3e4
-        if isinstance(self.axis, (tuple, list)) and len(self.axis) > 1:
-            return ops.exp(inputs - ops.logsumexp(inputs, axis=tuple(self.axis), keepdims=True))
-        return ops.softmax(inputs, axis=self.axis[0] if isinstance(self.axis, (tuple, list)) else self.axis)
+        if mask is None:
+            return self._softmax(inputs)
+        sizes = zip(reversed(mask.shape), reversed(inputs.shape))
+        if mask.ndim > inputs.ndim or any(m not in (1, n) for m, n in sizes):
+            raise ValueError("the mask must be broadcastable to the inputs and must not have more dimensions; received"
+                             f" a mask of shape {tuple(mask.shape)}, inputs of shape {tuple(inputs.shape)}.")
+        mask = mask if mask.dtype == "bool" else ops.greater(mask, 0.5)
+        # Large and negative instead of -inf: a row without any True stays finite.
+        y = self._softmax(ops.where(mask, inputs, -3e4 if inputs.dtype == "float16" else -1e9))
+        return ops.where(mask, y, 0)
+
+    def _softmax(self, x):
+        axes = self.axis if isinstance(self.axis, (tuple, list)) else [self.axis]
+        if len(axes) > 1:
+            return ops.exp(x - ops.logsumexp(x, axis=tuple(axes), keepdims=True))
+        return ops.softmax(x, axis=axes[0])
 
     def get_config(self):
         return {**super().get_config(), "axis": self.axis}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydl import ops, random
 from pydl.layers.base import Layer
 from pydl.registry import builtin
@@ -21,10 +23,11 @@ class Attention(Layer):
 
     Call arguments:
         inputs: [query (B, T, D), value (B, S, V)] or [query, value, key (B, S, D)]; the key is the value by default.
+            Any number of axes may stand in the place of B, in all of them and in masks, scores and results alike.
         mask: [query_mask (B, T), value_mask (B, S)], either may be None; masks of the inputs by default. Values at
             false places get no weight, outputs at false queries are 0. A query that sees no value attends to all alike.
         training: whether dropout applies.
-        return_attention_scores: also return the probabilities (B, T, S), as they were before dropout.
+        return_attention_scores: also return the probabilities (B, T, S), after dropout.
         use_causal_mask: query t sees the values up to t.
 
     Returns:
@@ -52,13 +55,17 @@ class Attention(Layer):
             self.concat_score_weight = self.add_weight(name="concat_score_weight", shape=(), initializer="ones")
 
     def _check(self, inputs, mask=None) -> None:
-        name = type(self).__name__
-        if not isinstance(inputs, (list, tuple)) or len(inputs) not in (2, 3):
-            raise ValueError(f"{name} layer accepts a list of inputs of length 2 or 3, namely [query, value] or [query,"
-                             f" value, key]. Received: inputs={inputs!r}")
-        if mask is not None and (not isinstance(mask, (list, tuple)) or len(mask) not in (2, 3)):
-            raise ValueError(f"{name} layer mask must be a list, namely [query_mask, value_mask]. Received:"
-                             f" mask={mask!r}")
+        """Raises ValueError unless inputs (or their shapes) and masks are lists of 2 or 3."""
+        for what, value in (("inputs", inputs), ("mask", mask)):
+            if what == "mask" and value is None:
+                continue
+            if not isinstance(value, (list, tuple)) or value and isinstance(value[0], int):
+                wanted = "must be called on a list of inputs" if what == "inputs" else "layer mask must be a list"
+                raise ValueError(f"{type(self).__name__} {wanted}, namely [query, value] or [query, value, key];"
+                                 f" received {what}={value!r}.")
+            if len(value) not in (2, 3):
+                raise ValueError(f"{type(self).__name__} accepts a list of length 2 or 3 as {what}, namely [query,"
+                                 f" value] or [query, value, key]; received {len(value)}.")
 
     def _attend(self, query, key, value, mask, causal, training):
         options = {"dropout": self.dropout, "seed": self.seed_generator, "training": bool(training)}
@@ -74,10 +81,32 @@ class Attention(Layer):
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) > 2 else value
         query_mask, value_mask = mask[:2] if mask is not None else (None, None)
-        context, weights = self._attend(query, key, value, value_mask, use_causal_mask, training)
+        lead = tuple(query.shape[:-2])
+        if len(lead) > 1:
+            query, key, value, value_mask = self._one_batch_axis(query, key, value, value_mask)
+        context, weights = self._attend(query, key, value, value_mask, use_causal_mask,
+                                        training and not return_attention_scores)
+        if return_attention_scores and training and self.dropout:  # the scores are those after dropout
+            weights = random.dropout(weights, self.dropout, seed=self.seed_generator)
+            context = ops.matmul(weights, value)
+        if len(lead) > 1:
+            context, weights = (ops.reshape(x, (*lead, *x.shape[1:])) for x in (context, weights))
         if query_mask is not None:
             context = ops.where(ops.expand_dims(ops.cast(query_mask, "bool"), -1), context, 0)
         return (context, weights) if return_attention_scores else context
+
+    def _one_batch_axis(self, query, key, value, mask):
+        """All but the last two axes as one; of the mask, all but the last."""
+        lead = tuple(query.shape[:-2])
+        if any(tuple(x.shape[:-2]) != lead for x in (key, value)):
+            raise ValueError("expected query, value and key of one rank that agree in all but the last two axes;"
+                             f" received shapes {query.shape}, {value.shape} and {key.shape}.")
+        if mask is not None:
+            if tuple(mask.shape) != tuple(value.shape[:-1]):
+                raise ValueError(f"expected a mask of shape {value.shape[:-1]} for a value of shape {value.shape};"
+                                 f" received {tuple(mask.shape)}.")
+            mask = ops.reshape(mask, (math.prod(lead), mask.shape[-1]))
+        return (*(ops.reshape(x, (math.prod(lead), *x.shape[-2:])) for x in (query, key, value)), mask)
 
     def compute_mask(self, inputs, mask=None):
         return None if mask is None else mask[0]

@@ -9,8 +9,9 @@ from pydl.dtypes import INTEGERS, holds_numbers
 from pydl.layers._encoding import COUNT, INT, MULTI_HOT, ONE_HOT, check_dense, check_mode, encode
 from pydl.layers._vocabulary import HostLayer, batches_of, salt_of, strings_of
 from pydl.layers.base import Layer
+from pydl.ops.indexing import categories
 from pydl.registry import builtin
-from pydl.tensor import Tensor, from_numpy
+from pydl.tensor import Tensor, as_array, from_numpy
 
 __all__ = ["CategoryEncoding", "Discretization", "Hashing"]
 
@@ -88,15 +89,17 @@ class CategoryEncoding(Layer):
     Args:
         num_tokens: number of categories.
         output_mode: "one_hot": (...) to (..., num_tokens); "multi_hot", "count": (batch, n) to (batch, num_tokens).
+
+    A call raises IndexError for an integer of num_tokens or more; those below 0 (padding) leave no trace.
     """
 
     def __init__(self, num_tokens=None, output_mode="multi_hot", sparse=False, **kwargs):
         super().__init__(**kwargs)
         check_dense("CategoryEncoding", sparse=sparse)
         self.output_mode = check_mode("CategoryEncoding", output_mode, (ONE_HOT, MULTI_HOT, COUNT))
-        if not isinstance(num_tokens, int) or num_tokens < 1:
-            raise ValueError(f"CategoryEncoding: `num_tokens` is a positive integer. Received: {num_tokens!r}. Where"
-                             " the categories are not known, IntegerLookup learns them.")
+        if not isinstance(num_tokens, int) or not 1 <= num_tokens < 2**31:
+            raise ValueError(f"CategoryEncoding: `num_tokens` is a positive integer of 32 bits. Received:"
+                             f" {num_tokens!r}. Where the categories are not known, IntegerLookup learns them.")
         self.num_tokens = num_tokens
 
     def call(self, inputs, count_weights=None):
@@ -105,7 +108,8 @@ class CategoryEncoding(Layer):
                 raise ValueError("`count_weights` belong to output_mode='count'. Received: output_mode="
                                  f"{self.output_mode!r}")
             count_weights = ops.cast(count_weights, self._dtype)
-        return encode(ops.cast(inputs, "int32"), self.output_mode, self.num_tokens, self._dtype, count_weights)
+        ids = categories(inputs, self.num_tokens)
+        return encode(ids, self.output_mode, self.num_tokens, self._dtype, count_weights)
 
     def get_config(self):
         return {**super().get_config(), **self._arguments("num_tokens", "output_mode"), "sparse": False}
@@ -159,7 +163,7 @@ class Discretization(Layer):
 
     def update_state(self, data) -> None:
         """Joins a batch to what has been seen: sorted values at equal distances, each with a weight."""
-        values = np.sort(np.asarray(data, "float32").ravel())
+        values = np.sort(as_array(data, "float32").ravel())
         step = max(values.size * self.epsilon, 1.0)
         kept = values[int(step - 1) :: int(step)]
         merged = np.concatenate([np.stack([kept, np.full_like(kept, step)]), self._summary], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydl import activations, constraints, initializers, ops, regularizers
 from pydl.layers._spatial import Spatial
-from pydl.layers.core import FUSED
+from pydl.layers.core import FUSED, activated
 from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
@@ -81,7 +81,7 @@ class _Convolution(Spatial):
         fused = FUSED.get(self.activation)
         y = self._convolve(inputs, strides=self.strides, padding=self.padding, data_format=self.data_format,
                            dilation_rate=self.dilation_rate, bias=self.bias, activation=fused)
-        return y if fused or self.activation is activations.linear else self.activation(y)
+        return y if fused else activated(self.activation, y)
 
     def get_config(self):
         return {**super().get_config(), **self._arguments(

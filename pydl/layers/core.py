@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 
+import numpy as np
+
 from pydl import activations, constraints, initializers, ops, regularizers
-from pydl.dtypes import INTEGERS
-from pydl.layers.base import Layer
+from pydl.configs import checked
+from pydl.layers.base import Layer, with_dtype_of
 from pydl.layers.input_spec import InputSpec
-from pydl.registry import auto_name, builtin, deserialize_keras_object
+from pydl.registry import LAMBDA, auto_name, builtin, deserialize_keras_object, serialize_keras_object
 from pydl.symbolic import KerasTensor, SymbolicNode, symbolic_dtype
 
 # Activations that the matrix product applies while its result is still in registers.
 FUSED = {activations.relu: "relu", activations.sigmoid: "sigmoid", activations.tanh: "tanh"}
+
+
+
+def activated(activation, x):
+    """The activation of `x`; None, which may be assigned to a layer later, is as good as `linear`."""
+    return x if activation is None or activation is activations.linear else activation(x)
+
 
 __all__ = ["Activation", "Dense", "Embedding", "Identity", "Input", "InputLayer", "Lambda", "Masking", "Wrapper"]
 
@@ -22,37 +32,51 @@ class InputLayer(Layer):
     """The operation an `Input` comes from.
 
     Args:
-        shape: shape of one sample.
+        shape: shape of one sample, ints of at least 0 or None.
         batch_size: fixed batch size, or None.
         dtype: `floatx` by default.
         batch_shape: shape with the batch dimension, instead of `shape` and `batch_size`.
+        input_tensor: a symbolic tensor that serves as the input.
+
+    Raises:
+        ValueError: for arguments that contradict each other, and for what is no shape.
     """
+
+    sparse = ragged = False
 
     def __init__(self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
                  input_tensor=None, optional=False, name=None, **kwargs):
         super().__init__(name=name or auto_name("input_layer"))
-        if shape is not None and batch_shape is not None:
-            raise ValueError("You cannot pass both `shape` and `batch_shape` at the same time.")
+        shape = kwargs.pop("input_shape", shape)  # as Keras 2 says it
+        batch_shape = kwargs.pop("batch_input_shape", batch_shape)
+        for argument, value in (("shape", shape), ("batch_size", batch_size)):
+            if value is not None and batch_shape is not None:
+                raise ValueError(f"You cannot pass both `{argument}` and `batch_shape` at the same time.")
         if sparse or ragged:
             raise ValueError("Sparse and ragged inputs are not supported.")
-        if isinstance(batch_shape, dict):
-            raise ValueError(f"batch_shape is a tuple; received {batch_shape!r}.")
-        if batch_shape is None:
+        if input_tensor is not None:
+            if not isinstance(input_tensor, KerasTensor):
+                raise ValueError(f"The `tensor` of an input is a KerasTensor; received {input_tensor!r}.")
+            if dtype is not None and symbolic_dtype(dtype) != input_tensor.dtype:
+                raise ValueError(f"The tensor of the input is of dtype {input_tensor.dtype}; received"
+                                 f" dtype={symbolic_dtype(dtype)}.")
+            batch_shape, dtype = input_tensor.shape, input_tensor.dtype
+        elif batch_shape is None:
             if shape is None:
                 raise ValueError("You must pass a `shape` argument.")
-            if not isinstance(shape, (tuple, list)):
-                raise ValueError("`shape` is a tuple, without the batch dimension, such as (8,). Received:"
-                                 f" shape={shape!r}")
-            batch_shape = (batch_size, *shape)
-        self.batch_shape = tuple(batch_shape)
+            batch_shape = (batch_size, *_as_shape("shape", shape))
+        self.batch_shape = _as_shape("batch_shape", batch_shape)
         self._dtype = symbolic_dtype(dtype)
         self.optional = optional
         tensor = KerasTensor(self.batch_shape, self._dtype, name=name or self.name)
+        if input_tensor is not None and input_tensor.node is None:
+            tensor = input_tensor
         self._inbound_nodes.append(SymbolicNode(self, (), {}, tensor))
         self.built = True
 
     def call(self, *args):
-        raise RuntimeError(f'InputLayer "{self.name}" stands for data and cannot be called.')
+        if args:
+            raise RuntimeError(f'InputLayer "{self.name}" stands for data and cannot be called.')
 
     def get_config(self) -> dict:
         return {"batch_shape": self.batch_shape, "dtype": self._dtype, "sparse": False, "ragged": False,
@@ -60,6 +84,16 @@ class InputLayer(Layer):
 
     def get_build_config(self):
         return None
+
+
+def _as_shape(argument: str, shape) -> tuple[int | None, ...]:
+    if not isinstance(shape, (tuple, list)):
+        raise ValueError(f"`{argument}` is a tuple, {'without' if argument == 'shape' else 'with'} the batch dimension,"
+                         f" such as (8,). Received: {argument}={shape!r}")
+    for n in shape:
+        if n is not None and (not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 0):
+            raise ValueError(f"`{argument}` holds integers of at least 0 and None; received {argument}={shape!r}.")
+    return tuple(n if n is None else int(n) for n in shape)
 
 
 def Input(shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None, name=None, tensor=None,
@@ -72,6 +106,7 @@ def Input(shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, bat
         dtype: `floatx` by default.
         batch_shape: shape with the batch dimension, instead of `shape` and `batch_size`.
         name: of the input; key of dict data.
+        tensor: a symbolic tensor like which the input is, instead of a shape.
     """
     return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name).output
 
@@ -123,7 +158,7 @@ class Dense(Layer):
     def call(self, inputs, training=None):
         fused = FUSED.get(self.activation)
         y = ops.dense(inputs, self.kernel, self.bias, activation=fused)
-        return y if fused or self.activation is activations.linear else self.activation(y)
+        return y if fused else activated(self.activation, y)
 
     def get_config(self):
         return {**super().get_config(), **self._arguments("units", "activation", "use_bias", "kernel_initializer",
@@ -135,13 +170,15 @@ class Dense(Layer):
 class Activation(Layer):
     """Applies an activation function, given by name or callable."""
 
+    _built_when_made = True
+
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.activation = activations.get(activation)
 
     def call(self, inputs):
-        return self.activation(inputs)
+        return activated(self.activation, inputs)
 
     def get_config(self):
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
@@ -156,7 +193,7 @@ class Embedding(Layer):
         output_dim: length of a row.
         embeddings_initializer, embeddings_regularizer, embeddings_constraint: of the variable `embeddings`.
         mask_zero: id 0 is padding; layers that follow get a mask.
-        weights: initial table (input_dim, output_dim).
+        weights: initial table (input_dim, output_dim), or a list that holds it; with one, the layer is built at once.
 
     Raises:
         IndexError: at run time, for an id out of range; no weight changes.
@@ -169,8 +206,8 @@ class Embedding(Layer):
         if input_length is not None and not isinstance(input_length, (int, tuple, list)):
             raise ValueError(f"input_length={input_length!r}: expected an integer or None.")
         for name, value in (("input_dim", input_dim), ("output_dim", output_dim)):
-            if not isinstance(value, int) or value <= 0:
-                raise ValueError(f"Embedding: expected a positive integer for {name}; received {value!r}.")
+            if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+                raise ValueError(f"Embedding: `{name}` must be a positive integer; received {name}={value!r}.")
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.embeddings_initializer = initializers.get(embeddings_initializer)
@@ -179,17 +216,15 @@ class Embedding(Layer):
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         self.autocast = False
-        self._initial_table = weights
+        if weights is not None:
+            self.build()
+            self.set_weights(weights if isinstance(weights, (list, tuple)) and len(weights) == 1 else [weights])
 
     def build(self, input_shape=None):
         self.embeddings = self._weight("embeddings", (self.input_dim, self.output_dim))
-        if self._initial_table is not None:
-            table = self._initial_table
-            self.embeddings.assign(table[0] if isinstance(table, (list, tuple)) else table)
 
     def call(self, inputs):
-        ids = inputs if inputs.dtype in INTEGERS else ops.cast(inputs, "int32")
-        return ops.embedding(self.embeddings, ids)
+        return ops.embedding(self.embeddings, inputs)
 
     def compute_mask(self, inputs, mask=None):
         return ops.not_equal(inputs, 0) if self.mask_zero else None
@@ -204,6 +239,8 @@ class Embedding(Layer):
 class Masking(Layer):
     """Marks time steps whose features all equal `mask_value`; they are zeroed, and layers that follow skip them."""
 
+    _built_when_made = True
+
     def __init__(self, mask_value=0.0, **kwargs):
         super().__init__(**kwargs)
         self.mask_value = mask_value
@@ -213,8 +250,7 @@ class Masking(Layer):
         return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
 
     def call(self, inputs):
-        keep = ops.any(ops.not_equal(inputs, self.mask_value), axis=-1, keepdims=True)
-        return ops.multiply(inputs, ops.cast(keep, inputs.dtype))
+        return ops.where(ops.any(ops.not_equal(inputs, self.mask_value), axis=-1, keepdims=True), inputs, 0)
 
     def get_config(self):
         return {**super().get_config(), "mask_value": self.mask_value}
@@ -223,6 +259,8 @@ class Masking(Layer):
 @builtin("keras.layers")
 class Identity(Layer):
     """Returns its input."""
+
+    _built_when_made = True
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -249,8 +287,7 @@ class Lambda(Layer):
         self.arguments = arguments or {}
         self._output_shape = output_shape
         self.mask = mask
-        if mask is not None:
-            self.supports_masking = True
+        self.supports_masking = mask is not None
 
     def call(self, inputs, mask=None, training=None):
         kwargs = dict(self.arguments)
@@ -265,18 +302,27 @@ class Lambda(Layer):
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def get_config(self):
-        return {**super().get_config(), "function": self.function, "arguments": self.arguments}
+        functions = {name: value for name, value in (("function", self.function), ("mask", self.mask),
+                                                     ("output_shape", self._output_shape)) if callable(value)}
+        plain = {name: LAMBDA if getattr(value, "__name__", "") == "<lambda>" else serialize_keras_object(value)
+                 for name, value in functions.items()}
+        return {**super().get_config(), "output_shape": self._output_shape, "mask": None,
+                "arguments": serialize_keras_object(dict(self.arguments)), **plain}
+
+    def _twin_config(self):
+        return {**self.get_config(), "function": self.function, "mask": self.mask, "output_shape": self._output_shape,
+                "arguments": copy.deepcopy(dict(self.arguments))}
 
     @classmethod
+    @checked
     def from_config(cls, config, custom_objects=None, safe_mode=None):
         config = dict(config)
-        function = config["function"]
-        if isinstance(function, dict):
-            function = deserialize_keras_object(function, custom_objects)
-        if not callable(function):
-            raise ValueError(f"Lambda: the function {function!r} is not registered. Decorate it with"
+        for name in ("function", "mask", "output_shape", "arguments"):
+            if isinstance(config.get(name), dict):
+                config[name] = deserialize_keras_object(config[name], custom_objects)
+        if not callable(config["function"]):
+            raise ValueError(f"Lambda: the function {config['function']!r} is not registered. Decorate it with"
                              " @register_keras_serializable() or pass it in `custom_objects`.")
-        config["function"] = function
         return cls(**config)
 
 
@@ -286,7 +332,7 @@ class Wrapper(Layer):
     def __init__(self, layer, **kwargs):
         if not isinstance(layer, Layer):
             raise ValueError(f"{type(self).__name__}: expected a Layer; received {layer!r}.")
-        super().__init__(**kwargs)
+        super().__init__(**with_dtype_of(layer, kwargs))
         self.layer = layer
 
     def build(self, input_shape=None):
@@ -294,9 +340,13 @@ class Wrapper(Layer):
             self.layer.build_from_config({"input_shape": input_shape})
 
     def get_config(self):
-        return {**super().get_config(), "layer": self.layer}
+        return {**super().get_config(), "layer": serialize_keras_object(self.layer)}
+
+    def _twin_config(self):
+        return {**self.get_config(), "layer": self.layer}
 
     @classmethod
+    @checked
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         if isinstance(config["layer"], dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import initializers, ops, tree
+from pydl.configs import checked
 from pydl.layers._recurrence import one_draw, output_size_of, step
 from pydl.layers.base import Layer
 from pydl.layers.recurrent import RNN
@@ -136,6 +137,7 @@ class AttentiveDecoder(Layer):
                                                           "kernel_initializer")}
 
     @classmethod
+    @checked
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         if isinstance(config.get("cell"), dict):

@@ -7,7 +7,7 @@ import math
 
 from pydl import activations, constraints, initializers, ops, regularizers
 from pydl.layers.base import Layer
-from pydl.layers.core import FUSED
+from pydl.layers.core import FUSED, activated
 from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
@@ -120,7 +120,7 @@ class EinsumDense(Layer):
     def call(self, inputs, training=None):
         if not self._inner:
             y = ops.einsum(self.equation, inputs, self.kernel)
-            return self.activation(y if self.bias is None else ops.add(y, self.bias))
+            return activated(self.activation, y if self.bias is None else ops.add(y, self.bias))
         lead, shape = inputs.shape[:-self._inner], self.kernel.shape
         k, rest = math.prod(shape[:self._inner]), shape[self._inner:]
         fused = FUSED.get(self.activation)
@@ -129,7 +129,7 @@ class EinsumDense(Layer):
                       self.bias if self.bias is None or len(rest) == 1 else ops.reshape(self.bias, (-1,)), fused)
         if len(rest) != 1:
             y = ops.reshape(y, (*lead, *rest))
-        return y if fused or self.activation is activations.linear else self.activation(y)
+        return y if fused else activated(self.activation, y)
 
     def get_config(self):
         return {**super().get_config(), **self._arguments(

@@ -122,12 +122,12 @@ class ReversibleEmbedding(Embedding):
     def __init__(self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",
                  embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False, reverse_dtype=None,
                  logit_soft_cap=None, **kwargs):
+        self.tie_weights = tie_weights  # before the table may be made
         super().__init__(input_dim, output_dim, embeddings_initializer, embeddings_regularizer, embeddings_constraint,
                          mask_zero, **kwargs)
         if reverse_dtype not in (None, self.dtype):
             raise ValueError(f"ReversibleEmbedding: expected reverse_dtype None or {self.dtype}; received"
                              f" {reverse_dtype!r}.")
-        self.tie_weights = tie_weights
         self.reverse_dtype = reverse_dtype
         self.logit_soft_cap = logit_soft_cap
 

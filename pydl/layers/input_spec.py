@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import tree
+from pydl.configs import checked
 from pydl.tensor import standardize_dtype
 
 __all__ = ["InputSpec"]
@@ -41,6 +42,7 @@ class InputSpec:
         return {k: getattr(self, k) for k in ("dtype", "shape", "ndim", "max_ndim", "min_ndim", "axes")}
 
     @classmethod
+    @checked
     def from_config(cls, config) -> InputSpec:
         return cls(**config)
 

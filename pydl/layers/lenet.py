@@ -9,6 +9,7 @@ import numpy as np
 from pydl import activations, constraints, initializers, losses, ops, regularizers
 from pydl.layers._spatial import Spatial
 from pydl.layers.base import Layer
+from pydl.layers.core import activated
 from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
 
@@ -54,7 +55,7 @@ class SubSampling2D(Spatial):
         total = total * float(self.pool_size**2)
         shape = (-1,) if self.data_format == "channels_last" else (-1, 1, 1)
         coefficient, bias = ops.reshape(self.coefficient, shape), ops.reshape(self.bias, shape)
-        return self.activation(total * coefficient + bias)
+        return activated(self.activation, total * coefficient + bias)
 
     def get_config(self):
         return {**super().get_config(), **self._arguments("pool_size", "activation", "coefficient_initializer",
@@ -128,7 +129,7 @@ class SparseTableConv2D(Spatial):
         kernel = ops.reshape(kernel, (size, size, self._channels, len(self.table)))
         y = ops.conv(inputs, kernel, 1, "valid", data_format=self.data_format)
         bias = self.bias if self.data_format == "channels_last" else ops.reshape(self.bias, (-1, 1, 1))
-        return self.activation(y + bias)
+        return activated(self.activation, y + bias)
 
     def get_config(self):
         return {**super().get_config(), **self._arguments("table", "kernel_size", "activation", "kernel_initializer",

@@ -131,6 +131,9 @@ class IntegerLookup(IndexLookup):
                 array = array.astype("int64")  # lines of a vocabulary file
             except (TypeError, ValueError):
                 raise TypeError(f'Layer "{self.name}" reads integers; received {array.flat[0]!r}.') from None
+            except OverflowError:
+                most = max(array.flat, key=abs)
+                raise ValueError(f'Layer "{self.name}" reads integers of 64 bits; received {most}.') from None
         if holds_floats(array) and not (array == np.floor(array)).all():
             raise TypeError(f'Layer "{self.name}" reads integers; received {array[array != np.floor(array)][0]}.')
         return array.ravel().astype("int64").tolist(), array.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 
 from pydl import ops
@@ -12,46 +13,104 @@ __all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multip
            "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"]
 
 
-def _known(mask):
-    return [m for m in mask or () if m is not None]
+def _check_list(layer, inputs, least: int = 1) -> None:
+    """Raises ValueError unless the inputs (or their shapes) are a list of at least so many."""
+    name = type(layer).__name__
+    if not isinstance(inputs, (list, tuple)) or inputs and not (hasattr(inputs[0], "shape")
+                                                                or isinstance(inputs[0], (list, tuple))):
+        raise ValueError(f"{name}: a merge layer is called on a list of inputs; received {inputs!r}.")
+    if len(inputs) < least:
+        raise ValueError(f"{name}: a merge layer is called on a list of at least {least} input(s); received"
+                         f" {len(inputs)}.")
+
+
+def _checked_masks(layer, inputs, masks) -> list:
+    """One mask or None for each input, in a list that is as long; raises ValueError for anything else."""
+    for what, value in (("mask", masks), ("inputs", inputs)):
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{type(layer).__name__}: `{what}` should be a list; received {what}={value!r}.")
+    if len(masks) != len(inputs):
+        raise ValueError(f"{type(layer).__name__}: the lists `inputs` and `mask` should have the same length; received"
+                         f" {len(inputs)} inputs and {len(masks)} masks.")
+    return list(masks)
+
+
+def _with_axes(x, missing: int):
+    """`x` with so many axes of size 1 after the batch axis."""
+    return x if not missing else ops.reshape(x, (x.shape[0],) + (1,) * missing + tuple(x.shape[1:]))
+
+
+def _with_features(mask, rank: int):
+    """A mask with axes of size 1 behind it, up to that rank."""
+    for _ in range(rank - mask.ndim):
+        mask = ops.expand_dims(mask, -1)
+    return mask
+
+
+def _places(x):
+    """The mask of `x` in a form that broadcasts to it; None when it has none."""
+    mask = getattr(x, "_keras_mask", None)
+    return None if mask is None else ops.cast(_with_features(mask, x.ndim), "bool")
 
 
 class _Merge(Layer):
-    """Common to the element-wise ones: a list of at least two inputs that broadcast, missing axes put after the
-    batch axis."""
+    """Common to the element-wise ones: a list of inputs that broadcast, missing axes put after the batch axis. The mask
+    of the output is true where that of any input is; there is none unless all inputs have one."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
 
     def build(self, input_shape):
-        name = type(self).__name__
-        if not isinstance(input_shape, (list, tuple)) or not input_shape or not isinstance(
-                input_shape[0], (list, tuple)):
-            raise ValueError(f"A merge layer should be called on a list of inputs. Received: input_shape={input_shape}"
-                             f" (layer {name})")
-        if len(input_shape) < 2:
-            raise ValueError(f"A `{name}` layer should be called on a list of at least 2 inputs. Received:"
-                             f" {len(input_shape)}")
+        _check_list(self, input_shape)
         _broadcast(self, input_shape)
 
     def call(self, inputs):
+        _check_list(self, inputs)
         rank = max(x.ndim for x in inputs)
-        return self.merge([x if x.ndim == rank else ops.reshape(
-            x, (x.shape[0],) + (1,) * (rank - x.ndim) + tuple(x.shape[1:])) for x in inputs])
+        return self.merge([_with_axes(x, rank - x.ndim) for x in inputs])
 
     def merge(self, inputs):
         raise NotImplementedError
 
     def compute_mask(self, inputs, mask=None):
-        masks = _known(mask)
-        return reduce(ops.logical_or, masks) if masks and len(masks) == len(mask) else None
+        if mask is None:
+            return None
+        masks = _checked_masks(self, inputs, mask)
+        if any(m is None for m in masks):
+            return None
+        rank = max(x.ndim for x in inputs)
+        masks = [_with_axes(m, rank - x.ndim) for x, m in zip(inputs, masks)]
+        rank = max(m.ndim for m in masks)
+        return reduce(ops.logical_or, [_with_features(m, rank) for m in masks])
+
+
+class _Extreme(_Merge):
+    """Common to Maximum and Minimum: a value that its mask leaves out stands back behind the other inputs'."""
+
+    better: Callable
+
+    def merge(self, inputs):
+        result, seen = inputs[0], _places(inputs[0])
+        for x in inputs[1:]:
+            places = _places(x)
+            if places is not None:
+                x = ops.where(places, x, result)
+            if seen is not None:
+                result = ops.where(seen, result, x)
+            seen = None if seen is None or places is None else ops.logical_or(seen, places)
+            result = self.better(result, x)
+        return result
 
 
 def _broadcast(layer, shapes) -> None:
-    """Raises ValueError when the shapes do not broadcast."""
+    """Raises ValueError when the shapes do not broadcast, or the numbers of rows differ."""
+    rows = {s[0] for s in shapes if s} - {None}
+    if len(rows) > 1:
+        raise ValueError(f"{type(layer).__name__}: inputs of different batch sizes cannot be merged; received shapes"
+                         f" {' and '.join(str(tuple(s)) for s in shapes)}.")
     rank = max(len(s) for s in shapes)
-    padded = [(s[0],) + (1,) * (rank - len(s)) + tuple(s[1:]) for s in shapes]
+    padded = [(*s[:1], *(1,) * (rank - len(s)), *s[1:]) for s in shapes]
     for axis in range(rank):
         sizes = {s[axis] for s in padded} - {None, 1}
         if len(sizes) > 1:
@@ -73,20 +132,29 @@ class Subtract(_Merge):
 
     def build(self, input_shape):
         super().build(input_shape)
-        if len(input_shape) != 2:
+        self._check_two(input_shape)
+
+    def _check_two(self, inputs) -> None:
+        if len(inputs) != 2:
             raise ValueError("A `Subtract` layer should be called on exactly 2 inputs. Received:"
-                             f" input_shape={input_shape}")
+                             f" {len(inputs)} inputs")
 
     def merge(self, inputs):
+        self._check_two(inputs)
         return ops.subtract(*inputs)
 
 
 @builtin("keras.layers")
 class Multiply(_Merge):
-    """Product of the inputs."""
+    """Product of the inputs. A value that its mask leaves out counts as 1; where all masks leave out, the product is 0.
+    """
 
     def merge(self, inputs):
-        return reduce(ops.multiply, inputs)
+        masks = [_places(x) for x in inputs]
+        result = reduce(ops.multiply, [x if m is None else ops.where(m, x, 1) for x, m in zip(inputs, masks)])
+        if any(m is None for m in masks):
+            return result
+        return ops.where(reduce(ops.logical_or, masks), result, 0)
 
 
 @builtin("keras.layers")
@@ -98,19 +166,17 @@ class Average(_Merge):
 
 
 @builtin("keras.layers")
-class Maximum(_Merge):
-    """Element-wise maximum."""
+class Maximum(_Extreme):
+    """Element-wise maximum of what the masks let through."""
 
-    def merge(self, inputs):
-        return reduce(ops.maximum, inputs)
+    better = staticmethod(ops.maximum)
 
 
 @builtin("keras.layers")
-class Minimum(_Merge):
-    """Element-wise minimum."""
+class Minimum(_Extreme):
+    """Element-wise minimum of what the masks let through."""
 
-    def merge(self, inputs):
-        return reduce(ops.minimum, inputs)
+    better = staticmethod(ops.minimum)
 
 
 @builtin("keras.layers")
@@ -123,10 +189,7 @@ class Concatenate(Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        if not isinstance(input_shape, (list, tuple)) or not input_shape or not isinstance(
-                input_shape[0], (list, tuple)):
-            raise ValueError(f"A `Concatenate` layer should be called on a list of at least 1 input. Received:"
-                             f" input_shape={input_shape}")
+        _check_list(self, input_shape)
         ranks = {len(s) for s in input_shape}
         rest = [[d for i, d in enumerate(s) if i != axis_of(self.axis, len(s))] for s in input_shape]
         agree = len(ranks) == 1 and all(
@@ -136,19 +199,22 @@ class Concatenate(Layer):
                              f" axis. Received: input_shape={input_shape}")
 
     def call(self, inputs):
+        _check_list(self, inputs)
         return ops.concatenate(inputs, axis=self.axis)
 
     def compute_mask(self, inputs, mask=None):
-        if not _known(mask):
+        """Masks are joined as their inputs are; a place of the output is seen when any of its features is. An input
+        without a mask is seen everywhere."""
+        if mask is None:
             return None
-        axis = self.axis % inputs[0].ndim
-        parts = []
-        for x, m in zip(inputs, mask):
-            if m is None:
-                m = ops.ones(x.shape[:2] if x.ndim > 1 else x.shape, dtype="bool")
-            parts.append(m if axis < m.ndim else ops.expand_dims(m, -1))
-        return ops.concatenate(parts, axis=axis) if axis < mask[0].ndim else reduce(
-            ops.logical_and, [p if p.ndim == parts[0].ndim else p for p in _known(mask)])
+        masks = _checked_masks(self, inputs, mask)
+        known = [m for m in masks if m is not None]
+        if not known:
+            return None
+        axis, rank = axis_of(self.axis, inputs[0].ndim), max(m.ndim for m in known)
+        parts = [_seen(x, m, rank) for x, m in zip(inputs, masks)]
+        joined = ops.concatenate(parts, axis=axis) if axis < rank else reduce(ops.logical_or, parts)
+        return ops.any(joined, axis=-1) if rank == inputs[0].ndim else joined
 
     def get_config(self):
         return {**super().get_config(), "axis": self.axis}
@@ -165,6 +231,8 @@ class Dot(Layer):
 
     def __init__(self, axes, normalize=False, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(axes, (int, list, tuple)):
+            raise TypeError(f"Dot: expected axes to be an int or a list of two; received axes={axes!r}.")
         if not isinstance(axes, int) and (len(axes) != 2 or not all(isinstance(a, int) for a in axes)):
             raise ValueError(f"Invalid format for argument `axes`: it should be a list of two integers. Received:"
                              f" axes={axes}")
@@ -203,6 +271,16 @@ class Dot(Layer):
 
     def get_config(self):
         return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
+
+
+def _seen(x, mask, rank: int):
+    """A mask of the first `rank` axes of `x`, from one of fewer axes or from none."""
+    if mask is not None and mask.ndim == rank and all(n in (None, m) for m, n in zip(mask.shape, x.shape)):
+        return ops.cast(mask, "bool")
+    everywhere = ops.all(ops.ones_like(x, dtype="bool"), axis=tuple(range(rank, x.ndim)))
+    if mask is None:
+        return everywhere
+    return ops.logical_and(everywhere, _with_features(mask, rank))
 
 
 def _size(shape) -> int:

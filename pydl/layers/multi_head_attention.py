@@ -64,6 +64,7 @@ class _Heads(Layer):
         layer = EinsumDense(f"{lead}{middle},{middle}{last}->{lead}{last}", (*(None,) * (free - 1), *outer),
                             activation=activation, bias_axes=last if self.use_bias else None, name=name,
                             activity_regularizer=self._of_outputs, dtype=self.dtype, **options)
+        layer.supports_masking = True  # what masks say is done between the projections
         setattr(self, attribute or f"{self._prefix}{name}_dense", layer)
         layer.build(shape)
 
@@ -113,8 +114,6 @@ class _Heads(Layer):
         if self.use_gate:
             context = ops.multiply(context, self._gate_dense(query))
         output = to_output(context)
-        if query_mask is not None:
-            output._keras_mask = query_mask
         return (output, scores) if return_attention_scores else output
 
     def _attend(self, query, key, value, mask, training, want_scores, causal):
@@ -172,8 +171,15 @@ class MultiHeadAttention(_Heads):
         use_causal_mask: query t sees the keys up to t.
 
     Returns:
-        (B, T, D) or `output_shape`, with the query's mask.
+        (B, T, D) or `output_shape`, with the mask that the query carries.
     """
+
+    # As Keras calls the attributes.
+    _query_dense = property(lambda self: self.query_dense)
+    _key_dense = property(lambda self: self.key_dense)
+    _value_dense = property(lambda self: self.value_dense)
+    _output_dense = property(lambda self: self.output_dense)
+    _sliding_window = property(lambda self: self.sliding_window)
 
     def __init__(self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True, output_shape=None,
                  attention_axes=None, sliding_window=None, flash_attention=None, kernel_initializer="glorot_uniform",
@@ -189,9 +195,11 @@ class MultiHeadAttention(_Heads):
         self.num_heads = num_heads
         self.key_dim = key_dim
         self.value_dim = value_dim or key_dim
-        if not output_shape:
-            output_shape = None
-        self._output_shape = (output_shape,) if isinstance(output_shape, int) else output_shape and tuple(output_shape)
+        sizes = (output_shape,) if isinstance(output_shape, int) else output_shape or ()
+        if not isinstance(sizes, (tuple, list)) or not all(isinstance(n, int) for n in sizes):
+            raise ValueError(f"MultiHeadAttention: Invalid `output_shape`, expected an int or a tuple of ints; received"
+                             f" output_shape={output_shape!r}.")
+        self._output_shape = tuple(sizes) or None
         if attention_axes is not None and not isinstance(attention_axes, (int, list, tuple)):
             raise ValueError("`attention_axes` must be an int, list, or tuple. Received:"
                              f" attention_axes={attention_axes}")

@@ -29,12 +29,13 @@ class _Pooling(Spatial):
     """
 
     _pool: str  # name of the op
+    _built_when_made = True
 
     def __init__(self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs):
         super().__init__(data_format, name=name, **kwargs)
         self.pool_size = self._per_axis(pool_size, "pool_size")
         self.strides = self.pool_size if strides is None else self._per_axis(strides, "strides")
-        self.padding = padding
+        self.padding = padding.lower() if isinstance(padding, str) else padding
 
     def call(self, inputs):
         return getattr(ops, self._pool)(inputs, self.pool_size, self.strides, self.padding, self.data_format)
@@ -154,6 +155,8 @@ class _GlobalPooling(Spatial):
         keepdims: whether the spatial axes stay, with size 1.
     """
 
+    _built_when_made = True
+
     def __init__(self, data_format=None, keepdims=False, **kwargs):
         super().__init__(data_format, **kwargs)
         self.keepdims = keepdims
@@ -192,7 +195,7 @@ class GlobalMaxPooling3D(_GlobalMaxPooling):
 
 @builtin("keras.layers")
 class GlobalAveragePooling1D(_GlobalAveragePooling):
-    __doc__ = f"The mean over the steps, those left out by `mask` (batch, steps) not counted. {_GlobalPooling.__doc__}"
+    __doc__ = f"The mean over the steps, weighted by `mask` (batch, steps). {_GlobalPooling.__doc__}"
     _rank = 1
 
     def __init__(self, data_format=None, keepdims=False, **kwargs):
@@ -204,9 +207,9 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
             return super().call(inputs)
         axes = self._axes()
         mask = ops.expand_dims(mask, 1 if axes == (2,) else 2)
-        kept = ops.where(ops.cast(mask, "bool"), inputs, 0)
-        count = ops.sum(ops.cast(mask, inputs.dtype), axis=axes, keepdims=self.keepdims)
-        return ops.sum(kept, axis=axes, keepdims=self.keepdims) / count
+        shares = ops.cast(mask, inputs.dtype)
+        kept = ops.where(ops.cast(mask, "bool"), inputs if mask.dtype == "bool" else inputs * shares, 0)
+        return ops.sum(kept, axis=axes, keepdims=self.keepdims) / ops.sum(shares, axis=axes, keepdims=self.keepdims)
 
     def compute_mask(self, inputs, mask=None):
         return None

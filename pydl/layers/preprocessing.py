@@ -10,7 +10,7 @@ from pydl import ops
 from pydl.layers.base import Layer, axis_of
 from pydl.layers.input_spec import InputSpec
 from pydl.registry import builtin
-from pydl.tensor import Tensor
+from pydl.tensor import Tensor, as_array
 
 __all__ = ["Normalization", "Rescaling"]
 
@@ -41,13 +41,18 @@ def _plain(value):
     return value if isinstance(value, (int, float)) else np.asarray(value).tolist()
 
 
+def _broadcasts(shape, target):
+    return len(shape) <= len(target) and all(m in (1, n) for m, n in zip(reversed(shape), reversed(target)))
+
+
 @builtin("keras.layers")
 class Normalization(Layer):
     """`(x - mean) / sqrt(variance)` per feature, with statistics given or learned by `adapt`.
 
     Args:
-        axis: axis (or axes) that keep their own statistics; None for one mean and variance of everything.
-        mean, variance: fixed statistics, instead of `adapt`.
+        axis: axis (or axes) that keep their own statistics; None for one mean and variance of everything, of inputs of
+            any rank.
+        mean, variance: fixed statistics, instead of `adapt`: numbers, or what broadcasts to the sizes of these axes.
         invert: apply the inverse, `x * sqrt(variance) + mean`.
     """
 
@@ -69,12 +74,13 @@ class Normalization(Layer):
             if input_shape[a] is None:
                 raise ValueError(f"All `axis` values to be kept must have a known shape. Received axis={self.axis},"
                                  f" input_shape={input_shape}, with unknown axis at index {a}")
-        self._reduce_axis = tuple(a for a in range(rank) if a not in self._keep_axis)
         self._kept_shape = tuple(input_shape[a] for a in self._keep_axis)
-        self._broadcast_shape = tuple(input_shape[a] if a in self._keep_axis else 1 for a in range(rank))
-        self.input_spec = InputSpec(ndim=rank, axes={a: input_shape[a] for a in self._keep_axis})
+        self._broadcast_shape = ()
+        if self._keep_axis:  # one mean of everything fits inputs of any rank
+            self._broadcast_shape = tuple(input_shape[a] if a in self._keep_axis else 1 for a in range(rank))
+            self.input_spec = InputSpec(ndim=rank, axes={a: input_shape[a] for a in self._keep_axis})
         for name, value in (("mean", self.input_mean), ("variance", self.input_variance)):
-            if value is not None and np.shape(value) not in ((), (1,), self._kept_shape):
+            if value is not None and np.size(value) != 1 and not _broadcasts(np.shape(value), self._kept_shape):
                 raise ValueError(f"expected `{name}` of shape () or {self._kept_shape}; received"
                                  f" {np.shape(value)}.")
         if self.input_mean is None:
@@ -85,26 +91,27 @@ class Normalization(Layer):
             self.count = self.add_weight(name="count", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
     def adapt(self, data) -> None:
-        """Sets the statistics to those of `data` (an array, or an iterable of batches)."""
+        """Sets the statistics to those of `data` (an array, or an iterable of batches, as a list of arrays is)."""
         if isinstance(data, Tensor):
             data = data.numpy()
-        batches = [np.asarray(data)] if isinstance(data, (np.ndarray, list)) or hasattr(data, "to_numpy") else data
+        numbers = isinstance(data, list) and not any(np.ndim(batch) and hasattr(batch, "shape") for batch in data)
+        batches = [np.asarray(data)] if numbers or isinstance(data, np.ndarray) or hasattr(data, "to_numpy") else data
         count, mean, square = 0, 0.0, 0.0
         for batch in batches:
-            batch = np.asarray(batch[0] if isinstance(batch, tuple) else batch, np.float64)
-            if batch.ndim == 1:
+            batch = as_array(batch[0] if isinstance(batch, tuple) else batch, np.float64)
+            if batch.ndim == 1 and self.axis:
                 batch = batch[:, None]
             if not self.built:
                 self.build_from_config({"input_shape": (None, *batch.shape[1:])})
             if self.input_mean is not None:
                 raise ValueError("Cannot `adapt` a Normalization layer that is initialized with static `mean` and"
                                  " `variance`.")
-            n = math.prod(batch.shape[a] for a in self._reduce_axis)
-            batch_mean = batch.mean(self._reduce_axis)
+            reduced = tuple(a for a in range(batch.ndim) if a not in self._keep_axis)
+            n = math.prod(batch.shape[a] for a in reduced)
+            batch_mean = batch.mean(reduced, keepdims=True)
             # Chan et al.: combine counts, means and sums of squared deviations.
-            delta = batch_mean - mean
-            square = square + ((batch - batch_mean.reshape([1 if a in self._reduce_axis else batch.shape[a]
-                                                            for a in range(batch.ndim)])) ** 2).sum(self._reduce_axis)
+            square = square + ((batch - batch_mean) ** 2).sum(reduced)
+            delta = batch_mean.reshape(self._kept_shape) - mean
             square = square + delta**2 * (count * n / (count + n))
             mean = mean + delta * (n / (count + n))
             count += n
@@ -129,7 +136,9 @@ class Normalization(Layer):
         given = getattr(self, f"input_{which}")
         if given is None:
             return ops.reshape(getattr(self, f"adapt_{which}"), self._broadcast_shape)
-        return np.broadcast_to(np.asarray(given, self._dtype), self._kept_shape).reshape(self._broadcast_shape)
+        given = np.asarray(given, self._dtype)
+        return np.broadcast_to(given.reshape(()) if given.size == 1 else given, self._kept_shape).reshape(
+            self._broadcast_shape)
 
     def call(self, inputs):
         x = ops.cast(inputs, self._dtype)

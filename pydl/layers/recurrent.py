@@ -6,7 +6,7 @@ import inspect
 
 from pydl import ops, regularizers, tree
 from pydl.layers._recurrence import check_cell, initial_state_of, one_draw, step
-from pydl.layers.base import Layer
+from pydl.layers.base import Layer, with_dtype_of
 from pydl.layers.input_spec import InputSpec
 from pydl.layers.rnn_cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from pydl.ops._steps import beside, unrolled
@@ -38,10 +38,12 @@ class RNN(Layer):
             one than it was built for.
     """
 
+    _no_weights = ("states",)
+
     def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
                  unroll=False, zero_output_for_mask=False, **kwargs):
-        super().__init__(**kwargs)
         cell = StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else cell
+        super().__init__(**with_dtype_of(cell, kwargs))
         check_cell(cell, type(self).__name__)
         self.cell = cell
         self.return_sequences = return_sequences
@@ -170,6 +172,12 @@ class _Recurrent(RNN):
             return getattr(self.cell, name)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
+    def __setattr__(self, name, value):
+        if "cell" in self.__dict__ and name in _cell_parameters(type(self)._cell_class):
+            raise AttributeError(f'{type(self).__name__} "{self.name}": {name} belongs to the cell and is set there,'
+                                 f" layer.cell.{name} = ...")
+        super().__setattr__(name, value)
+
     def build(self, sequences_shape, initial_state_shape=None):
         super().build(sequences_shape, initial_state_shape)
         self.input_spec = InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
@@ -210,6 +218,7 @@ class LSTM(_Recurrent):
                  dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
                  go_backwards=False, stateful=False, unroll=False, use_cudnn="auto", **kwargs):
         super().__init__(*_sorted_out(locals(), "lstm_cell"))
+        self.use_cudnn = use_cudnn
 
 
 @builtin("keras.layers")
@@ -224,6 +233,7 @@ class GRU(_Recurrent):
                  recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False, go_backwards=False,
                  stateful=False, unroll=False, reset_after=True, use_cudnn="auto", **kwargs):
         super().__init__(*_sorted_out(locals(), "gru_cell"))
+        self.use_cudnn = use_cudnn
 
 
 def _sorted_out(given: dict, cell_name: str) -> tuple[dict, str, dict, dict]:

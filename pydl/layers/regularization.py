@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pydl import config, ops, random, regularizers
 from pydl.layers.base import Layer
 from pydl.layers.input_spec import InputSpec
@@ -16,6 +18,7 @@ class _Noise(Layer):
     """Common to the layers below: a rate in [0, 1] or [0, 1), a seed, nothing at prediction."""
 
     _one_allowed = False  # whether the formula has a value at rate 1
+    _built_when_made = True
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -31,13 +34,27 @@ class _Noise(Layer):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
+def _checked_noise_shape(layer, shape):
+    """A tuple of sizes and None (the input's size); raises ValueError for anything else."""
+    if shape is None:
+        return None
+    fits = not isinstance(shape, str) and hasattr(shape, "__iter__")
+    sizes = tuple(shape) if fits else ()
+    if not fits or any(n is not None and (not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n <= 0)
+                       for n in sizes):
+        raise ValueError(f"{type(layer).__name__}: expected noise_shape to be a tuple or list of positive integers and"
+                         f" None; received noise_shape={shape!r}.")
+    return tuple(n if n is None else int(n) for n in sizes)
+
+
 @builtin("keras.layers")
 class Dropout(_Noise):
     """Sets a share `rate` of the inputs to 0 and scales the rest by 1 / (1 - rate), in training (Srivastava 2014).
 
     Args:
         rate: in [0, 1].
-        noise_shape: shape of the mask, broadcast to the input: 1 where the same decision holds along an axis.
+        noise_shape: shape of the mask, broadcast to the input: 1 where the same decision holds along an axis, None for
+            the input's own size.
         seed: int or None.
     """
 
@@ -45,7 +62,7 @@ class Dropout(_Noise):
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(rate, seed, **kwargs)
-        self.noise_shape = noise_shape
+        self.noise_shape = _checked_noise_shape(self, noise_shape)
 
     def call(self, inputs, training=False):
         if not training or self.rate == 0:
@@ -124,6 +141,8 @@ class GaussianNoise(Layer):
         seed: int or None.
     """
 
+    _built_when_made = True
+
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= stddev <= 1:
@@ -167,7 +186,7 @@ class AlphaDropout(_Noise):
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(rate, seed, **kwargs)
-        self.noise_shape = noise_shape
+        self.noise_shape = _checked_noise_shape(self, noise_shape)
 
     def call(self, inputs, training=False):
         if not training or self.rate == 0:
@@ -187,6 +206,8 @@ class AlphaDropout(_Noise):
 @builtin("keras.layers")
 class ActivityRegularization(Layer):
     """Returns its input and adds `l1 * sum|x| + l2 * sum x^2` (per sample) to the loss."""
+
+    _built_when_made = True
 
     def __init__(self, l1=0.0, l2=0.0, **kwargs):
         super().__init__(activity_regularizer=regularizers.L1L2(l1=l1, l2=l2), **kwargs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydl import activations, constraints, initializers, ops, random, regularizers
 from pydl.layers._recurrence import check_cell, initial_state_of, listed, output_size_of, step
-from pydl.layers.base import Layer
+from pydl.layers.base import Layer, with_dtype_of
+from pydl.layers.core import activated
 from pydl.layers.input_spec import InputSpec
 from pydl.ops._steps import gru_step, lstm_step
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
@@ -23,6 +24,7 @@ class GatedCell(Layer):
 
     gates = 1
     state_count = 1
+    _is_cell = True
 
     def __init__(self, units, activation="tanh", use_bias=True, kernel_initializer="glorot_uniform",
                  recurrent_initializer="orthogonal", bias_initializer="zeros", kernel_regularizer=None,
@@ -166,8 +168,8 @@ class SimpleRNNCell(GatedCell):
 
     def call(self, sequence, states, training=False):
         z = self.product("dropout", sequence, self.kernel, self.bias, training)
-        h = self.activation(z + self.product("recurrent_dropout", listed(states)[0], self.recurrent_kernel, None,
-                                             training))
+        h = activated(self.activation, z + self.product("recurrent_dropout", listed(states)[0], self.recurrent_kernel,
+                                                        None, training))
         return h, [h] if isinstance(states, (list, tuple)) else h
 
     def walk(self, sequences, states, mask, go_backwards, training):
@@ -289,8 +291,9 @@ class GRUCell(_Gated):
 
     def call(self, inputs, states, training=False):
         previous = listed(states)[0]
-        bias, inner_bias = (self.bias, None) if self.bias is None or not self.reset_after else (self.bias[0],
-                                                                                                 self.bias[1])
+        bias, inner_bias = self.bias, None
+        if self.bias is not None and self.reset_after:
+            bias, inner_bias = self._once("biases", lambda: ops.unstack(self.bias))
         sums = self.parts(self.product("dropout", inputs, self.kernel, bias, training))
         if self.reset_after:
             *products, h_n = self.parts(self.product("recurrent_dropout", previous, self.recurrent_kernel, inner_bias,
@@ -300,12 +303,17 @@ class GRUCell(_Gated):
                 return r * h_n
         else:
             h = self.dropped("recurrent_dropout", previous, training)
-            h_z, h_r, h_n = ops.unstack(h) if h.ndim == 3 else (h, h, h)
-            k_z, k_r, k_n = ops.split(self.recurrent_kernel, 3, axis=-1)
-            products = [ops.matmul(h_z, k_z), ops.matmul(h_r, k_r)]
+            each = h.ndim == 3  # a draw for each gate
+            *of_gates, of_candidate = self._once("recurrent parts", lambda: ops.split(
+                self.recurrent_kernel, 3 if each else [2 * self.units], axis=-1))
+            if each:
+                *of_zr, h = ops.unstack(h)
+                products = [ops.matmul(factor, part) for factor, part in zip(of_zr, of_gates)]
+            else:
+                products = ops.split(ops.matmul(h, *of_gates), 2, axis=-1)
 
             def candidate(r):
-                return ops.matmul(r * h_n, k_n)
+                return ops.matmul(r * h, of_candidate)
 
         h, _ = gru_step(sums, products, candidate, previous, self.recurrent_activation, self.activation)
         return h, [h] if isinstance(states, (list, tuple)) else h
@@ -331,8 +339,10 @@ class StackedRNNCells(Layer):
     States: one entry for each cell, in the cell's own form.
     """
 
+    _is_cell = True
+
     def __init__(self, cells, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**with_dtype_of(next(iter(cells), None), kwargs))
         for cell in cells:
             check_cell(cell, "StackedRNNCells")
         self.cells = list(cells)

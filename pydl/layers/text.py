@@ -22,6 +22,7 @@ __all__ = ["TextVectorization"]
 _LOWER, _STRIP, _BOTH = "lower", "strip_punctuation", "lower_and_strip_punctuation"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _WHITE_SPACE = " \t\n\v\f\r"
+_MAX_NGRAM = 1000  # tokens
 _PART = 1 << 24  # characters of an array of str, all as long as the longest, that a function of the user gets at once
 
 
@@ -72,7 +73,8 @@ class TextVectorization(StringLookup):
             of str that returns one of the same shape.
         split: "whitespace", "character", None (a text is one token), or a function of a NumPy array (batch,) of str
             that returns a list of tokens for each.
-        ngrams: N for n-grams of 1 to N tokens joined by spaces, a tuple for those sizes; None for tokens alone.
+        ngrams: N (up to 1000) for n-grams of 1 to N tokens joined by spaces, a tuple for those sizes; None for tokens
+            alone.
         output_mode: "int", "multi_hot", "count" or "tf_idf".
         output_sequence_length: length of the rows in "int" mode; by default that of the longest.
         pad_to_max_tokens: depth is `max_tokens`, also when the vocabulary is smaller.
@@ -92,6 +94,8 @@ class TextVectorization(StringLookup):
                 raise ValueError(f"{kind}: `{what}` is one of {', '.join(known)}, None or a function; received"
                                  f" {value!r}.")
         output_mode = check_mode(kind, output_mode, (INT, MULTI_HOT, COUNT, TF_IDF))
+        if isinstance(ngrams, int) and ngrams > _MAX_NGRAM:
+            raise ValueError(f"{kind}: `ngrams` is at most {_MAX_NGRAM}; received {ngrams}.")
         sizes = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
         if sizes is not None and (not isinstance(sizes, tuple) or not sizes
                                   or not all(isinstance(n, int) and n > 0 for n in sizes)):

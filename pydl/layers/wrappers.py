@@ -1,16 +1,18 @@
-"""Bidirectional and TimeDistributed: layers around layers that see sequences."""
+"""Bidirectional, TimeDistributed, SpectralNormalization: layers around layers."""
 
 from __future__ import annotations
 
-from pydl import ops, tree
+from pydl import initializers, ops, tree
+from pydl.dtypes import holds_floats
 from pydl.layers._call import call_signature
-from pydl.layers.base import Layer
+from pydl.layers.base import Layer, with_dtype_of
 from pydl.layers.core import Lambda, Wrapper
+from pydl.layers.input_spec import InputSpec
 from pydl.layers.normalization import BatchNormalization
 from pydl.layers.recurrent import RNN
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 
-__all__ = ["Bidirectional", "TimeDistributed"]
+__all__ = ["Bidirectional", "SpectralNormalization", "TimeDistributed"]
 
 _MERGES = {"concat": lambda a, b: ops.concatenate([a, b], axis=-1), "sum": ops.add, "mul": ops.multiply,
            "ave": lambda a, b: (a + b) / 2, None: lambda a, b: (a, b)}
@@ -53,9 +55,13 @@ class Bidirectional(Layer):
         if merge_mode not in _MERGES:
             raise ValueError(f"Invalid merge mode. Received: {merge_mode}. Merge mode should be one of"
                              ' {"sum", "mul", "ave", "concat", None}')
-        super().__init__(**kwargs)
-        self.forward_layer = _copy(layer, "forward_")
-        self.backward_layer = backward_layer or _copy(layer, "backward_", go_backwards=True)
+        super().__init__(**with_dtype_of(layer, kwargs))
+        name = layer.name
+        self.forward_layer = layer._twin(name="forward_" + name.removeprefix("forward_"))
+        self.backward_layer = backward_layer or layer._twin(
+            name="backward_" + name.removeprefix("backward_"), go_backwards=True)
+        if hasattr(layer, "use_cudnn"):  # which no config holds
+            self.forward_layer.use_cudnn = self.backward_layer.use_cudnn = layer.use_cudnn
         if self.forward_layer.go_backwards == self.backward_layer.go_backwards:
             raise ValueError("Bidirectional: one layer goes forwards and one backwards; both have"
                              f" go_backwards={layer.go_backwards}.")
@@ -122,8 +128,8 @@ class Bidirectional(Layer):
         self.reset_state()
 
     def get_config(self):
-        return {**super().get_config(), **self._arguments("merge_mode", "backward_layer"), "layer":
-                                                          serialize_keras_object(self.forward_layer)}
+        return {**super().get_config(), "layer": serialize_keras_object(self.forward_layer),
+                "backward_layer": serialize_keras_object(self.backward_layer), "merge_mode": self.merge_mode}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -132,13 +138,6 @@ class Bidirectional(Layer):
             if isinstance(config.get(name), dict):
                 config[name] = deserialize_keras_object(config[name], custom_objects)
         return cls(**config)
-
-
-def _copy(layer, prefix, **changes):
-    """A layer of the same config, with weights of its own."""
-    form = serialize_keras_object(layer)
-    form["config"] = {**form["config"], **changes, "name": prefix + layer.name.removeprefix(prefix)}
-    return deserialize_keras_object(form, {type(part).__name__: type(part) for part in layer._flatten_layers()})
 
 
 @builtin("keras.layers")
@@ -184,3 +183,63 @@ class TimeDistributed(Wrapper):
                        or not type(part).__module__.startswith("pydl.")
                        or (isinstance(part, RNN) and not isinstance(part.cell, Layer))
                        for part in self.layer._flatten_layers())
+
+
+@builtin("keras.layers")
+class SpectralNormalization(Wrapper):
+    """A layer whose kernel is divided by its largest singular value before each step of training (Miyato et al. 2018).
+
+    The singular value is estimated by power iteration, which goes on from step to step; no gradient flows through it,
+    and the kernel keeps the divided value. A kernel of zeros stays as it is.
+
+    Args:
+        layer: has a `kernel`, or `embeddings`; all axes but the last count as one.
+        power_iterations: steps of the iteration at each call, at least 1.
+
+    Raises:
+        ValueError: for other arguments, and when it is built around a layer without such a weight.
+    """
+
+    def __init__(self, layer, power_iterations=1, **kwargs):
+        super().__init__(layer, **kwargs)
+        if not isinstance(power_iterations, int) or isinstance(power_iterations, bool) or power_iterations <= 0:
+            raise ValueError("SpectralNormalization: `power_iterations` should be an integer greater than zero;"
+                             f" received power_iterations={power_iterations!r}.")
+        self.power_iterations = power_iterations
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.input_spec = InputSpec(min_ndim=1, axes={-1: input_shape[-1]})
+        for name in ("kernel", "embeddings"):
+            if hasattr(self.layer, name):
+                self.kernel = getattr(self.layer, name)
+                break
+        else:
+            raise ValueError(f'{type(self.layer).__name__} "{self.layer.name}" has no attribute `kernel` nor'
+                             " `embeddings`.")
+        self.vector_u = self.add_weight(name="vector_u", shape=(1, self.kernel.shape[-1]), trainable=False,
+                                        initializer=initializers.TruncatedNormal(stddev=0.02))
+
+    def call(self, inputs, training=False):
+        if training:
+            self._divide_kernel()
+        return ops.cast(self.layer(inputs), inputs.dtype) if holds_floats(inputs.data) else self.layer(inputs)
+
+    def _divide_kernel(self) -> None:
+        rows = ops.stop_gradient(ops.reshape(self.kernel, (-1, self.kernel.shape[-1])))
+        u = ops.stop_gradient(self.vector_u)
+        for _ in range(self.power_iterations):
+            v = _unit(ops.matmul(u, ops.transpose(rows)))
+            u = _unit(ops.matmul(v, rows))
+        value = ops.matmul(ops.matmul(v, rows), ops.transpose(u))
+        idle = ops.all(ops.equal(rows, 0))
+        self.vector_u.assign(ops.where(idle, self.vector_u, u))
+        self.kernel.assign(ops.reshape(ops.where(idle, rows, rows / value), self.kernel.shape))
+
+    def get_config(self):
+        return {**super().get_config(), "power_iterations": self.power_iterations}
+
+
+def _unit(x):
+    """`x` divided by its length."""
+    return x / ops.maximum(ops.sqrt(ops.sum(ops.square(x))), 1e-12)

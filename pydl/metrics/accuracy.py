@@ -51,7 +51,7 @@ def sparse_categorical_accuracy(y_true, y_pred):
     y_true, y_pred = as_tensor(y_true), as_float(y_pred)
     if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)
-    hits = ops.equal(y_true, ops.cast(ops.argmax(y_pred, axis=-1), y_true.dtype))
+    hits = ops.equal(y_true, ops.argmax(y_pred, axis=-1))
     return _as_floatx(ops.squeeze(hits, -1) if len(hits.shape) > 1 and hits.shape[-1] == 1 else hits)
 
 
@@ -139,6 +139,7 @@ class SparseTopKCategoricalAccuracy(NamedMean):
     """How often the class number given as label is among the `k` most likely."""
 
     _direction = "up"
+    _left_out = {"from_sorted_ids": False}
 
     def __init__(self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None, from_sorted_ids=False):
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import config, ops
-from pydl.metrics.confusion import _COUNTS, ConfusionMetric, _evenly_spaced
+from pydl.metrics.confusion import _COUNTS, ConfusionMetric, _evenly_spaced, even_thresholds
 
 __all__ = ["AUC"]
 
@@ -17,7 +17,7 @@ class AUC(ConfusionMetric):
     """Area under a curve, as a sum over `num_thresholds` thresholds.
 
     Args:
-        num_thresholds: more give a better approximation; at least 2.
+        num_thresholds: more give a better approximation; 2 to 2^24.
         curve: "ROC" (recall over false-positive rate), "PR" (precision over recall) or "PRGAIN" (Flach and Kull,
             2015).
         summation_method: "interpolation" (trapezoids; for PR the interpolation of Davis and Goadrich, 2006),
@@ -43,7 +43,7 @@ class AUC(ConfusionMetric):
             if num_thresholds <= 1:
                 raise ValueError("Argument `num_thresholds` must be an integer > 1. "
                                  f"Received: num_thresholds={num_thresholds}")
-            inner = [i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)]
+            inner = even_thresholds(num_thresholds)[1:-1]
         if num_labels and not multi_label:
             raise ValueError("`num_labels` is needed only when `multi_label` is True.")
         self.num_thresholds = len(inner) + 2
@@ -87,14 +87,14 @@ class AUC(ConfusionMetric):
         if not self._built:
             raise ValueError("The result of AUC(multi_label=True) is unknown before the first batch.")
         if self.curve == "PR" and self.summation_method == "interpolation":
-            return self._combine(self._interpolated_pr())
+            return self._rounded(self._combine(self._interpolated_pr()))
         x, y = self._points()
         left, right = y[:-1], y[1:]
         if self.summation_method == "interpolation":
             height = (left + right) / 2.0
         else:
             height = (ops.minimum if self.summation_method == "minoring" else ops.maximum)(left, right)
-        return self._combine((x[:-1] - x[1:]) * height)
+        return self._rounded(self._combine((x[:-1] - x[1:]) * height))
 
     def _points(self):
         """The curve at each threshold: x falls from 1 to 0."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pydl import config, initializers, registry
+from pydl import config, initializers, ops, registry
+from pydl.configs import checked
 from pydl.dtypes import COMPUTED_IN
 from pydl.tensor import Variable, name_scope, standardize_dtype
 from pydl.watch import Owner
@@ -22,8 +23,8 @@ class Metric(Owner):
     with `pydl.ops` only: updates and results are recorded and replayed without Python.
 
     Args:
-        dtype: float dtype of the state (name or dtype policy); by default `config.floatx()`, float32 when that is
-            float16.
+        dtype: float dtype of the values and of `add_variable` (name or dtype policy); by default `config.floatx()`,
+            float32 when that is float16. What the metrics here add up over batches is float64.
         name: name of the instance and of its entry in the logs; made from the class name by default.
     """
 
@@ -53,10 +54,18 @@ class Metric(Owner):
         """
         self._check_super_called()
         with name_scope(self.name.replace("/", ">")):
-            variable = Variable(initializers.get(initializer or "zeros"), shape=tuple(shape), dtype=_state_dtype(dtype),
-                                trainable=False, aggregation=aggregation, name=name)
+            variable = Variable(initializers.get("zeros" if initializer is None else initializer), shape=tuple(shape),
+                                dtype=_state_dtype(dtype), trainable=False, aggregation=aggregation, name=name)
         self._track(variable)
         return variable
+
+    def _add_tally(self, shape, name) -> Variable:
+        """A variable that batches are added to: float64 whatever the dtype of the metric, since counting by ones in
+        float32 stops at 2^24. `_rounded` gives what is computed of it the metric's dtype."""
+        return self.add_variable(shape, "zeros", dtype="float64", name=name)
+
+    def _rounded(self, value):
+        return ops.cast(value, self.dtype)
 
     def add_weight(self, shape=(), initializer=None, dtype=None, name=None) -> Variable:
         """As `add_variable`; zeros by default."""
@@ -84,6 +93,7 @@ class Metric(Owner):
         return {"name": self.name, "dtype": self.dtype}
 
     @classmethod
+    @checked
     def from_config(cls, config: dict):
         return cls(**config)
 

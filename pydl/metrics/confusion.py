@@ -30,6 +30,13 @@ def _standardize_thresholds(thresholds, default: float) -> list[float]:
     return thresholds
 
 
+def even_thresholds(count: int) -> list[float]:
+    """`count` thresholds from 0 to 1. Raises ValueError for more than float32 has numbers of that distance."""
+    if not count <= 2**24:
+        raise ValueError(f"Argument `num_thresholds` must be an integer up to 2^24. Received: num_thresholds={count}")
+    return (np.arange(count) / (count - 1)).tolist()
+
+
 def _evenly_spaced(thresholds) -> bool:
     n = len(thresholds)
     return n >= 3 and np.allclose(thresholds, np.arange(n) / (n - 1), atol=config.epsilon())
@@ -62,7 +69,7 @@ class ConfusionMetric(Metric):
 
     def _make_counts(self, shape) -> None:
         for name in self._counts:
-            setattr(self, name, self.add_variable(shape, "zeros", dtype=self.dtype, name=name))
+            setattr(self, name, self._add_tally(shape, name))
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         self._accumulate(y_true, y_pred, sample_weight)
@@ -112,11 +119,11 @@ class _ConditionCount(ConfusionMetric):
         super().__init__((count,), _standardize_thresholds(thresholds, 0.5), name=name, dtype=dtype)
 
     def _make_counts(self, shape) -> None:
-        self.accumulator = self.add_variable(shape, "zeros", dtype=self.dtype, name="accumulator")
+        self.accumulator = self._add_tally(shape, "accumulator")
         setattr(self, self._counts[0], self.accumulator)
 
     def result(self):
-        return self.accumulator[0] if len(self.thresholds) == 1 else ops.copy(self.accumulator)
+        return self._rounded(self.accumulator[0] if len(self.thresholds) == 1 else self.accumulator)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "thresholds": self.init_thresholds}
@@ -173,7 +180,7 @@ class _Share(ConfusionMetric):
 
     def result(self):
         share = ops.divide_no_nan(self.true_positives, self.true_positives + getattr(self, self._other))
-        return share[0] if len(self.thresholds) == 1 else share
+        return self._rounded(share[0] if len(self.thresholds) == 1 else share)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "thresholds": self.init_thresholds, "top_k": self.top_k,
@@ -212,7 +219,7 @@ class _BestAt(ConfusionMetric):
         self._argument = argument
         self.value = value
         self.num_thresholds = num_thresholds
-        thresholds = [0.5] if num_thresholds == 1 else [i / (num_thresholds - 1) for i in range(num_thresholds)]
+        thresholds = [0.5] if num_thresholds == 1 else even_thresholds(num_thresholds)
         super().__init__(_COUNTS, thresholds, class_id=class_id, name=name, dtype=dtype)
 
     def _sensitivity(self):
@@ -240,7 +247,7 @@ class SensitivityAtSpecificity(_BestAt):
         super().__init__("specificity", specificity, num_thresholds, class_id, name, dtype)
 
     def result(self):
-        return self._best(self._sensitivity(), self._specificity())
+        return self._rounded(self._best(self._sensitivity(), self._specificity()))
 
 
 class SpecificityAtSensitivity(_BestAt):
@@ -251,7 +258,7 @@ class SpecificityAtSensitivity(_BestAt):
         super().__init__("sensitivity", sensitivity, num_thresholds, class_id, name, dtype)
 
     def result(self):
-        return self._best(self._specificity(), self._sensitivity())
+        return self._rounded(self._best(self._specificity(), self._sensitivity()))
 
 
 class PrecisionAtRecall(_BestAt):
@@ -262,7 +269,7 @@ class PrecisionAtRecall(_BestAt):
         super().__init__("recall", recall, num_thresholds, class_id, name, dtype)
 
     def result(self):
-        return self._best(self._precision(), self._sensitivity())
+        return self._rounded(self._best(self._precision(), self._sensitivity()))
 
 
 class RecallAtPrecision(_BestAt):
@@ -273,4 +280,4 @@ class RecallAtPrecision(_BestAt):
         super().__init__("precision", precision, num_thresholds, class_id, name, dtype)
 
     def result(self):
-        return self._best(self._sensitivity(), self._precision())
+        return self._rounded(self._best(self._sensitivity(), self._precision()))

@@ -45,7 +45,7 @@ class FBetaScore(Metric):
         check_matrices(self, y_true, y_pred)
         shape = () if self.average == "micro" else (y_pred.shape[-1],)
         for name in ("true_positives", "false_positives", "false_negatives", "intermediate_weights"):
-            setattr(self, name, self.add_variable(shape, "zeros", dtype=self.dtype, name=name))
+            setattr(self, name, self._add_tally(shape, name))
         self._built = True
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -83,8 +83,8 @@ class FBetaScore(Metric):
         score = (1.0 + square) * (precision * recall / (square * precision + recall + tiny))
         if self.average == "weighted":
             weights = self.intermediate_weights / (ops.sum(self.intermediate_weights) + tiny)
-            return ops.sum(score * weights)
-        return ops.mean(score) if self.average is not None else score
+            return self._rounded(ops.sum(score * weights))
+        return self._rounded(ops.mean(score) if self.average is not None else score)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "average": self.average, "beta": self.beta, "threshold": self.threshold}

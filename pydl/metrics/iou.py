@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pydl import config, ops
+from pydl.dtypes import is_float_dtype
 from pydl.metrics.base import Metric
+from pydl.warning import warn
 
 __all__ = ["BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"]
 
@@ -32,8 +34,7 @@ class IoU(Metric):
         self.ignore_class = ignore_class
         self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
         self.axis = axis
-        self.total_cm = self.add_variable((num_classes, num_classes), "zeros", dtype=self.dtype,
-                                          name="total_confusion_matrix")
+        self.total_cm = self._add_tally((num_classes, num_classes), "total_confusion_matrix")
 
     def _classes(self, y, sparse: bool):
         y = ops.convert_to_tensor(y)
@@ -45,7 +46,11 @@ class IoU(Metric):
         true = ops.one_hot(y_true, self.num_classes, dtype="float32")  # (n, classes); a row of zeros out of range
         pred = ops.one_hot(y_pred, self.num_classes, dtype="float32")
         if sample_weight is not None:
-            weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
+            weight = ops.convert_to_tensor(sample_weight)
+            if is_float_dtype(weight.dtype) and not is_float_dtype(self.dtype):
+                warn(f"{type(self).__name__}: the weights are {weight.dtype}, and the counts {self.dtype}: casting cuts"
+                     " off what stands behind the point. Pass dtype='float32', or integer weights.")
+            weight = ops.cast(weight, self.dtype)
             weight = ops.reshape(ops.broadcast_to(weight, y_true.shape) if not weight.shape else weight, (-1, 1))
             pred = pred * ops.cast(weight, "float32")
         if self.ignore_class is not None:
@@ -55,13 +60,13 @@ class IoU(Metric):
         self.total_cm.assign_add(ops.cast(ops.matmul(ops.transpose(true), pred), self.dtype))
 
     def result(self):
-        matrix = ops.cast(self.total_cm, "float32")
-        hits = ops.sum(matrix * ops.eye(self.num_classes, dtype="float32"), axis=0)
+        matrix = ops.convert_to_tensor(self.total_cm)
+        hits = ops.sum(matrix * ops.eye(self.num_classes, dtype="float64"), axis=0)
         union = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1) - hits
         wanted = [1.0 if i in self.target_class_ids else 0.0 for i in range(self.num_classes)]
-        valid = ops.cast(ops.greater(union, 1e-9), "float32") * ops.convert_to_tensor(wanted)
+        valid = ops.cast(ops.greater(union, 1e-9), "float64") * wanted
         tiny = config.epsilon()
-        return ops.sum(valid * hits / (union + tiny)) / (ops.sum(valid) + tiny)
+        return ops.cast(ops.sum(valid * hits / (union + tiny)) / (ops.sum(valid) + tiny), "float32")
 
     def get_config(self) -> dict:
         return {**super().get_config(), "num_classes": self.num_classes, "target_class_ids": self.target_class_ids,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydl import lookup, ops, registry
+from pydl.configs import checked
 from pydl.metrics.base import Metric
 from pydl.ops import _losses, _samples
 from pydl.ops._metric import accumulate_mean
@@ -22,15 +23,15 @@ def averaged(fn):
 def _weigh(values, sample_weight, dtype: str):
     """Values and their weights, or values and None.
 
-    A mask on the values (left by `ignore_class`) counts as weights of 0 and 1.
+    A mask on the values (left by `ignore_class`) takes the weights away where it is False; without weights such values,
+    which are 0, count as they are. That is Keras's rule.
     """
     mask = _samples.get_mask(values)
     values = ops.convert_to_tensor(values, dtype=dtype)
-    if sample_weight is not None:
-        sample_weight = ops.convert_to_tensor(sample_weight, dtype=dtype)
-    sample_weight = _samples.apply_mask(sample_weight, mask, dtype, reduction="sum")
     if sample_weight is None:
         return values, None
+    sample_weight = ops.convert_to_tensor(sample_weight, dtype=dtype)
+    sample_weight = _samples.apply_mask(sample_weight, mask, dtype, reduction="sum")
     return _samples.squeeze_or_expand_to_same_rank(values, sample_weight)
 
 
@@ -44,10 +45,10 @@ class Sum(Metric):
 
     def __init__(self, name="sum", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
+        self.total = self._add_tally((), "total")
 
     def update_state(self, values, sample_weight=None):
-        values, weight = _weigh(values, sample_weight, self.dtype)
+        values, weight = _weigh(values, sample_weight, "float64")
         if weight is not None:
             if _trailing(values, weight):
                 values = ops.sum(values, axis=_trailing(values, weight))
@@ -55,7 +56,7 @@ class Sum(Metric):
         self.total.assign_add(ops.sum(values))
 
     def result(self):
-        return ops.copy(self.total)
+        return self._rounded(self.total)
 
 
 class Mean(Metric):
@@ -67,8 +68,8 @@ class Mean(Metric):
 
     def __init__(self, name="mean", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
-        self.count = self.add_variable((), "zeros", dtype=self.dtype, name="count")
+        self.total = self._add_tally((), "total")
+        self.count = self._add_tally((), "count")
 
     def update_state(self, values, sample_weight=None):
         values, weight = _weigh(values, sample_weight, self.dtype)
@@ -79,7 +80,7 @@ class Mean(Metric):
         accumulate_mean(values, weight, self.total, self.count)
 
     def result(self):
-        return ops.divide_no_nan(self.total, self.count)
+        return self._rounded(ops.divide_no_nan(self.total, self.count))
 
 
 class MeanMetricWrapper(Mean):
@@ -103,6 +104,7 @@ class MeanMetricWrapper(Mean):
                 **registry.serialize_keras_object(self._fn_kwargs)}
 
     @classmethod
+    @checked
     def from_config(cls, config: dict):
         if isinstance(config.get("fn"), (dict, str)):
             config = {**config, "fn": lookup.find(config["fn"], FUNCTIONS, "metric")}
@@ -113,10 +115,13 @@ class NamedMean(MeanMetricWrapper):
     """A mean whose function belongs to the class: `fn` stays out of the config."""
 
     _direction = "down"  # of most: distances and losses
+    _left_out: dict = {}  # as that of a loss
 
     def get_config(self) -> dict:
-        return {"name": self.name, "dtype": self.dtype, **registry.serialize_keras_object(self._fn_kwargs)}
+        given = {name: value for name, value in self._fn_kwargs.items() if self._left_out.get(name, ...) != value}
+        return {"name": self.name, "dtype": self.dtype, **registry.serialize_keras_object(given)}
 
     @classmethod
+    @checked
     def from_config(cls, config: dict):
         return cls(**config)

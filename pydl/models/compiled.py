@@ -2,64 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from pydl import losses as losses_module
 from pydl import metrics as metrics_module
 from pydl import ops, tree
+from pydl.models.outputs import Place
+from pydl.ops._loss_kernels import refuse_nan
+
+CHOSEN_BY_SHAPE = {"accuracy": "Accuracy", "acc": "Accuracy", "crossentropy": "Crossentropy", "ce": "Crossentropy"}
 
 
-def output_slots(y_pred, output_names=None):
-    """[(name, path)] of the outputs; the path leads from the structure to the output."""
-    if isinstance(y_pred, dict):
-        return [(str(k), (k,)) for k in y_pred]
-    if isinstance(y_pred, (list, tuple)):
-        names = output_names or [f"output_{i}" for i in range(len(y_pred))]
-        return [(names[i], (i,)) for i in range(len(y_pred))]
-    return [((output_names or ["output"])[0], ())]
+def _kind(y_true, y_pred) -> str:
+    """"Binary", "Categorical" or "SparseCategorical", by the shapes of targets and predictions."""
+    if not y_pred.shape or y_pred.shape[-1] == 1:
+        return "Binary"
+    sparse = len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1
+    return "SparseCategorical" if sparse else "Categorical"
 
 
-def _at(structure, path, name, slots, what):
-    """The part of `structure` that belongs to an output: by key, by position, or the whole for a single output."""
-    if structure is None:
-        return None
-    if isinstance(structure, dict):
-        if name in structure:
-            return structure[name]
-        if path and path[0] in structure:
-            return structure[path[0]]
-        if len(slots) == 1 and what == "y" and len(structure) == 1:
-            return next(iter(structure.values()))
-        return None
-    if not path and not isinstance(structure, (list, tuple)):
-        return structure
-    if isinstance(structure, (list, tuple)):
-        position = [n for n, _ in slots].index(name)
-        if len(slots) == 1 and len(structure) != 1:
-            return structure
-        if position >= len(structure):
-            raise ValueError(f"`{what}` has {len(structure)} entries; the model has {len(slots)} outputs:"
-                             f" {[n for n, _ in slots]}.")
-        return structure[position]
-    return structure
+class Term(NamedTuple):
+    """A part of the loss: what is computed of the tensors at a place of the outputs.
 
+    Attributes:
+        own: whether the loss is one of the library's, which make a NaN of a NaN.
+    """
 
-def check_names(structure, slots, what: str) -> None:
-    """Raises ValueError when a dict names outputs the model does not have."""
-    if isinstance(structure, dict):
-        known = {n for n, _ in slots} | {p[0] for _, p in slots if p}
-        unknown = [k for k in structure if k not in known]
-        if unknown and not (len(slots) == 1 and what == "y"):
-            raise ValueError(f"In the dict argument `{what}`, key '{unknown[0]}' does not correspond to any model"
-                             f" output. Received: {list(structure)}; the outputs are {[n for n, _ in slots]}.")
+    place: Place
+    loss: losses_module.Loss
+    weight: float | None
+    own: bool
 
 
 class CompileLoss:
-    """The total loss: per-output losses, weighted and added. Also keeps one Mean per output when there are several.
+    """The total loss: losses of the outputs, weighted and added. Where there are several, also keeps one Mean for each
+    place that has losses.
 
     Args:
-        loss: name, Loss or callable, or a structure of them by output.
-        loss_weights: number, or structure of numbers by output.
+        loss: name, Loss or callable for every output; or a structure of them that mirrors the outputs, or a flat list
+            or dict of them by output. In it None leaves an output out, a loss in the place of a container is given all
+            its tensors, and a list where a tensor or a dict is (a tuple where a list is, and the other way round) holds
+            several losses for the whole of it.
+        loss_weights: number, or structure of numbers like `loss` or by output.
         output_names: names of the outputs of a functional model.
     """
 
@@ -67,31 +54,52 @@ class CompileLoss:
         self.loss = loss
         self.loss_weights = loss_weights
         self.output_names = output_names
-        self._built = None  # [(name, path, Loss, weight)]
+        self._place: Place | None = None
+        self._terms: list[Term] = []
         self.trackers: list = []
 
-    def build(self, y_pred) -> None:
-        slots = output_slots(y_pred, self.output_names)
-        check_names(self.loss, slots, "loss")
-        check_names(self.loss_weights, slots, "loss_weights")
-        if isinstance(self.loss, (list, tuple)) and len(self.loss) != len(slots):
-            raise ValueError(f"`loss` has {len(self.loss)} entries; the model has {len(slots)} outputs:"
-                             f" {[n for n, _ in slots]}.")
-        if isinstance(self.loss_weights, (list, tuple)) and len(self.loss_weights) != len(slots):
-            raise ValueError(f"`loss_weights` has {len(self.loss_weights)} entries; the model has {len(slots)} outputs:"
-                             f" {[n for n, _ in slots]}.")
-        self._built = []
-        for name, path in slots:
-            loss = self.loss if not isinstance(self.loss, (dict, list, tuple)) else _at(
-                self.loss, path, name, slots, "loss")
-            weight = self.loss_weights
-            if isinstance(weight, (dict, list, tuple)):
-                weight = _at(weight, path, name, slots, "loss_weights")
-            if loss is not None:
-                self._built.append((name, path, _as_loss(loss), weight))
-        self._slots = slots
-        if len(self._built) > 1:
-            self.trackers = [metrics_module.Mean(name=f"{name}_loss") for name, *_ in self._built]
+    def build(self, y, y_pred) -> None:
+        """Finds the losses of the outputs; both arguments may be whatever has shapes."""
+        self._place = root = Place(y_pred, self.output_names)
+        found = list(self._found(root, self.loss, self.loss_weights, alone=not tree.is_nested(self.loss)))
+        targets = root.targets(y, [leaf.first for place, *_ in found for leaf in place.leaves])
+        outputs = tree.flatten(y_pred)
+        self._terms = []
+        for place, loss, weight in found:
+            loss, own = _as_loss(loss, targets[place.first], outputs[place.first])
+            self._terms.append(Term(place, loss, weight, own))
+        if len(self._terms) > 1:
+            shown = {id(place): place.called(loss.name) for place, loss, *_ in reversed(self._terms)}
+            names = _numbered([f"{shown[at]}_loss" for at in dict.fromkeys(id(place) for place, *_ in self._terms)])
+            self.trackers = [metrics_module.Mean(name=name) for name in names]
+
+    def _found(self, place, loss, weight, alone=False) -> Iterator[tuple[Place, Any, Any]]:
+        """(place, loss, weight) of what is given for a place; `alone`: a single loss counts for each of its tensors."""
+        if loss is None:
+            return
+        several = isinstance(loss, (list, tuple)) and (
+            bool(place.path) and len(loss) > 1 if place.children is None
+            else not issubclass(place.container, type(loss)) and not place.fits(loss))
+        if several:
+            weights = weight if tree.is_nested(weight) else [weight] * len(loss)
+            if isinstance(weights, dict) or len(weights) != len(loss):
+                raise ValueError(f"`loss_weights` must match the {len(loss)} losses; received {weight!r}.")
+            for each, factor in zip(loss, weights):
+                yield from self._found(place, each, factor)
+        elif place.children is None:
+            yield place, place.only(loss, "loss"), place.only(weight, "loss_weights")
+        elif alone:
+            for leaf, factor in zip(place.leaves, place.spread(weight, "loss_weights")):
+                yield leaf, loss, factor
+        elif not tree.is_nested(loss):
+            if tree.is_nested(weight):
+                raise ValueError(f"`loss_weights`: expected one number for the loss {loss!r}; received {weight!r}.")
+            yield place, loss, weight
+        else:
+            weights = {id(child): part for child, part in place.parts(weight, "loss_weights")} if tree.is_nested(
+                weight) else {id(child): weight for _, child in place.children}
+            for child, part in place.parts(loss, "loss"):
+                yield from self._found(child, part, weights[id(child)])
 
     def check_labels(self, y, outputs) -> None:
         """Looks at the labels of all rows before the first step: none may lie outside the classes of its output.
@@ -103,52 +111,95 @@ class CompileLoss:
         Raises:
             ValueError: with the label, its row and the number of classes.
         """
-        if self._built is None:
-            self.build(outputs)
-        for name, path, loss, _ in self._built:
-            labels, output = _at(y, path, name, self._slots, "y"), outputs
-            for step in path:
-                output = output[step]
-            output = tree.flatten(output)[0]
-            if (getattr(loss, "fn", None) is not losses_module.sparse_categorical_crossentropy
+        if self._place is None:
+            self.build(y, outputs)
+        targets, flat = self._targets(y), tree.flatten(outputs)
+        for place, loss, *_ in self._terms:
+            labels = targets[place.first]
+            if (not isinstance(loss, losses_module.LossFunctionWrapper)
+                    or loss.fn not in (losses_module.sparse_categorical_crossentropy,
+                                       losses_module.categorical_generalized_cross_entropy)
                     or loss._fn_kwargs.get("ignore_class") is not None or not isinstance(labels, np.ndarray)):
                 continue
-            classes = output.shape[loss._fn_kwargs.get("axis", -1)]
-            if classes is not None and (labels.min() < 0 or labels.max() >= classes):
-                row = int(np.argwhere((labels < 0) | (labels >= classes))[0][0])
+            classes = flat[place.first].shape[loss._fn_kwargs.get("axis", -1)]
+            if classes is not None and not (labels.min() >= 0 and labels.max() < classes):
+                row = int(np.argwhere(~((labels >= 0) & (labels < classes)))[0][0])
                 wrong = [v for v in labels[row].ravel() if not 0 <= v < classes][0]
-                raise ValueError(f'Target of output "{name}": label {wrong} in row {row} is out of range. The output'
-                                 f" has {classes} classes: expected labels from 0 to {classes - 1}.")
+                raise ValueError(f'Target of output "{place.names[0]}": label {wrong} in row {row} is out of range. The'
+                                 f" output has {classes} classes: expected labels from 0 to {classes - 1}.")
 
-    def __call__(self, y, y_pred, sample_weight=None):
-        if self._built is None:
-            self.build(y_pred)
-        check_names(y, self._slots, "y")
-        total = None
-        for i, (name, path, loss, weight) in enumerate(self._built):
-            target = _at(y, path, name, self._slots, "y")
+    def _targets(self, y) -> list:
+        assert self._place is not None
+        return self._place.targets(y, [leaf.first for term in self._terms for leaf in term.place.leaves])
+
+    def __call__(self, y, y_pred, sample_weight=None, x=None):
+        """The total, or None where no output has a loss.
+
+        Args:
+            x: the inputs, to look for NaN in them.
+
+        Raises:
+            FloatingPointError: where weights would be trained on a loss that NaN in the data has made NaN or infinite;
+                in targets and inputs only if the loss is the library's, since others may leave missing values out. A
+                replay of the step raises it too.
+        """
+        if self._place is None or self._place.size != len(tree.flatten(y_pred)):  # a step may have outputs of its own
+            self.build(y, y_pred)
+        assert self._place is not None
+        targets = self._targets(y)
+        weights = self._place.spread(sample_weight, "sample_weight")
+        total, by_place = None, {}  # the latter in the order of the trackers
+        for place, loss, factor, own in self._terms:
             output = y_pred
-            for step in path:
+            for step in place.path:
                 output = output[step]
-            if target is None:
-                raise ValueError(f'No target for output "{name}": the loss {loss!r} needs one. Pass it in `y`.')
-            value = loss(target, output, sample_weight=_at(sample_weight, path, name, self._slots, "sample_weight"))
+            there = slice(place.first, place.first + place.size)
+            for leaf, target in zip(place.leaves, targets[there]):
+                if target is None:
+                    raise ValueError(f'No target for output "{leaf.names[0]}": the loss {loss!r} needs one. Pass it in'
+                                     " `y`.")
+            weight = weights[place.first]
+            if any(other is not weight for other in weights[there]):
+                raise ValueError(f"`sample_weight`: expected one for the outputs {place.names}, which have one loss"
+                                 " together; received several.")
+            value = loss(tree.pack_sequence_as(output, targets[there]), output, sample_weight=weight)
+            if getattr(value, "node", None) is not None:
+                for data in [weight, *([*targets[there], *tree.flatten(x)] if own else [])]:
+                    refuse_nan(data, value)
             if self.trackers:
-                batch = tree.flatten(output)[0].shape[0]
-                self.trackers[i].update_state(value, sample_weight=float(batch))
-            if weight is not None:
-                value = value * weight
+                by_place[id(place)] = by_place[id(place)] + value if id(place) in by_place else value
+            if factor is not None:
+                value = value * factor
             total = value if total is None else total + value
+        for tracker, value in zip(self.trackers, by_place.values()):
+            tracker.update_state(value, sample_weight=float(tree.flatten(y_pred)[0].shape[0]))
         return total
 
 
-def _as_loss(loss):
-    loss = losses_module.get(loss)
-    if isinstance(loss, losses_module.Loss):
-        return loss
-    if not callable(loss):
+def _numbered(names) -> list[str]:
+    """The names, with a number from the second of the same on."""
+    counts: dict[str, int] = {}
+    found = []
+    for name in names:
+        counts[name] = counts.get(name, -1) + 1
+        found.append(f"{name}_{counts[name]}" if counts[name] else name)
+    return found
+
+
+def _as_loss(loss, y_true, y_pred) -> tuple[losses_module.Loss, bool]:
+    """(a Loss, whether it is the library's own) from a name, function or Loss."""
+    name = getattr(loss, "__name__", "loss")
+    if isinstance(loss, str) and CHOSEN_BY_SHAPE.get(loss.lower()) == "Crossentropy":
+        name, loss = loss, f"{_kind(y_true, y_pred)}Crossentropy"
+    found = losses_module.get(loss)
+    if isinstance(loss, str):
+        name = loss if name == "loss" else name
+    if isinstance(found, losses_module.Loss):
+        return found, losses_module.is_own(found)
+    if not callable(found):
         raise ValueError(f"Could not interpret loss: {loss!r}")
-    return losses_module.LossFunctionWrapper(loss, name=getattr(loss, "__name__", "loss"))
+    found = losses_module.LossFunctionWrapper(found, name=name)
+    return found, losses_module.is_own(found)
 
 
 def resolve_metric(metric, y_true, y_pred):
@@ -156,12 +207,8 @@ def resolve_metric(metric, y_true, y_pred):
     if isinstance(metric, metrics_module.Metric):
         return metric
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", None)
-    if isinstance(metric, str) and metric.lower() in ("accuracy", "acc", "crossentropy", "ce"):
-        sparse = len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and y_pred.shape[-1] > 1)
-        binary = y_pred.shape[-1] == 1 if len(y_pred.shape) else True
-        kind = "Binary" if binary else "SparseCategorical" if sparse else "Categorical"
-        suffix = "Accuracy" if metric.lower() in ("accuracy", "acc") else "Crossentropy"
-        return getattr(metrics_module, kind + suffix)(name=metric)
+    if isinstance(metric, str) and metric.lower() in CHOSEN_BY_SHAPE:
+        return getattr(metrics_module, _kind(y_true, y_pred) + CHOSEN_BY_SHAPE[metric.lower()])(name=metric)
     found = metrics_module.get(metric)
     if isinstance(found, metrics_module.Metric):
         if isinstance(metric, str):
@@ -174,7 +221,8 @@ class CompileMetrics:
     """Metrics by output, used like one metric whose result is a dict. `weighted` ones see the sample weights.
 
     Args:
-        metrics, weighted_metrics: a list for a single output; lists or a dict by output for several.
+        metrics, weighted_metrics: a list for a single output; for several a structure that mirrors the outputs, or a
+            dict by their names, of metrics or lists of them. None leaves an output out.
         output_names: names of the outputs of a functional model.
     """
 
@@ -183,11 +231,12 @@ class CompileMetrics:
     def __init__(self, metrics, weighted_metrics, output_names=None):
         self.given = (metrics, weighted_metrics)
         self.output_names = output_names
-        self._built = None  # [(output name, path, key, Metric, weighted)]
+        self._place: Place | None = None
+        self._built: list[tuple[Place, str, metrics_module.Metric, bool]] = []  # place, prefix, metric, weighted
 
     @property
     def metrics(self) -> list:
-        return [m for *_, m, _ in self._built or ()]
+        return [metric for *_, metric, _ in self._built]
 
     @property
     def variables(self) -> list:
@@ -198,65 +247,64 @@ class CompileMetrics:
             m.reset_state()
 
     def build(self, y, y_pred) -> None:
-        self._slots = slots = output_slots(y_pred, self.output_names)
-        built = []
-        for given, weighted in zip(self.given, (False, True)):
-            check_names(given, slots, "weighted_metrics" if weighted else "metrics")
-            for name, path in slots:
-                for metric in self._of_output(given, name, path, slots):
-                    target = _at(y, path, name, slots, "y")
-                    output = y_pred
-                    for step in path:
-                        output = output[step]
-                    metric = resolve_metric(metric, output if target is None else target, output)
-                    key = f"{name}_{metric.name}" if len(slots) > 1 else metric.name
-                    built.append((name, path, key, metric, weighted))
-        self._built = built
-
-    @staticmethod
-    def _of_output(given, name, path, slots) -> list:
-        if given is None:
-            return []
-        if isinstance(given, dict):
-            found = given.get(name, given.get(path[0]) if path else None)
-        elif not isinstance(given, (list, tuple)):
-            found = given
-        elif len(slots) > 1:
-            if all(not isinstance(g, (list, tuple)) for g in given) and len(given) != len(slots):
-                found = given  # one flat list for all outputs
-            else:
-                found = _at(list(given), path, name, slots, "metrics")
-        else:
-            found = given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
-        if found is None:
-            return []
-        return list(found) if isinstance(found, (list, tuple)) else [found]
+        root = Place(y_pred, self.output_names)
+        found = [(leaf, given, weighted) for metrics, weighted in zip(self.given, (False, True))
+                 for leaf, given in zip(root.leaves, _by_output(root, metrics, weighted)) if given is not None]
+        targets, outputs = root.targets(y, _numbers(found)), tree.flatten(y_pred)
+        flat = root.is_dict and root.size == len(root.children or ())
+        self._built = []
+        for leaf, given, weighted in found:
+            prefix = "" if root.size == 1 else f"{leaf.path[0]}_" if flat else f"{leaf.name}_" if leaf.name else ""
+            target, output = targets[leaf.first], outputs[leaf.first]
+            for metric in given if isinstance(given, (list, tuple)) else [given]:
+                metric = resolve_metric(metric, output if target is None else target, output)
+                self._built.append((leaf, prefix, metric, weighted))
+        self._place = root
 
     def update_state(self, y, y_pred, sample_weight=None) -> None:
-        if self._built is None:
+        if self._place is None:
             self.build(y, y_pred)
-        for name, path, _, metric, weighted in self._built:
-            target = _at(y, path, name, self._slots, "y")
-            output = y_pred
-            for step in path:
-                output = output[step]
-            weight = _at(sample_weight, path, name, self._slots, "sample_weight") if weighted else None
+        assert self._place is not None
+        targets, outputs = self._place.targets(y, _numbers(self._built)), tree.flatten(y_pred)
+        weights = self._place.spread(sample_weight, "sample_weight")
+        for place, _, metric, weighted in self._built:
+            target, output = targets[place.first], outputs[place.first]
+            if target is None and y is not None:
+                raise ValueError(f'No target for output "{place.names[0]}": the metric {metric.name!r} needs one. Pass'
+                                 " it in `y`.")
+            weight = weights[place.first] if weighted else None
             if weight is None:
                 weight = getattr(output, "_keras_mask", None)
                 if weight is not None:
                     weight = ops.cast(weight, output.dtype)
             metric.update_state(target, output, sample_weight=weight)
 
+    @property
+    def names(self) -> list[str]:
+        """Those of the results: Keras's, with that of the output, "weighted" where a metric before has the name, a
+        number where two have one still."""
+        found: list[str] = []
+        for _, prefix, metric, weighted in self._built:
+            name = prefix + metric.name
+            found.append(f"{prefix}weighted_{metric.name}" if weighted and name in found else name)
+        return _numbered(found)
+
     def result(self) -> dict:
         found: dict = {}
-        for *_, key, metric, weighted in self._built or ():
+        for name, metric in zip(self.names, self.metrics):
             value = metric.result()
-            if isinstance(value, dict):
-                found.update(value)
-            else:
-                key = f"weighted_{key}" if weighted and key in found else key
-                unique, count = key, 1
-                while unique in found:
-                    unique, count = f"{key}_{count}", count + 1
-                found[unique] = value
+            found.update(value if isinstance(value, dict) else {name: value})
         return found
+
+
+def _numbers(found) -> list[int]:
+    """Those of the outputs with metrics."""
+    return list(dict.fromkeys(place.first for place, *_ in found))
+
+
+def _by_output(root: Place, given, weighted: bool) -> list:
+    """The metric, list of metrics or None of each output."""
+    what = "weighted_metrics" if weighted else "metrics"
+    if root.size > 1 or isinstance(given, dict):
+        return root.spread(given, what, many=True)
+    return [tree.flatten(given) if given else None]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from pydl import tree
-from pydl.symbolic import KerasTensor, SymbolicNode
+from pydl.registry import auto_name
+from pydl.symbolic import KerasTensor, OpCall, SymbolicNode
 
 
 class Graph:
@@ -20,7 +21,8 @@ class Graph:
             which the layout of weight files rests).
 
     Raises:
-        ValueError: when an output does not depend on the inputs alone.
+        ValueError: when an output does not depend on the inputs alone, or two layers (inputs are layers too) have one
+            name, by which files and dicts of data know them.
     """
 
     def __init__(self, inputs, outputs):
@@ -37,7 +39,35 @@ class Graph:
         self.nodes: list[SymbolicNode] = []
         seen_order = self._visit_all()
         self.operations = self._by_depth(seen_order)
+        self._check_names()
         self._split()
+
+    def from_inputs(self, make_input) -> Graph:
+        """This graph, or, where it begins at tensors inside of another, its calls on inputs of its own.
+
+        Args:
+            make_input: `make_input(tensor)` gives a symbolic input for one like `tensor`.
+        """
+        if all(t.node is None or not t.node.inputs for t in self.input_tensors):
+            return self
+        twins = {id(t): make_input(t) if t.node is not None and t.node.inputs else t for t in self.input_tensors}
+
+        def twin(x):
+            return twins.get(id(x), x) if isinstance(x, KerasTensor) else x
+
+        def copied(t):
+            if not isinstance(t, KerasTensor):
+                return t
+            twins.setdefault(id(t), KerasTensor(t.shape, t.dtype, name=t.name))
+            if hasattr(t, "_keras_mask"):
+                twins[id(t)]._keras_mask = twin(t._keras_mask)
+            return twins[id(t)]
+
+        for node in self.nodes:
+            if node.inputs and not all(id(t) in self._given for t in tree.flatten(node.outputs)):
+                args, kwargs = tree.map_structure(twin, list(node.args)), tree.map_structure(twin, node.kwargs)
+                SymbolicNode(node.operation, tuple(args), kwargs, tree.map_structure(copied, node.outputs))
+        return Graph(tree.map_structure(twin, self.inputs), tree.map_structure(twin, self.outputs))
 
     def _visit_all(self) -> dict[int, int]:
         """Fills `nodes`; returns the order in which operations were first met, walking back from the outputs."""
@@ -74,6 +104,19 @@ class Graph:
                 met.setdefault(id(t.node.operation), len(met))
                 self.nodes.insert(0, t.node)
         return met
+
+    def _check_names(self) -> None:
+        """Layers have names of their own; so do ops, which nobody has named and which get another name if need be."""
+        named: dict[str, object] = {}
+        for operation in self.operations:
+            if not isinstance(operation, OpCall) and named.setdefault(operation.name, operation) is not operation:
+                kinds = [type(o).__name__ for o in self.operations if o.name == operation.name]
+                raise ValueError(f'The name "{operation.name}" is used {len(kinds)} times in the model, by'
+                                 f" {', '.join(kinds)}. All layers and inputs of a model need names of their own: pass"
+                                 " `name=`.")
+        for operation in self.operations:
+            while isinstance(operation, OpCall) and named.setdefault(operation.name, operation) is not operation:
+                operation.name = auto_name(operation.fn.__name__)
 
     def _split(self) -> None:
         """Which nodes run on the host: those of such layers that need nothing but inputs and each other."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import inspect
 
 from pydl import ops, tree
+from pydl.configs import inside
 from pydl.layers.core import InputLayer
 from pydl.registry import deserialize_keras_object, serialize_keras_object, to_snake_case
 from pydl.symbolic import KerasTensor, OpCall, SymbolicNode
@@ -65,7 +67,7 @@ def graph_config(model) -> dict:
             return reference(structure)
         if isinstance(structure, dict):
             return {k: ends(v) for k, v in structure.items()}
-        return [ends(t) for t in structure]
+        return (tuple if isinstance(structure, tuple) else list)(ends(t) for t in structure)
 
     given = {id(t.node) for t in graph.input_tensors}
     layers = []
@@ -74,9 +76,6 @@ def graph_config(model) -> dict:
         calls = [] if all(id(n) in given for n in nodes) else [(n.args, n.kwargs) for n in nodes]
         if isinstance(op, OpCall):
             entry, *calls = _op_entry(op, nodes[0])
-        elif not calls and not isinstance(op, InputLayer):  # an inner tensor serves as the input
-            t = nodes[0].outputs
-            entry = serialize_keras_object(InputLayer(batch_shape=t.shape, dtype=t.dtype, name=op.name))
         else:
             entry = serialize_keras_object(op)
         entry["name"] = op.name
@@ -129,11 +128,28 @@ def _has_tensor(x) -> bool:
 def model_from_graph_config(cls, config, custom_objects=None):
     """A `cls` from what `graph_config` or Keras wrote. Raises ValueError for unknown classes and missing inputs."""
     made: dict[str, object] = {}
-    nodes: dict[str, list] = {}
+    outputs: dict[tuple, object] = {}  # (layer, number of its call) -> what the call gave
+    calls: list[tuple[tuple, dict]] = []  # (the same, the entry of the call)
+    for entry in config["layers"]:
+        with inside(entry):
+            name = entry.get("name") or entry["config"]["name"]
+            if name in made:
+                raise ValueError(f"two layers have the name {name!r}.")
+            if (entry.get("module") or "").startswith(("keras.src.ops", "pydl.ops")):
+                made[name] = _revive_op(entry, name)
+            else:
+                made[name] = deserialize_keras_object(entry, custom_objects)
+            first = 0
+            if isinstance(made[name], InputLayer):
+                outputs[name, 0], first = made[name].output, 1
+            calls += [((name, number), node) for number, node in enumerate(entry.get("inbound_nodes", ()), first)]
 
     def fetch(history):
-        name, node_index, tensor_index = history[:3]
-        return tree.flatten(nodes[name][node_index])[tensor_index]
+        name, number, index = history[:3]
+        given = tree.flatten(outputs[name, number]) if (name, number) in outputs else []
+        if not 0 <= index < len(given):
+            raise ValueError(f"there is no output {index} of call {number} of a layer {name!r}.")
+        return given[index]
 
     def revive(x):
         if isinstance(x, dict) and x.get("class_name") == "__keras_tensor__":
@@ -144,51 +160,55 @@ def model_from_graph_config(cls, config, custom_objects=None):
             return {k: revive(v) for k, v in x.items()}
         return deserialize_keras_object(x, custom_objects)
 
-    def needed(x):
-        if isinstance(x, dict) and x.get("class_name") == "__keras_tensor__":
-            name, index = x["config"]["keras_history"][:2]
-            return name in nodes and index < len(nodes[name])
-        if isinstance(x, (list, tuple)):
-            return all(needed(v) for v in x)
-        return all(needed(v) for v in x.values()) if isinstance(x, dict) and "class_name" not in x else True
-
-    pending = []
-    for entry in config["layers"]:
-        name = entry.get("name") or entry["config"]["name"]
-        if (entry.get("module") or "").startswith(("keras.src.ops", "pydl.ops")):
-            made[name] = _revive_op(entry, name)
-        else:
-            made[name] = deserialize_keras_object(entry, custom_objects)
-        nodes[name] = []
-        if isinstance(made[name], InputLayer):
-            nodes[name].append(made[name].output)
-        pending += [(name, node) for node in entry.get("inbound_nodes", ())]
-    while pending:
-        waiting = []
-        blocked: set[str] = set()  # the nodes of one layer are made in their order
-        for name, node in pending:
-            if name not in blocked and needed(node["args"]) and needed(node["kwargs"]):
-                args, kwargs = revive(node["args"]), revive(node["kwargs"])
-                nodes[name].append(made[name](*args, **kwargs))
-            else:
-                blocked.add(name)
-                waiting.append((name, node))
-        if len(waiting) == len(pending):
-            raise ValueError(f"The graph of model '{config.get('name')}' cannot be rebuilt: the inputs of"
-                             f" {sorted({n for n, _ in waiting})} are missing.")
-        pending = waiting
+    for key, node in _in_order(calls, outputs, config.get("name")):
+        with inside(node):
+            outputs[key] = made[key[0]](*revive(node["args"]), **revive(node["kwargs"]))
 
     def ends(structure):
         if isinstance(structure, dict):
             return {k: ends(v) for k, v in structure.items()}
         if len(structure) >= 3 and isinstance(structure[0], str):
             return fetch(structure)
-        return [ends(s) for s in structure]
+        return (tuple if isinstance(structure, tuple) else list)(ends(s) for s in structure)
 
     model = cls(inputs=ends(config["input_layers"]), outputs=ends(config["output_layers"]), name=config.get("name"))
     if not config.get("trainable", True):
         model.trainable = False
     return model
+
+
+def _in_order(calls, given, model_name):
+    """The calls of a graph, each after those whose outputs it takes and after the earlier ones of its layer; else in
+    the order of the file. Raises ValueError where that cannot be."""
+    missing = [set(_references(node)) - given.keys() for _, node in calls]
+    takers: dict[tuple, list[int]] = {}
+    for i, ((name, number), _) in enumerate(calls):
+        if number and (name, number - 1) not in given:
+            missing[i].add((name, number - 1))
+        for key in missing[i]:
+            takers.setdefault(key, []).append(i)
+    ready = [i for i, keys in enumerate(missing) if not keys]
+    left = set(range(len(calls)))
+    while ready:
+        i = heapq.heappop(ready)
+        yield calls[i]
+        left.remove(i)
+        for taker in takers.get(calls[i][0], ()):
+            missing[taker].discard(calls[i][0])
+            if not missing[taker]:
+                heapq.heappush(ready, taker)
+    if left:
+        raise ValueError(f"The graph of model '{model_name}' cannot be rebuilt: the inputs of"
+                         f" {sorted({calls[i][0][0] for i in left})} are missing.")
+
+
+def _references(x):
+    """(layer, number of its call) of every tensor in the arguments of a call."""
+    if isinstance(x, dict) and x.get("class_name") == "__keras_tensor__":
+        yield tuple(x["config"]["keras_history"][:2])
+    elif isinstance(x, (list, tuple)) or (isinstance(x, dict) and "class_name" not in x):
+        for value in x.values() if isinstance(x, dict) else x:
+            yield from _references(value)
 
 
 def _revive_op(entry, op_name):

@@ -6,21 +6,43 @@ import json
 
 import numpy as np
 
-from pydl import ops, saving, tree
+from pydl import config, ops, saving, tree
+from pydl._core import is_dry_run
+from pydl.dtypes import INTEGERS, is_float_dtype, widest
 from pydl.layers.base import Layer
+from pydl.layers.core import InputLayer
+from pydl.models import state_tree
 from pydl.models.graph import Graph
 from pydl.models.graph_config import graph_config, model_from_graph_config
 from pydl.models.summary import summary
 from pydl.models.trainer import Trainer
+from pydl.reading import parse_json
 from pydl.registry import builtin, deserialize_keras_object, serialize_keras_object
 from pydl.symbolic import KerasTensor, infer, of_shapes
 from pydl.tensor import Tensor, from_numpy, holds_strings
+from pydl.warning import warn
 
 __all__ = ["Functional", "Model", "model_from_json"]
 
 
+def _is_optional(spec) -> bool:
+    """Whether an input of a graph may be None: an `Input` that says so."""
+    return isinstance(spec, KerasTensor) and spec.node is not None and getattr(spec.node.operation, "optional", False)
+
+
 def _is_functional(args, kwargs) -> bool:
     return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or ("inputs" in kwargs and "outputs" in kwargs)
+
+
+def _advice(spec: KerasTensor, axes: list[int]) -> str:
+    """How to make the input of a model that takes any size of these axes; nothing where they hold features."""
+    rank = len(spec.shape)
+    features = None if rank == 2 and spec.dtype in INTEGERS else (
+        1 if config.image_data_format() == "channels_first" and rank > 3 else rank - 1)
+    if 0 in axes or features in axes:
+        return ""
+    free = tuple(None if axis in axes else n for axis, n in enumerate(spec.shape))[1:]
+    return f". For a model that takes inputs of any such size, make it from Input({free})."
 
 
 @builtin("keras")
@@ -36,6 +58,7 @@ class Model(Trainer, Layer):
 
     _builds_itself = True
     _shows_connections = True  # in its summary, when it is a graph
+    _fixes_sizes = True  # its graph is called on the sizes it was made for, not on any that its layers take
 
     def __new__(cls, *args, **kwargs):
         if cls is Model and _is_functional(args, kwargs):
@@ -55,13 +78,15 @@ class Model(Trainer, Layer):
         Layer.__init__(self, **kwargs)
         self._graph = None
         if graph_arguments:
-            self._set_graph(Graph(graph_arguments["inputs"], graph_arguments["outputs"]))
+            graph = Graph(graph_arguments["inputs"], graph_arguments["outputs"])
+            self._set_graph(graph.from_inputs(lambda t: InputLayer(batch_shape=t.shape, dtype=t.dtype).output))
 
     # ---- graph -------------------------------------------------------------------------------------------------
 
     def _set_graph(self, graph: Graph) -> None:
         self._graph = graph
         self._graph_layers = [op for op in graph.operations if isinstance(op, Layer)]
+        self.autocast = False  # inputs get the dtypes of the graph's
         self.built = True
 
     @property
@@ -92,6 +117,11 @@ class Model(Trainer, Layer):
     @property
     def outputs(self) -> list[KerasTensor] | None:
         return None if self._graph is None else list(self._graph.output_tensors)
+
+    def _input_floats(self) -> str:
+        """The widest float dtype that inputs keep: of those of a graph, else that of the model, which casts them."""
+        dtypes = [self._dtype] if self._graph is None else [t.dtype for t in self._graph.input_tensors]
+        return widest(filter(is_float_dtype, [config.floatx(), *dtypes]))
 
     @property
     def input(self):
@@ -154,26 +184,48 @@ class Model(Trainer, Layer):
         """The values in the order of the graph's inputs, checked against their shapes."""
         graph = self._graph
         tensors = graph.input_tensors
-        if isinstance(inputs, dict) and not isinstance(graph.inputs, dict):
-            missing = [n for n in self.input_names if n not in inputs]
-            if missing:
-                raise ValueError(f'Model "{self.name}": missing data for input "{missing[0]}". Expected the keys'
-                                 f" {self.input_names}; received {list(inputs)}.")
-            flat = [inputs[n] for n in self.input_names]
-        elif isinstance(inputs, dict):
-            missing = [n for n in graph.inputs if n not in inputs]
-            if missing:
-                raise ValueError(f'Model "{self.name}": missing data for input "{missing[0]}". Expected the keys'
-                                 f" {list(graph.inputs)}; received {list(inputs)}.")
-            flat = tree.flatten({n: inputs[n] for n in graph.inputs})
+        if isinstance(inputs, dict):
+            wanted = graph.inputs if isinstance(graph.inputs, dict) else dict(zip(self.input_names, tensors))
+            for name, spec in wanted.items():
+                if name not in inputs and not _is_optional(spec):
+                    raise ValueError(f'Model "{self.name}": missing data for input "{name}". Expected the keys'
+                                     f" {list(wanted)}; received {list(inputs)}.")
+            if wanted is graph.inputs:
+                if not inputs.keys() <= wanted.keys():
+                    self._warn_of_structure(inputs)
+                flat = tree.flatten({name: inputs.get(name) for name in wanted})
+            else:
+                flat = [inputs.get(name) for name in wanted]
         else:
+            if isinstance(graph.inputs, dict):
+                self._warn_of_structure(inputs)
             flat = tree.flatten(inputs)
         if len(flat) != len(tensors):
             raise ValueError(f'Model "{self.name}" expects {len(tensors)} input(s), but it received {len(flat)} input'
                              " tensors.")
         return [self._match_input(x, t, i) for i, (x, t) in enumerate(zip(flat, tensors))]
 
+    def _warn_of_structure(self, inputs) -> None:
+        """Says that the inputs are not in the structure of the model's.
+
+        Raises:
+            ValueError: where the order of the values cannot tell what belongs to which key.
+        """
+        wanted = self._graph.inputs
+        text = (f'The structure of `inputs` doesn\'t match the expected structure of model "{self.name}". Expected'
+                f" {tree.map_structure(lambda t: t.name, wanted)}; received"
+                f" {tree.map_structure(lambda a: 'None' if a is None else '*', inputs)}.")
+        if not isinstance(inputs, dict) and list(wanted) != sorted(wanted):
+            raise ValueError(f"{text} Which value belongs to which key cannot be told: the keys are not in sorted"
+                             " order. Pass a dict.")
+        if not is_dry_run():
+            warn(text)
+
     def _match_input(self, x, spec: KerasTensor, i: int):
+        if x is None:
+            if not _is_optional(spec):
+                raise ValueError(f'Model "{self.name}": the input {spec.name!r} is not optional, but None was passed.')
+            return None
         if spec.dtype == "string":
             return self._match_strings(x, spec, i)
         if not isinstance(x, Tensor):
@@ -183,10 +235,7 @@ class Model(Trainer, Layer):
             x = ops.expand_dims(x, -1)
         elif x.ndim == len(spec.shape) + 1 and x.shape[-1] == 1:
             x = ops.squeeze(x, -1)
-        fits = x.ndim == len(spec.shape) and all(w is None or w == g for w, g in zip(spec.shape, x.shape))
-        if not fits:
-            raise ValueError(f'Input {i} of layer "{self.name}" is incompatible with the layer: expected'
-                             f" shape={spec.shape}, found shape={x.shape}")
+        self._check_shape(x.shape, spec, i)
         return x if x.dtype == spec.dtype else ops.cast(x, spec.dtype)
 
     def _match_strings(self, x, spec: KerasTensor, i: int) -> np.ndarray:
@@ -197,10 +246,18 @@ class Model(Trainer, Layer):
             x = x[..., None]
         elif x.ndim == len(spec.shape) + 1 and x.shape[-1] == 1:
             x = x[..., 0]
-        if x.ndim != len(spec.shape) or any(w not in (None, g) for w, g in zip(spec.shape, x.shape)):
-            raise ValueError(f'Input {i} of layer "{self.name}" is incompatible with the layer: expected'
-                             f" shape={spec.shape}, found shape={x.shape}")
+        self._check_shape(x.shape, spec, i)
         return x
+
+    def _check_shape(self, shape, spec: KerasTensor, i: int) -> None:
+        """Raises ValueError for another rank than that of the graph's input, and, where `_fixes_sizes`, for another
+        size of an axis. The size of the batch is free, as in Keras, also where the Input gave one."""
+        wrong = [] if len(shape) == len(spec.shape) else [0]
+        if self._fixes_sizes and not wrong:
+            wrong = [axis for axis, want in enumerate(spec.shape) if axis and want not in (None, shape[axis])]
+        if wrong:
+            raise ValueError(f'Input {i} of layer "{self.name}" is incompatible with the layer: expected'
+                             f" shape={spec.shape}, found shape={tuple(shape)}{_advice(spec, wrong)}")
 
     def _has_host_part(self, x) -> bool:
         return (self._graph is not None and bool(self._graph.host_nodes)) or any(map(holds_strings, tree.flatten(x)))
@@ -248,6 +305,23 @@ class Model(Trainer, Layer):
             if getattr(layer, "stateful", False) and hasattr(layer, "reset_states"):
                 layer.reset_states()
 
+    def get_state_tree(self, value_format="backend_tensor") -> dict:
+        """Copies of all variables: {"trainable_variables": {"model": {"layer": {"kernel": ...}}}, ...} with
+        "non_trainable_variables", "optimizer_variables", "metrics_variables".
+
+        Args:
+            value_format: "backend_tensor" or "numpy_array".
+        """
+        return state_tree.get_state_tree(self, value_format)
+
+    def set_state_tree(self, state) -> None:
+        """Assigns what `get_state_tree` gave, or some of its four groups. Nothing is assigned unless all fits.
+
+        Raises:
+            ValueError: for a variable that is missing, unknown or of another shape.
+        """
+        state_tree.set_state_tree(self, state)
+
     def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
                 layer_range=None) -> None:
         """Prints layers, output shapes, parameter counts."""
@@ -255,12 +329,12 @@ class Model(Trainer, Layer):
                 show_trainable=show_trainable, layer_range=layer_range)
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
-        """Writes architecture, weights, optimizer state to a `.keras` file (atomically)."""
+        """Writes architecture, weights, optimizer state to a `.keras` file, or to a legacy `.h5` file (atomically)."""
         saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
-    def save_weights(self, filepath, overwrite=True, max_shard_size=None) -> None:
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None, **kwargs) -> None:
         """Writes the weights to a `.weights.h5` or `.safetensors` file (atomically)."""
-        saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
+        saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size, **kwargs)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """Reads weights from a `.weights.h5`, `.keras`, `.safetensors`, or `.h5` file of Keras 1 and 2."""
@@ -293,5 +367,13 @@ class Functional(Model):
 
 
 def model_from_json(json_string: str, custom_objects=None):
-    """The model of `Model.to_json`, with new weights."""
-    return deserialize_keras_object(json.loads(json_string), custom_objects)
+    """The model of `Model.to_json`, with new weights.
+
+    Raises:
+        ValueError: for a text that is not JSON, or not that of a model; the message names the place.
+    """
+    config = parse_json(json_string, "The text")
+    model = deserialize_keras_object(config, custom_objects)
+    if not isinstance(model, Model):
+        raise ValueError(f"model_from_json: expected the JSON of a model; received that of {model!r}"[:200])
+    return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 from pydl import losses as losses_module
@@ -9,8 +10,9 @@ from pydl import metrics as metrics_module
 from pydl import optimizers, tree
 from pydl.autograd import gradients, no_grad
 from pydl.data.adapters import unpack
-from pydl.models.compiled import CompileLoss, CompileMetrics
+from pydl.models.compiled import CHOSEN_BY_SHAPE, CompileLoss, CompileMetrics
 from pydl.registry import deserialize_keras_object, serialize_keras_object
+from pydl.warning import warn
 
 if TYPE_CHECKING:
     from pydl.layers.base import Layer as _Layer  # what Recipe is mixed into
@@ -27,6 +29,8 @@ class Recipe(_Layer):
     C++; with `run_eagerly=True` it runs in Python every time.
     """
 
+    _learns = True
+
     def __init__(self):
         self.compiled = False
         self.loss = None
@@ -34,7 +38,7 @@ class Recipe(_Layer):
         self.run_eagerly = False
         self.jit_compile = True
         self.steps_per_execution = 1
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history = None
         self._compile_config = None
         self._compile_loss = None
@@ -49,9 +53,11 @@ class Recipe(_Layer):
 
         Args:
             optimizer: name or Optimizer.
-            loss: name, Loss or callable `(y_true, y_pred)`; list or dict of them by output.
-            loss_weights: factors of the losses of the outputs.
-            metrics, weighted_metrics: names, Metrics or callables; the latter see sample weights.
+            loss: name, Loss or callable `(y_true, y_pred)`, for each output; or a structure of them that mirrors the
+                outputs, in which None leaves one out; or a flat list, or a dict by the names of the outputs.
+            loss_weights: factors of the losses, in the form of `loss`.
+            metrics, weighted_metrics: lists of names, Metrics or callables; the latter see sample weights. For several
+                outputs, in the place of each its metrics.
             run_eagerly: run the Python of every step instead of replaying a recorded program.
             steps_per_execution, jit_compile, auto_scale_loss: accepted; recorded steps need none of them.
 
@@ -65,10 +71,10 @@ class Recipe(_Layer):
                                  " Were they meant as `metrics=`?")
         output_names = getattr(self, "output_names", None)
         for value in tree.flatten(loss):
-            if isinstance(value, str):
+            if isinstance(value, str) and CHOSEN_BY_SHAPE.get(value.lower()) != "Crossentropy":
                 losses_module.get(value)
         for value in tree.flatten([metrics, weighted_metrics]):
-            if isinstance(value, str) and value.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
+            if isinstance(value, str) and value.lower() not in CHOSEN_BY_SHAPE:
                 metrics_module.get(value)
         self.optimizer = optimizer
         self.loss = loss
@@ -92,7 +98,12 @@ class Recipe(_Layer):
         return serialize_keras_object(self._compile_config)
 
     def compile_from_config(self, config) -> None:
+        """Compiles as `get_compile_config` says; a class with a `compile` of its own has to say how, and is told."""
         if not config:
+            return
+        if not type(self).compile.__module__.startswith("pydl."):
+            warn(f"{type(self).__name__} has a `compile` of its own and was not compiled while it was loaded: call it,"
+                 " or write `get_compile_config` and `compile_from_config`.")
             return
         config = {k: deserialize_keras_object(v) for k, v in config.items()}
         config.pop("auto_scale_loss", None)
@@ -119,8 +130,17 @@ class Recipe(_Layer):
 
     @property
     def metrics_names(self) -> list[str]:
-        found = [m for m in self.metrics if m is not self._compile_metrics]
-        return [m.name for m in found] + [m.name for m in getattr(self._compile_metrics, "metrics", ())]
+        """Names of what `evaluate` returns, in its order."""
+        return self._in_order(name for m in self.metrics for name in (
+            m.names if m is self._compile_metrics else [m.name]))
+
+    def _in_order(self, names) -> list[str]:
+        """Names of results in Keras's order: those that are the name of a metric in the order of the metrics, then the
+        others (which begin with the name of an output) sorted."""
+        names = set(names)
+        own = dict.fromkeys(part.name for m in self.metrics for part in (
+            m.metrics if m is self._compile_metrics else [m]))
+        return [name for name in own if name in names] + sorted(names - own.keys())
 
     def reset_metrics(self) -> None:
         for m in self.metrics:
@@ -132,7 +152,7 @@ class Recipe(_Layer):
         """Total loss of a batch: compiled losses, `add_loss`, regularisation. A scalar tensor."""
         terms = []
         if self._compile_loss is not None:
-            loss = self._compile_loss(y, y_pred, sample_weight)
+            loss = self._compile_loss(y, y_pred, sample_weight, x=x)
             if loss is not None:
                 terms.append(loss)
         terms += self.losses
@@ -174,11 +194,12 @@ class Recipe(_Layer):
         """
         x, y, sample_weight = unpack(data)
         y_pred = self(x, training=True)
-        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+        loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
         self._track_loss(loss, x)
-        variables = self.trainable_variables
+        variables = self._learning_variables()
         if not variables:
-            raise ValueError(f'Model "{self.name}" has no trainable variables: there is nothing to fit.')
+            with no_grad():
+                return self.compute_metrics(x, y, y_pred, sample_weight)
         if getattr(loss, "node", None) is None:
             raise ValueError("The loss does not depend on any trainable variable.")
         scaled = self.optimizer.scale_loss(loss)
@@ -191,7 +212,7 @@ class Recipe(_Layer):
         """Loss and metrics of a batch."""
         x, y, sample_weight = unpack(data)
         y_pred = self(x, training=False)
-        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+        loss = self._loss_of(x, y, y_pred, sample_weight, training=False)
         self._track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -200,6 +221,24 @@ class Recipe(_Layer):
         x, _, _ = unpack(data)
         return self(x, training=False)
 
+    def _loss_of(self, x, y, y_pred, sample_weight, training):
+        """`compute_loss`, also where a subclass has written it without `training`, as Keras lets it."""
+        if "training" in inspect.signature(self.compute_loss).parameters:
+            return self.compute_loss(x, y, y_pred, sample_weight, training=training)
+        return self.compute_loss(x, y, y_pred, sample_weight)
+
+    def _learning_variables(self) -> list:
+        """The trainable variables that the optimizer knows. Those that became trainable after it was built stay as
+        they are, with a warning."""
+        found = self.trainable_variables
+        new = [v for v in found if not self.optimizer._tracks(v)] if self.optimizer.built else []
+        if new:
+            warn(f'Model "{self.name}": {", ".join(v.path for v in new)} became trainable after `compile()`, and will'
+                 " not be trained before you compile again (with a new optimizer).")
+            found = [v for v in found if self.optimizer._tracks(v)]
+        return found
+
     def _track_loss(self, loss, x) -> None:
         if self._loss_tracker is not None:
-            self._loss_tracker.update_state(loss, sample_weight=float(tree.flatten(x)[0].shape[0]))
+            batch = next(a for a in tree.flatten(x) if a is not None).shape[0]
+            self._loss_tracker.update_state(loss, sample_weight=float(batch))

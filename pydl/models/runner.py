@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy import copyto
 
 from pydl import _core, tree
 from pydl.data.adapters import ArrayData
@@ -11,6 +10,8 @@ from pydl.ops.indexing import gather_rows_into
 from pydl.program import Pool, RecordedFunction
 from pydl.signature import rebuild, signature
 from pydl.tensor import Tensor
+
+_MAX_LOOPS = 16  # sizes of batches whose programs a runner keeps; each keeps the memory of its intermediate values
 
 
 def _arrays(structure) -> list[np.ndarray]:
@@ -53,12 +54,16 @@ class ArrayRunner:
         (mine, arrays), (theirs, others) = (signature(d.structure, str) for d in (self.data, data))
         return mine == theirs and all(a.ctypes.data == b.ctypes.data for a, b in zip(arrays, others))
 
-    def start(self, order: np.ndarray, batch_size: int, steps: int) -> None:
-        """Prepares `steps` batches of `batch_size` rows in the given order."""
+    def start(self, order: np.ndarray, batch_size: int, steps: int, done: int = 0) -> None:
+        """Prepares `steps` batches of `batch_size` rows in the given order, of which `done` have run before. Raises
+        IndexError for a row that is none: a replay does not look."""
         self._order = np.ascontiguousarray(order, np.int32)
+        if self._order.size and not 0 <= self._order.min() <= self._order.max() < self.data.rows:
+            raise IndexError(f"Rows {self._order.min()} to {self._order.max()} were asked for; there are rows 0 to"
+                             f" {self.data.rows - 1}.")
         self._batch = batch_size
         self._steps = steps
-        self._done = 0
+        self._done = done
 
     def advance(self, seconds: float) -> int:
         """Runs batches for about `seconds` (at least one); returns how many are done since `start`."""
@@ -69,6 +74,9 @@ class ArrayRunner:
         if loop is None or not loop.capture.dependencies.hold():
             # The first batch runs while it is recorded.
             capture = self.function.capture(self.data.take(self._order[start:start + rows]))
+            self._loops.pop(rows, None)
+            while len(self._loops) >= _MAX_LOOPS:  # the oldest
+                del self._loops[next(iter(self._loops))]
             self._loops[rows] = self._last = _Loop(capture, self.data, rows)
             self._done += 1
             return self._done
@@ -95,10 +103,8 @@ class Replay:
     """
 
     def __init__(self, function: RecordedFunction, pool: Pool):
-        self._visit = _core.Visit(function.gate, pool.places)
+        self._gate, self._places = function.gate, pool.places
         self._instances, self._holds = pool.instances, pool.dependencies.hold
-        first = pool.last.inputs[0].data
-        self._shape, self._dtype = first.shape, first.dtype
 
     @classmethod
     def of(cls, function: RecordedFunction, args) -> Replay | None:
@@ -112,16 +118,7 @@ class Replay:
 
     def __call__(self, x) -> np.ndarray | None:
         """A fresh array with the output for `x`; None when it is no such array, or the program is stale or taken."""
-        if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype or not self._holds():
-            return None
-        with self._visit as place:
-            capture = self._instances[place]
-            if capture is None:
-                return None
-            buffer, run, output = capture.one_array
-            copyto(buffer, x)
-            run()
-            return output.copy()
+        return _core.replay(self._gate, self._places, self._instances, x) if self._holds() else None
 
 
 def as_floats(logs) -> dict:

@@ -12,6 +12,7 @@ import numpy as np
 from pydl import tree
 from pydl.autograd import no_grad
 from pydl.data.adapters import ArrayData
+from pydl.models.progress import Progress
 from pydl.models.runner import ArrayRunner, Replay
 from pydl.program import Gate, RecordedFunction
 from pydl.tensor import Tensor, from_numpy, holds_strings
@@ -72,7 +73,12 @@ class Steps:
             results.
         answer_on_host: the predictions for what `on_host` gave, where the model ends there; else None.
         name: the model, for messages.
+
+    Attributes:
+        progress: of the `fit` that is under way.
     """
+
+    progress: Progress
 
     def __init__(self, describe: Callable[[str], Callable], eagerly: Callable[[], bool], guard: Callable,
                  on_host: Callable[[Any], Any], answer_on_host: Callable[[Any], Any], name: Callable[[], str]):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 from pydl import tree
+from pydl.layers._call import call_signature
 from pydl.layers.core import InputLayer
 from pydl.models.trainer import Trainer
+from pydl.symbolic import KerasTensor
 
 
 def count(variables) -> int:
@@ -22,14 +24,39 @@ def memory(variables) -> str:
     return ""
 
 
-def output_shape(layer) -> str:
+def output_shape(layer, graph=None) -> str:
+    """The shapes of what an operation gives at its first call (in `graph`); of a layer that was only built, those for
+    inputs of the shapes it was built with; "?" where nothing is known."""
     if isinstance(layer, InputLayer):
         return str(layer.batch_shape)
-    nodes = getattr(layer, "_inbound_nodes", None)
+    nodes = [node for node in graph.nodes if node.operation is layer] if graph is not None else []
+    nodes = nodes or getattr(layer, "_inbound_nodes", [])
     if nodes:
-        shapes = [t.shape for t in tree.flatten(nodes[0].outputs)]
-        return str(shapes[0]) if len(shapes) == 1 else str(shapes)
-    return "?"
+        shapes = [t.shape for t in tree.flatten(nodes[0].outputs) if isinstance(t, KerasTensor)]
+    elif getattr(layer, "_build_shapes", None):
+        try:
+            shapes = [t.shape for t in tree.flatten(layer.compute_output_spec(**{
+                name: _of_any_batch(shape) for name, shape in _call_arguments(layer).items()}))]
+        except Exception:  # a layer of the user's
+            return "?"
+    else:
+        return "?"
+    return str(shapes[0]) if len(shapes) == 1 else str(shapes)
+
+
+def _call_arguments(layer) -> dict:
+    """The shapes a layer was built with by the names of the arguments of its `call`."""
+    names = list(call_signature(layer).places)
+    return {names[0] if name == "input_shape" else name.removesuffix("_shape"): shape
+            for name, shape in layer._build_shapes.items()}
+
+
+def _of_any_batch(shapes):
+    if isinstance(shapes, dict):
+        return {name: _of_any_batch(shape) for name, shape in shapes.items()}
+    if all(d is None or isinstance(d, int) for d in shapes):
+        return KerasTensor((None, *shapes[1:]))
+    return [_of_any_batch(shape) for shape in shapes]
 
 
 def summary(model, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
@@ -56,7 +83,7 @@ def summary(model, line_length=None, positions=None, print_fn=None, expand_neste
         prefix = "   " * depth + ("└ " if depth else "")
         weights = layer.weights if hasattr(layer, "weights") else []
         built = getattr(layer, "built", True)
-        row = [f"{prefix}{layer.name} ({_kind(layer)})", output_shape(layer),
+        row = [f"{prefix}{layer.name} ({_kind(layer)})", output_shape(layer, owner),
                f"{count(weights):,}" if built else "0 (unbuilt)"]
         if graph is not None:
             row.append(_sources(layer, owner) if owner is not None else "-")

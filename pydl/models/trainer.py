@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pydl import config, tree
+from pydl import config, random, tree
+from pydl.autograd import no_grad
 from pydl.callbacks import CallbackList, History
 from pydl.data.adapters import (
     ArrayData,
@@ -20,14 +21,18 @@ from pydl.data.adapters import (
     to_arrays,
     unpack,
 )
+from pydl.dtypes import holds_floats, holds_numbers
+from pydl.models.progress import Progress
 from pydl.models.recipe import Recipe
 from pydl.models.runner import as_floats
 from pydl.models.steps import Steps, restoring
 from pydl.progbar import Progbar
+from pydl.tensor import from_numpy
 from pydl.warning import warn
 
 __all__ = ["Trainer"]
 
+_STOPPED_BY = {"train": "stop_training", "test": "stop_evaluating"}  # attributes that a callback sets
 _TICK = 0.1  # seconds between returns to Python when no callback asks for every batch
 
 
@@ -120,104 +125,182 @@ class Trainer(Recipe):
         """
         self._assert_compiled("fit")
         for name, value, least in (("epochs", epochs, 0), ("steps_per_epoch", steps_per_epoch, 1),
-                                   ("validation_steps", validation_steps, 1), ("initial_epoch", initial_epoch, 0)):
+                                   ("validation_steps", validation_steps, 1), ("initial_epoch", initial_epoch, 0),
+                                   ("validation_batch_size", validation_batch_size, 1)):
             _check_count(name, value, least)
-        if not isinstance(validation_freq, (list, tuple, set)):
-            _check_count("validation_freq", validation_freq, 1)
+        for epoch in validation_freq if isinstance(validation_freq, (list, tuple, set)) else (validation_freq,):
+            _check_count("validation_freq", epoch, 1, may_be_none=False)
         if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
+            (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split,
+                                                                        self._input_floats())
         if class_weight is not None and y is not None:
             sample_weight = class_weights_to_samples(y, class_weight, sample_weight)
-        data = make_data(x, y, sample_weight, steps_per_epoch)
+        data = make_data(x, y, sample_weight, steps_per_epoch, self._input_floats())
         if isinstance(data, BatchData) and class_weight is not None:
-            data = BatchData(_with_class_weights(data, class_weight), steps_per_epoch)
-        if isinstance(data, ArrayData) and self._compile_loss is not None and getattr(self, "_graph", None) is not None:
-            self._compile_loss.check_labels(data.y, self._graph.outputs)
+            data.prepare = lambda x, y, w: (x, y, class_weights_to_samples(y, class_weight, w))
         batch_size = _batch_size(batch_size)
+        if isinstance(data, ArrayData):
+            self._check_targets(data, batch_size)
         steps = _count_steps(data, batch_size, steps_per_epoch)
         validation = None
         if validation_data is not None:
             if isinstance(validation_data, (tuple, list)):
                 vx, vy, vw = unpack(validation_data)
-                validation = make_data(vx, vy, vw, validation_steps)
+                validation = make_data(vx, vy, vw, validation_steps, self._input_floats())
             else:
-                validation = make_data(validation_data, steps=validation_steps)
+                validation = make_data(validation_data, steps=validation_steps, floats=self._input_floats())
         verbose = _verbosity(verbose)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, model=self, epochs=epochs,
                                      steps=steps, verbose=verbose, validation=validation is not None)
         with self._steps.exclusive(trains=True):
-            return self._fit(data, batch_size, epochs, steps, steps_per_epoch, shuffle, initial_epoch, validation,
-                             validation_batch_size or batch_size, validation_steps, validation_freq, callbacks)
+            self._steps.progress = progress = Progress(initial_epoch, data, batch_size, callbacks, validation)
+            try:
+                return self._fit(progress, batch_size, epochs, steps, steps_per_epoch, shuffle, validation,
+                                 validation_batch_size or batch_size, validation_steps, validation_freq)
+            finally:
+                del self._steps.progress
 
-    def _fit(self, data, batch_size, epochs, steps, steps_per_epoch, shuffle, initial_epoch, validation,
-             validation_batch_size, validation_steps, validation_freq, callbacks):
+    def _fit(self, progress, batch_size, epochs, steps, steps_per_epoch, shuffle, validation, validation_batch_size,
+             validation_steps, validation_freq):
         """The epochs of `fit`, on checked arguments."""
+        data, callbacks = progress.data, progress.callbacks
         self.stop_training = False
-        self._initial_epoch = None
-        callbacks.on_train_begin()  # BackupAndRestore may set `_initial_epoch`
-        initial_epoch = self._initial_epoch or initial_epoch
-        logs, order = {}, ()
-        for epoch in range(initial_epoch, epochs):
+        told = self.built and self._warn_if_frozen()
+        callbacks.on_train_begin()  # BackupAndRestore may go to where an interrupted training stood
+        begun = bool(progress.batch)
+        while progress.epoch < epochs and (progress.batch or not self.stop_training):
+            epoch = progress.epoch
             self.reset_metrics()
+            if progress.batch:
+                self._make_metrics(progress, batch_size)
             callbacks.on_epoch_begin(epoch)
             if isinstance(data, ArrayData):
-                if len(order) == 0:  # otherwise fewer steps than an epoch has: go on where the last one stopped
-                    order = np.random.permutation(data.rows) if shuffle else np.arange(data.rows)
-                rows, order = order[: steps * batch_size], order[steps * batch_size:]
+                rows = progress.begin_rows(steps * batch_size, shuffle)
                 if steps_per_epoch is not None and len(rows) <= (steps_per_epoch - 1) * batch_size:
                     _warn_of_few(-(-len(rows) // batch_size), steps_per_epoch)
-                logs = self._run_arrays("train", data, batch_size, rows, -(-len(rows) // batch_size), callbacks)
+                logs = self._run_arrays("train", data, batch_size, rows, -(-len(rows) // batch_size), callbacks,
+                                        progress)
             else:
-                batches = data.epoch(steps_per_epoch, shuffle=bool(shuffle))
-                logs = self._run_batches("train", data, batches, steps, callbacks)
+                batches = data.epoch(steps_per_epoch, shuffle=bool(shuffle), done=progress.batch)
+                logs = self._run_batches("train", data, batches, steps, callbacks, progress, may_be_empty=begun)
+                if not progress.batch:  # there was nothing left to read
+                    _warn_of_end(epoch, epochs)
+                    break
                 data.on_epoch_end()
+            begun, short = True, steps is not None and progress.batch < steps
+            told = told or self._warn_if_frozen()
             logs = dict(logs)
             if validation is not None and _due(epoch, validation_freq):
-                found = self._evaluate(validation, validation_batch_size, validation_steps, callbacks)
+                found = self._evaluate(validation, validation_batch_size, validation_steps, callbacks,
+                                       may_be_empty=isinstance(validation, BatchData) and validation.is_generator)
                 logs.update({f"val_{k}": v for k, v in found.items()})
-            logs = dict(sorted(logs.items()))  # Keras's order
-            callbacks.on_epoch_end(epoch, logs)
-            if self.stop_training:
+            progress.end_epoch(dict(sorted(logs.items())))  # Keras's order
+            callbacks.on_epoch_end(epoch, progress.logs)
+            if isinstance(data, BatchData) and data.used_up and progress.epoch < epochs:
+                if not short:  # which has been said
+                    _warn_of_end(progress.epoch, epochs)
                 break
-        callbacks.on_train_end(logs)
+        callbacks.on_train_end(progress.logs)
         self._finish_variables()
         return self.history if isinstance(self.history, History) else callbacks.history
+
+    def _warn_if_frozen(self) -> bool:
+        """Says that nothing will be trained, if so."""
+        if self.trainable_variables:
+            return True
+        warn(f'Model "{self.name}" has no trainable weights: its loss and metrics are computed, and nothing changes.')
+        return True
+
+    def _check_targets(self, data, batch_size) -> None:
+        """Looks at the targets of all rows before the first step changes anything.
+
+        Raises:
+            ValueError: a label is none of the classes, or NaN among the targets or weights makes a loss NaN or
+                infinite.
+        """
+        loss = self._compile_loss
+        if loss is None or type(self).compute_loss is not Recipe.compute_loss:
+            return
+        if getattr(self, "_graph", None) is not None:
+            loss.check_labels(data.y, self.output)
+        rows = data.rows_with_nan()
+        if len(rows) == 0 or type(self).train_step is not Recipe.train_step or self._has_host_part(data.x):
+            return
+        x, y, weight = tree.map_structure(lambda a: a if a is None else from_numpy(a), data.take(rows[:batch_size]))
+        outputs = self(x, training=False)  # makes the variables of a model that had none
+        try:
+            loss(y, outputs, weight)
+        except FloatingPointError as error:
+            raise _refusal(error, data) from None
+
+    def _build_on_data(self) -> None:
+        """Makes the variables of a model that is not built, during `fit`, from some batch of its data."""
+        x = self._steps.progress.some_inputs()
+        with no_grad():
+            self(tree.map_structure(lambda a: from_numpy(a) if holds_numbers(a) else a, x, none_is_leaf=False),
+                 training=False)
+
+    def _make_metrics(self, progress, batch_size) -> None:
+        """Makes the variables that a model has only after its first batch, by a step on some batch. It is called where
+        all values are about to be set, by the callback that has set `progress`."""
+        if progress.fits(self):
+            return
+        batch = progress.data.peek() if isinstance(progress.data, BatchData) else (
+            progress.data.take(progress.rows[:batch_size]))
+        if batch is not None:
+            self._step_logs("train", batch)
+
+    def _get_training_state(self) -> dict:
+        """What a `fit` that is under way needs besides weights and optimizer, to go on from here: plain values and
+        arrays."""
+        return {"stopped": bool(self.stop_training), "generators": random.get_global_state(),
+                **self._steps.progress.get_state(self)}
+
+    def _set_training_state(self, state) -> None:
+        """Takes over what `_get_training_state` returned."""
+        self.stop_training = state["stopped"]
+        self._steps.progress.set_state(self, state)
+        random.set_global_state(state["generators"])  # last: the data may have drawn on their way
 
     def _finish_variables(self) -> None:
         finalize = getattr(self.optimizer, "finalize_variable_values", None)
         if finalize is not None:
             finalize(self.trainable_variables)
 
-    def _run_arrays(self, kind, data, batch_size, order, steps, callbacks) -> dict:
-        """Runs `steps` batches in the given order of rows; returns the logs after the last."""
+    def _run_arrays(self, kind, data, batch_size, order, steps, callbacks, progress) -> dict:
+        """Runs `steps` batches in the given order of rows, those that `progress` says are done left out; returns the
+        logs after the last."""
         begin, end = _batch_hooks(kind, callbacks)
         every_batch = callbacks is not None and callbacks.needs_batches(kind)
+        done = progress.batch
         if self.run_eagerly or self._has_host_part(data.x):  # what needs Python needs it for each batch
-            return self._run_batches(kind, data, _slices(data, order, batch_size), steps, callbacks)
+            return self._run_batches(kind, data, _slices(data, order, batch_size, done), steps, callbacks, progress)
         runner = self._steps.runner(kind, data)
         seconds = 0.0 if every_batch else _TICK
-        done, logs = 0, {}
-        runner.start(order, batch_size, steps)
-        while done < steps and not (kind == "train" and self.stop_training):
+        runner.start(order, batch_size, steps, done)
+        while done < steps and not getattr(self, _STOPPED_BY[kind]):
             if begin is not None:
                 begin(done)
             if kind == "train":
-                with self._steps.writing:
-                    done = runner.advance(seconds)
+                try:
+                    with self._steps.writing:
+                        done = runner.advance(seconds)
+                except FloatingPointError as error:
+                    raise _refusal(error, data) from None
             else:
                 done = runner.advance(seconds)
+            progress.batch, progress.logs = done, runner.logs()
             if end is not None:
-                logs = runner.logs()
-                end(done - 1, logs)
+                end(done - 1, progress.logs)
         if kind == "train":
             self._steps.last_batch = (data, order[(done - 1) * batch_size:done * batch_size])
-        return runner.logs()
+        return progress.logs
 
-    def _run_batches(self, kind, data, batches, steps, callbacks) -> dict:
+    def _run_batches(self, kind, data, batches, steps, callbacks, progress, may_be_empty=False) -> dict:
         begin, end = _batch_hooks(kind, callbacks)
-        logs, done, last = {}, 0, None
-        while (steps is None or done < steps) and not (kind == "train" and self.stop_training):
+        logs, done, last = progress.logs, progress.batch, None
+        while (steps is None or done < steps) and not getattr(self, _STOPPED_BY[kind]):
             batch = next(batches, None)
             if batch is None:
                 if steps is not None and 0 < done < steps:
@@ -225,25 +308,32 @@ class Trainer(Recipe):
                 break
             if begin is not None:
                 begin(done)
-            if not isinstance(data, ArrayData):
-                ArrayData(*batch)  # the checks on lengths and NaN
-            logs = self._step_logs(kind, batch)
+            if isinstance(data, ArrayData):
+                logs = self._step_logs(kind, batch, data=data)
+            else:
+                ArrayData(*batch)  # the checks on lengths
+                logs = self._step_logs(kind, batch, done)
             last = batch
             done += 1
+            progress.batch, progress.logs = done, logs
             if end is not None:
                 end(done - 1, logs)
-        if done == 0:
+        if done == 0 and not may_be_empty:
             raise ValueError("The data set is empty: the iterator yielded no batch.")
-        if kind == "train":
+        if kind == "train" and last is not None:
             self._steps.last_batch = last, None
         return logs
 
-    def _step_logs(self, kind: str, batch) -> dict:
-        """One step that writes variables; its results as floats."""
+    def _step_logs(self, kind: str, batch, number: int | None = None, data: ArrayData | None = None) -> dict:
+        """One step that writes variables; its results as floats. For messages, `data` is where the batch was taken
+        from, or `number` that of the batch."""
         if kind != "train":
             return self._steps.call(kind, batch, as_floats)
-        with self._steps.writing:
-            return self._steps.call(kind, batch, as_floats)
+        try:
+            with self._steps.writing:
+                return self._steps.call(kind, batch, as_floats)
+        except FloatingPointError as error:
+            raise _refusal(error, data or ArrayData(*batch), number) from None
 
     # ---- evaluate, predict -------------------------------------------------------------------------------------
 
@@ -252,12 +342,14 @@ class Trainer(Recipe):
         """Loss and metrics on a data set.
 
         Returns:
-            The loss; a list [loss, metrics ...] when there are metrics; a dict by name with `return_dict=True`.
+            The loss; a list [loss, metrics ...] when there are metrics; a dict by name, in the order of the list, with
+            `return_dict=True`.
         """
         if kwargs:
             raise ValueError(f"Arguments not recognized: {kwargs}")
         self._assert_compiled("evaluate")
-        data = make_data(x, y, sample_weight, steps)
+        _check_count("steps", steps, 1)
+        data = make_data(x, y, sample_weight, steps, self._input_floats())
         batch_size = _batch_size(batch_size)
         verbose = _verbosity(verbose)
         if not isinstance(callbacks, CallbackList):
@@ -265,17 +357,29 @@ class Trainer(Recipe):
                                      steps=_count_steps(data, batch_size, steps))
         with self._steps.exclusive(trains=False):
             logs = self._evaluate(data, batch_size, steps, callbacks)
-        return logs if return_dict else _as_list(logs, self.metrics_names)
+        return self._returned(logs, return_dict)
 
-    def _evaluate(self, data, batch_size, steps, callbacks) -> dict:
+    def _returned(self, logs: dict, return_dict: bool):
+        """Logs as the methods return them: by name, or a list of the values, the only one by itself."""
+        names = self._in_order(logs)
+        if return_dict:
+            return {name: logs[name] for name in names}
+        values = [logs[name] for name in names]
+        return values[0] if len(values) == 1 else values
+
+    def _evaluate(self, data, batch_size, steps, callbacks, may_be_empty=False) -> dict:
+        self.stop_evaluating = False
         steps = _count_steps(data, batch_size, steps)
+        progress = Progress(0, data, batch_size, callbacks)
         if callbacks is not None:
             callbacks.on_test_begin()
         self.reset_metrics()
         if isinstance(data, ArrayData):
-            logs = self._run_arrays("test", data, batch_size, np.arange(data.rows), steps, callbacks)
+            logs = self._run_arrays("test", data, batch_size, np.arange(data.rows), steps, callbacks, progress)
         else:
-            logs = self._run_batches("test", data, data.batches(), steps, callbacks)
+            logs = self._run_batches("test", data, data.batches(), steps, callbacks, progress, may_be_empty)
+            if not progress.batch:
+                warn("The validation data ran out: this epoch has no validation.")
         if callbacks is not None:
             callbacks.on_test_end(logs)
         return logs
@@ -300,25 +404,32 @@ class Trainer(Recipe):
                 if bar is not None:
                     bar.update(1)
                 return y
-        data = make_data(x, steps=steps)
+        _check_count("steps", steps, 1)
+        data = make_data(x, steps=steps, floats=self._input_floats())
         steps = _count_steps(data, batch_size, steps)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, model=self, epochs=1, steps=steps,
                                      verbose=verbose)
         begin, end = _batch_hooks("predict", callbacks)
+        self.stop_predicting = False
         callbacks.on_predict_begin()
         batches = (_slices(data, None, batch_size) if isinstance(data, ArrayData) else data.batches())
         rows = data.rows if isinstance(data, ArrayData) and steps * batch_size >= data.rows else None
         result, parts, done = None, [], 0
         for batch in batches:
-            if steps is not None and done >= steps:
+            if (steps is not None and done >= steps) or self.stop_predicting:
                 break
             if begin is not None:
                 begin(done)
             logs: dict = {}
 
             def collect(y, at=done * batch_size, logs=logs):
-                nonlocal result
+                nonlocal result, rows
+                if rows is not None and any(
+                        np.shape(a)[:1] != (min(batch_size, rows - at),) for a in tree.flatten(y)):
+                    rows = None  # not one row for each of the data
+                    if at:
+                        parts.append(tree.map_structure(lambda out: out[:at], result))
                 if rows is not None:  # straight into the result
                     if result is None:
                         result = tree.map_structure(lambda a: np.empty((rows, *a.shape[1:]), a.dtype), y)
@@ -336,10 +447,11 @@ class Trainer(Recipe):
         if one_batch and data.x is x and not self._has_host_part(x):
             self._steps.remember(x)
         if rows is not None:
-            return result
+            ran = min(done * batch_size, rows)  # fewer where a callback has stopped it
+            return result if ran == rows else tree.map_structure(lambda a: a[:ran], result)
         if not parts:
             raise ValueError("The data set is empty: the iterator yielded no batch.")
-        return tree.map_structure(lambda *a: np.concatenate(a), *parts)
+        return tree.map_structure(_joined, *parts)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One update on one batch; returns its loss and metrics (a list, or a dict)."""
@@ -350,23 +462,23 @@ class Trainer(Recipe):
             sample_weight = class_weights_to_samples(y, class_weight)
         with self._steps.exclusive(trains=True):
             self.reset_metrics()
-            logs = self._step_logs("train", ArrayData(x, y, sample_weight).structure)
-        return logs if return_dict else _as_list(logs, self.metrics_names)
+            logs = self._step_logs("train", ArrayData(x, y, sample_weight, self._input_floats()).structure)
+        return self._returned(logs, return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics of one batch (a list, or a dict)."""
         self._assert_compiled("test_on_batch")
         with self._steps.exclusive(trains=False):
             self.reset_metrics()
-            logs = self._step_logs("test", ArrayData(x, y, sample_weight).structure)
-        return logs if return_dict else _as_list(logs, self.metrics_names)
+            logs = self._step_logs("test", ArrayData(x, y, sample_weight, self._input_floats()).structure)
+        return self._returned(logs, return_dict)
 
     def predict_on_batch(self, x):
         """Outputs for one batch, as NumPy array(s)."""
         y = self._steps.replay(x)
         if y is not None:
             return y
-        x = to_arrays(x, "x")
+        x = to_arrays(x, "x", self._input_floats())
         result = self._steps.call("predict", (x, None, None), lambda y: tree.map_structure(np.array, y))
         if isinstance(x, np.ndarray) and not self._has_host_part(x):
             self._steps.remember(x)
@@ -378,14 +490,38 @@ def _warn_of_few(done: int, steps: int) -> None:
          " dataset or generator can generate at least `steps_per_epoch * epochs` batches.")
 
 
-def _as_list(logs: dict, names: list[str]):
-    """The values in Keras's order: those of `names`, then the others sorted; the only value by itself."""
-    values = [logs[name] for name in names if name in logs] + [logs[name] for name in sorted(logs) if name not in names]
-    return values[0] if len(values) == 1 else values
+def _joined(*parts: np.ndarray) -> np.ndarray:
+    """The outputs of all batches, one behind the other."""
+    if len({a.shape[1:] for a in parts}) > 1 or parts[0].ndim == 0:
+        raise ValueError("The outputs of the batches cannot be joined along their first axis: they have the shapes"
+                         f" {list(dict.fromkeys(a.shape for a in parts))}. Call `predict_on_batch` for each batch.")
+    return np.concatenate(parts)
 
 
-def _check_count(name: str, value, least: int) -> None:
-    if value is not None and (not isinstance(value, (int, np.integer)) or value < least):
+def _warn_of_end(done: int, epochs: int) -> None:
+    warn(f"Your input ran out of data after {done} of {epochs} epochs; the training ends here. Make sure that your"
+         " generator can generate at least `steps_per_epoch * epochs` batches.")
+
+
+def _refusal(error: FloatingPointError, data: ArrayData, batch: int | None = None) -> Exception:
+    """What to raise for a step that NaN in the data has stopped: names where it is. `error` where there is none."""
+    found = []
+    for name in ("y", "sample_weight", "x"):
+        for path, a in tree.flatten_with_path(getattr(data, name)):
+            if a is not None and holds_floats(a) and np.isnan(a).any():
+                place = name + "".join(f"[{key!r}]" for key in path)
+                found.append(f"`{place}` contains NaN (first in row {np.argwhere(np.isnan(a))[0][0]})")
+    if not found:
+        return error
+    return ValueError(f"{'' if batch is None else f'Batch {batch}: '}{', '.join(found)}, and a loss comes out as NaN or"
+                      " infinite; training on it would destroy the weights. A loss of your own may leave missing values"
+                      " out.")
+
+
+def _check_count(name: str, value, least: int, may_be_none: bool = True) -> None:
+    if value is None and may_be_none:
+        return
+    if not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}={value!r}: expected an integer of at least {least}.")
 
 
@@ -398,8 +534,10 @@ def _verbosity(verbose):
 def _batch_size(batch_size) -> int:
     if batch_size is None:
         return 32
-    if int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: expected an integer of at least 1.")
+    whole = isinstance(batch_size, (int, np.integer)) or (isinstance(batch_size, (float, np.floating))
+                                                          and batch_size.is_integer())
+    if not whole or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r}: expected an integer of at least 1.")
     return int(batch_size)
 
 
@@ -410,8 +548,8 @@ def _count_steps(data, batch_size, steps):
     return steps if steps is not None else data.known_length()
 
 
-def _slices(data, order, batch_size):
-    for start in range(0, data.rows, batch_size):
+def _slices(data, order, batch_size, done=0):
+    for start in range(done * batch_size, data.rows, batch_size):
         stop = min(start + batch_size, data.rows)
         yield data.take(slice(start, stop) if order is None else order[start:stop])
 
@@ -420,11 +558,6 @@ def _batch_hooks(kind, callbacks):
     if callbacks is None:
         return None, None
     return getattr(callbacks, f"on_{kind}_batch_begin"), getattr(callbacks, f"on_{kind}_batch_end")
-
-
-def _with_class_weights(data, class_weight):
-    for x, y, w in data.batches():
-        yield x, y, class_weights_to_samples(y, class_weight, w)
 
 
 def _due(epoch, frequency) -> bool:

@@ -6,11 +6,9 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
-
-from pydl.ops._common import Shape, TensorLike, as_tensor
+from pydl.ops._common import Shape, TensorLike, as_tensor, constant_of
 from pydl.tape import differentiable
-from pydl.tensor import Tensor, from_numpy
+from pydl.tensor import Tensor
 
 MAX_RANK = 16  # csrc/kernels/map.h
 
@@ -69,12 +67,18 @@ def _strides(shape: Shape) -> list[int]:
 
 
 def sum_to_shape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`x` summed over the axes along which `shape` was repeated to `x.shape`: broadcasting's gradient."""
+    """`x` summed over the axes along which `shape` was repeated to `x.shape`: broadcasting's gradient.
+
+    Raises:
+        ValueError: when `shape` does not broadcast to that of `x`.
+    """
     if x.shape == shape:
         return x
     from pydl import ops
 
     lead = x.ndim - len(shape)
+    if lead < 0 or any(d not in (1, n) for d, n in zip(shape, x.shape[lead:])):
+        raise ValueError(f"sum_to_shape: a tensor of shape {shape} does not broadcast to shape {x.shape}.")
     repeated = (lead + i for i, d in enumerate(shape) if d == 1 and x.shape[lead + i] != 1)
     axes = (*range(lead), *repeated)
     return _view(ops.sum(x, axis=axes) if axes else x, shape)
@@ -88,7 +92,7 @@ def _view(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 @functools.lru_cache(1024)
 def _constant(x: float, negative_zero: bool, dtype: str) -> Tensor:
-    return from_numpy(np.asarray(x).astype(dtype))
+    return constant_of(x, dtype)
 
 
 def operand(x: TensorLike, dtype: str) -> Tensor:

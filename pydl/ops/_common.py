@@ -8,12 +8,22 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pydl import config
-from pydl.dtypes import PROMOTION, holds_floats, holds_integers, is_float_dtype
+from pydl.dtypes import (
+    STORED_AS,
+    WEAK_FLOAT,
+    WEAK_INT,
+    holds_floats,
+    holds_integers,
+    is_byte_dtype,
+    is_float_dtype,
+    promoted,
+    require_range,
+)
 from pydl.symbolic import KerasTensor
 from pydl.tensor import Tensor, from_numpy, standardize_dtype
 
 __all__ = ["Axis", "DType", "Gradients", "Padding", "PerAxis", "Shape", "ShapeLike", "Sizes", "TensorLike", "as_float",
-           "as_tensor", "data_of", "normalize_axes", "normalize_axis", "result_dtype"]
+           "as_tensor", "at_least_int32", "constant_of", "data_of", "normalize_axes", "normalize_axis", "result_dtype"]
 
 # What `as_tensor` takes, and a symbolic tensor, for which `symbolic.op` answers before an op runs.
 TensorLike: TypeAlias = Tensor | KerasTensor | np.ndarray | np.generic | float | Sequence["TensorLike"]
@@ -51,8 +61,25 @@ def as_tensor(x: TensorLike, dtype: str | None = None) -> Tensor:
     if holds_floats(array):
         array = array.astype(dtype if dtype and is_float_dtype(dtype) else config.floatx())
     elif holds_integers(array) and not hasattr(x, "dtype"):
-        array = array.astype(dtype or ("int32" if array.size == 0 or np.abs(array).max() < 2**31 else "int64"))
+        ends = (int(array.min()), int(array.max())) if array.size else ()
+        array = array.astype(require_range(ends, dtype or _int_dtype(*ends)))
     return from_numpy(array)
+
+
+def constant_of(x: float, dtype: str) -> Tensor:
+    """A Python number as a tensor of rank 0. Raises OverflowError for an int outside of an integer dtype, as NumPy."""
+    if type(x) is int:
+        require_range((x,), dtype)
+    return from_numpy(np.asarray(x).astype(dtype))
+
+
+def at_least_int32(x: Tensor) -> Tensor:
+    """`x`; bools and bytes, which have no arithmetic, as int32."""
+    if not is_byte_dtype(x.dtype):
+        return x
+    from pydl import ops
+
+    return ops.cast(x, "int32")
 
 
 def as_float(x: TensorLike) -> Tensor:
@@ -66,24 +93,29 @@ def as_float(x: TensorLike) -> Tensor:
 
 
 def result_dtype(*operands: Any) -> str:
-    """The dtype of an operation on `operands` (tensors, arrays, Python numbers, what has a dtype), as Keras 3 promotes.
+    """The dtype of an operation on `operands` (tensors, arrays, Python numbers, what has a dtype), as Keras 3 promotes
+    (`dtypes.PROMOTED`).
 
-    Python numbers are weak: they take part with their kind only. An int with a float gives the float.
+    Python numbers are weak: they take part with their kind only. An int with a float gives the float. Arrays count as
+    what they are stored as.
     """
-    strong, weak = [], []
-    for x in operands:
-        if isinstance(x, (bool, int, float)):
-            weak.append(x)
-        else:
-            strong.append(standardize_dtype(x.dtype if hasattr(x, "dtype") else as_tensor(x).dtype))
-    best = max(strong, key=PROMOTION.__getitem__, default="bool")
-    if any(isinstance(x, float) for x in weak) and not is_float_dtype(best):
+    dtype = promoted(map(_dtype_among_operands, operands))
+    if dtype == WEAK_FLOAT:
         return config.floatx()
-    if not strong:
-        return "bool" if all(isinstance(x, bool) for x in weak) else "int32"
-    if best == "bool" and any(type(x) is int for x in weak):
-        return "int32"
-    return best
+    return _int_dtype(*(x for x in operands if isinstance(x, int))) if dtype == WEAK_INT else dtype
+
+
+def _dtype_among_operands(x: Any) -> str:
+    if isinstance(x, bool):
+        return "bool"
+    if isinstance(x, (int, float)):
+        return WEAK_INT if isinstance(x, int) else WEAK_FLOAT
+    return STORED_AS[standardize_dtype(x.dtype)] if hasattr(x, "dtype") else as_tensor(x).dtype
+
+
+def _int_dtype(*numbers: int) -> str:
+    """The dtype of Python ints by themselves."""
+    return "int32" if all(-(2**31) <= x < 2**31 for x in numbers) else "int64"
 
 
 def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:

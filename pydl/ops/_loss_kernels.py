@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
+from pydl import ops
 from pydl._core import kernels
+from pydl.dtypes import is_float_dtype
 from pydl.ops._common import Gradients, normalize_axis
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
@@ -82,3 +84,11 @@ def by_group(name: str, predictions: int = 1, again: int = 0) -> LossKernel:
         return differentiable(loss, (p,), vjp)
 
     return kernel
+
+
+def refuse_nan(data: object, loss: Tensor) -> None:
+    """Raises FloatingPointError where `loss` is NaN or infinite and `data` holds NaN, which has made it so; a replay of
+    a recorded step does as well. What is no tensor of floats holds none."""
+    if isinstance(data, Tensor) and is_float_dtype(data.dtype):
+        loss = loss if loss.dtype == data.dtype else ops.cast(loss, data.dtype)
+        kernels.check_loss(data.data, loss.data, data.size, loss.size)

@@ -18,7 +18,7 @@ from pydl.ops._common import Axis, TensorLike, as_float, as_tensor
 from pydl.ops._fused import fused
 from pydl.ops._loss_kernels import LossKernel, by_group, by_row
 from pydl.ops._samples import align
-from pydl.ops.crossentropy import binary_of_logits, binary_of_probabilities
+from pydl.ops.crossentropy import as_probabilities, binary_of_logits, binary_of_probabilities, class_numbers
 from pydl.symbolic import op
 from pydl.tensor import Tensor, empty
 
@@ -188,7 +188,7 @@ def _warn_one_class(y_pred: Tensor, what: str) -> None:
 
 def _smooth(y_true: Tensor, label_smoothing: float, classes: int) -> Tensor:
     """Moves `label_smoothing` of the probability to the uniform distribution over the classes."""
-    return y_true * (1.0 - label_smoothing) + label_smoothing / classes if label_smoothing else y_true
+    return y_true * (1.0 - label_smoothing) + label_smoothing / max(classes, 1) if label_smoothing else y_true
 
 
 @fused(by_row("binary_crossentropy"), constants=(0,))
@@ -205,7 +205,7 @@ def _binary_of_logits(t: Tensor, z: Tensor) -> Tensor:
 def binary_crossentropy(y_true: TensorLike, y_pred: TensorLike, from_logits: bool = False, label_smoothing: float = 0.0,
                         axis: Axis = -1) -> Tensor:
     """mean(-y_true log(p) - (1 - y_true) log(1 - p)) over `axis`; probabilities clipped to [epsilon, 1 - epsilon]."""
-    y_true, y_pred = align(y_true, y_pred, "binary_crossentropy")
+    y_true, y_pred = align(y_true, y_pred, "binary_crossentropy", broadcast=False)
     y_true = _smooth(y_true, label_smoothing, 2)
     if axis not in (-1, len(y_pred.shape) - 1):
         return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits=from_logits), axis=axis)
@@ -219,7 +219,7 @@ def binary_focal_crossentropy(y_true: TensorLike, y_pred: TensorLike, apply_clas
                               alpha: float = 0.25, gamma: float = 2.0, from_logits: bool = False,
                               label_smoothing: float = 0.0, axis: Axis = -1) -> Tensor:
     """Binary cross-entropy times (1 - p_t)^gamma, p_t the probability of the true class (Lin et al., 2017, eq. 4-5)."""
-    y_true, y_pred = align(y_true, y_pred, "binary_focal_crossentropy")
+    y_true, y_pred = align(y_true, y_pred, "binary_focal_crossentropy", broadcast=False)
     y_true = _smooth(y_true, label_smoothing, 2)
     if from_logits:
         y_pred = ops.sigmoid(y_pred)
@@ -251,8 +251,7 @@ def categorical_focal_crossentropy(y_true: TensorLike, y_pred: TensorLike, alpha
     _warn_one_class(y_pred, "categorical_focal_crossentropy")
     y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
     p = ops.softmax(y_pred, axis=axis) if from_logits else y_pred
-    p = p / ops.sum(p, axis=axis, keepdims=True)
-    p = ops.clip(p, config.epsilon(), 1.0 - config.epsilon())
+    p = as_probabilities(p, axis, config.epsilon())
     return ops.sum(-alpha * y_true * ops.power(1.0 - p, gamma) * ops.log(p), axis=axis)
 
 
@@ -275,13 +274,20 @@ def sparse_categorical_crossentropy(y_true: TensorLike, y_pred: TensorLike, from
 
 @op
 def categorical_generalized_cross_entropy(y_true: TensorLike, y_pred: TensorLike, q: float) -> Tensor:
-    """(1 - p[y_true]^q) / q with class numbers `y_true` (Zhang and Sabuncu, 2018)."""
+    """(1 - p[y_true]^q) / q with class numbers `y_true` (Zhang and Sabuncu, 2018).
+
+    Nothing flows back where p[y_true] is below epsilon: the slope -p^(q - 1) has no bound there.
+
+    Raises:
+        ValueError: a label is no class number.
+    """
     y_pred = as_float(y_pred)
-    y_true = ops.cast(as_tensor(y_true), "int32")
-    if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
+    y_true = class_numbers("categorical_generalized_cross_entropy", y_true, y_pred, -1)
+    if len(y_true.shape) == len(y_pred.shape):
         y_true = ops.squeeze(y_true, -1)
     p = ops.sum(y_pred * ops.cast(ops.one_hot(y_true, y_pred.shape[-1]), y_pred.dtype), axis=-1)
-    return (1.0 - ops.power(p, q)) / q
+    flowing = ops.power(ops.maximum(p, config.epsilon()), q)
+    return (1.0 - (flowing + ops.stop_gradient(ops.power(p, q) - flowing))) / q
 
 
 @op

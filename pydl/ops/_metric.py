@@ -19,7 +19,7 @@ def accumulate_mean(values: Tensor, weight: Tensor | None, total: Tensor, count:
         values: (batch, ...) tensor, or a scalar that counts as one sample.
         weight: None, or a tensor whose shape is a leading part of the shape of `values`; axes after the first are
             averaged, so a sample counts once however many values it has.
-        total, count: scalar variables of the dtype of `values`.
+        total, count: scalar variables, float64.
     """
     leading = values.shape[: len(weight.shape)] if weight is not None else values.shape[:1]
     per_sample = math.prod(leading[1:])

@@ -57,16 +57,18 @@ def align_weight(values: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]
     return values, sample_weight
 
 
-def align(y_true: TensorLike, y_pred: TensorLike, what: str) -> tuple[Tensor, Tensor]:
-    """Predictions as floats, targets in their dtype; both of one shape."""
+def align(y_true: TensorLike, y_pred: TensorLike, what: str, broadcast: bool = True) -> tuple[Tensor, Tensor]:
+    """Predictions as floats, targets in their dtype; both of one shape, to which `broadcast` may bring them."""
     y_pred = as_float(y_pred)
     y_true = ops.cast(as_tensor(y_true), y_pred.dtype)
     y_true, y_pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
     if y_true.shape != y_pred.shape:
         try:
+            if not broadcast:
+                raise ValueError
             shape = np.broadcast_shapes(y_true.shape, y_pred.shape)
         except ValueError:
-            raise ValueError(f"{what}: expected `y_true` and `y_pred` of one shape; received y_true.shape="
+            raise ValueError(f"{what}: `y_true` and `y_pred` must have the same shape; received y_true.shape="
                              f"{y_true.shape} and y_pred.shape={y_pred.shape}.") from None
         y_true, y_pred = ops.broadcast_to(y_true, shape), ops.broadcast_to(y_pred, shape)
     return y_true, y_pred

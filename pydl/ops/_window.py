@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydl import config
 from pydl.ops._common import Padding, PerAxis
 from pydl.tensor import Tensor
+
+_USUAL = 1024  # strides and dilations that kernels may multiply with each other and with sizes
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ def pad_total(size: int, taps: int, stride: int, dilation: int) -> int:
     return max((-(-size // stride) - 1) * stride + (taps - 1) * dilation + 1 - size, 0)
 
 
+def lowered(padding: Any) -> Any:
+    """The way of padding under the name it has here: `VALID` is "valid", as in Keras."""
+    return padding.lower() if isinstance(padding, str) else padding
+
+
 def window(op: str, spatial: Sequence[int], sizes: PerAxis, strides: PerAxis, padding: Padding,
            dilation: PerAxis = 1) -> Window:
     """The positions of a window over `spatial`.
@@ -72,6 +80,7 @@ def window(op: str, spatial: Sequence[int], sizes: PerAxis, strides: PerAxis, pa
     strides = per_axis(strides, rank, "strides", op)
     dilation = per_axis(dilation, rank, "dilation_rate", op)
     reach = [(k - 1) * d + 1 for k, d in zip(sizes, dilation)]
+    padding = lowered(padding)
     if isinstance(padding, (tuple, list)):
         pairs = [tuple(p) for p in padding]
         if len(pairs) != rank or any(len(p) != 2 or min(p) < 0 for p in pairs):
@@ -91,6 +100,10 @@ def window(op: str, spatial: Sequence[int], sizes: PerAxis, strides: PerAxis, pa
     if any(n + sum(p) < r for n, p, r in zip(spatial, pairs, reach)):
         raise ValueError(f"{op}: a window of size {tuple(reach)} (with dilation) does not fit into an input of spatial"
                          f" size {spatial} with padding {padding!r}.")
+    if max(*strides, *dilation) > _USUAL:
+        # What nothing depends on is kept small: the stride of a single position, the dilation of a single tap.
+        strides = tuple(min(s, n + sum(p)) for n, p, s in zip(spatial, pairs, strides))
+        dilation = tuple(1 if k == 1 else d for k, d in zip(sizes, dilation))
     return Window(spatial, outputs, sizes, strides, dilation, tuple(p[0] for p in pairs))
 
 

@@ -17,9 +17,7 @@ from pydl.ops.elementwise import (
     Unary,
     _op,
     absolute,
-    cast,
     clip,
-    equal,
     erf,
     expm1,
     greater,
@@ -132,20 +130,23 @@ def gelu(x: TensorLike, approximate: bool = True) -> Tensor:
 
 @fused(_kernel("relu_general"))
 def _relu_general(x: Tensor, negative_slope: float, max_value: float, threshold: float) -> Tensor:
-    """At the threshold itself the value is that of the upper part, the slope that of the lower one."""
-    below = negative_slope * (x - threshold) + threshold * cast(equal(x, threshold), x.dtype)
-    return where(greater_equal(x, max_value), max_value, where(greater(x, threshold), x, below))
+    """At the threshold itself the slope is that of the lower part."""
+    low = 0.0 if max_value < math.inf else -math.inf
+    limited = where(greater_equal(x, max_value), max_value, where(less_equal(x, low), low, x))
+    below = min(0.0, max_value) + (negative_slope * (x - threshold) if negative_slope else 0.0)
+    return where(less_equal(x, threshold), below, limited)
 
 
 @op
 def relu_general(x: TensorLike, negative_slope: float = 0.0, max_value: float | None = None,
                  threshold: float = 0.0) -> Tensor:
-    """The ReLU of `keras.layers.ReLU`: x from `threshold` up to `max_value`, limited there.
+    """The ReLU of `keras.layers.ReLU`: x above `threshold` and 0 up to there, plus a part of its own below.
 
     Args:
         x: tensor.
         negative_slope: slope of the part below the threshold, negative_slope * (x - threshold).
-        max_value: upper limit; None for none.
+        max_value: upper limit of x; None for none. With one, x is limited by 0 from below, too, which shows with a
+            negative threshold; the part below the threshold is not limited.
         threshold: where the linear part begins.
     """
     top = float("inf") if max_value is None else float(max_value)
@@ -270,17 +271,20 @@ def threshold(x: TensorLike, threshold: float, default_value: float) -> Tensor:
 
 @op
 def squareplus(x: TensorLike, b: float = 4.0) -> Tensor:
-    """(x + sqrt(x^2 + b)) / 2 (Barron 2021)."""
+    """(x + sqrt(x^2 + b)) / 2 (Barron 2021); below 0 as (b / 2) / (sqrt(x^2 + b) - x), which does not cancel."""
     x = as_float(x)
-    return (x + sqrt(square(x) + b)) * 0.5
+    size = absolute(x)
+    root = maximum(sqrt(square(minimum(size, 1e12)) + b), size)  # beyond, b is lost in x^2
+    below = (0.5 * b) / (root - where(greater(x, 0.0), 0.0, x))  # a minimum would halve the slope at 0
+    return where(greater(x, 0.0), maximum(x, 0.0) * 0.5 + root * 0.5, below)
 
 
 @op
 def sparse_plus(x: TensorLike) -> Tensor:
     """0 below -1, x above 1, (x + 1)^2 / 4 between."""
     x = as_float(x)
-    inside = minimum(maximum(x, -1.0), 1.0)
-    return where(greater(absolute(x), 1.0), maximum(x, 0.0), square(inside + 1) * 0.25)
+    beyond = greater(absolute(x), 1.0)
+    return where(beyond, maximum(x, 0.0), square(where(beyond, 0.0, x) + 1) * 0.25)
 
 
 @op

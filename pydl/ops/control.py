@@ -1,7 +1,9 @@
 """Control flow over tensors: loops, branches, scans, maps.
 
 In a recording loops are unrolled: the number of rounds must be known when the step is described. A branch on a
-tensor's value reads that value, which a recording refuses with an error that names the line.
+tensor's value reads that value, which a recording refuses with an error that names the line. Called on symbolic tensors
+a loop is one step of the graph. It holds the functions, so a model with one can be saved only where these are
+registered.
 """
 
 from __future__ import annotations
@@ -10,48 +12,57 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from pydl import ops, tree
-from pydl.symbolic import KerasTensor
-from pydl.tensor import Tensor
+from pydl._core import is_dry_run
+from pydl.symbolic import KerasTensor, op
+from pydl.tensor import RecordingError, Tensor
 
 __all__ = ["associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"]
 
 Structure: TypeAlias = Any  # tensors in lists, tuples and dicts
 
-
-def _refuse_symbolic(who: str, *values: object) -> None:
-    if any(isinstance(v, KerasTensor) for value in values for v in tree.flatten(value)):
-        raise ValueError(f"{who}: a KerasTensor has no value to decide by. Put the loop or branch into the `call` of a "
-                         "layer.")
+_MOST_DRY_ROUNDS = 1000  # of a condition that Python decides, where nothing but shapes is wanted
 
 
+@op
 def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Structure], Structure],
               init_val: Structure) -> Structure:
     """`val = body_fun(i, val)` for i = lower .. upper - 1. The bounds are read; a recording unrolls the loop.
 
+    Of symbolic tensors the result has the shapes of `init_val`, which the body keeps.
+
     Returns:
         The last `val`, a structure of tensors.
     """
-    _refuse_symbolic("fori_loop", lower, upper, init_val)
     value = init_val
     for i in range(int(lower), int(upper)):
         value = body_fun(i, value)
     return value
 
 
+@op
 def while_loop(cond: Callable[..., object], body: Callable[..., Structure], loop_vars: Structure,
                maximum_iterations: int | None = None) -> Structure:
     """`loop_vars = body(*loop_vars)` while `cond(*loop_vars)`, at most `maximum_iterations` times.
 
-    The condition is read each round, so it must not depend on tensors inside a recording.
+    The condition is read each round, so it must not depend on tensors inside a recording. Of symbolic tensors the
+    result has the shapes of one round.
 
     Returns:
         The last `loop_vars`, in the structure given.
     """
-    _refuse_symbolic("while_loop", loop_vars)
     single = not isinstance(loop_vars, (list, tuple))
     values = (loop_vars,) if single else tuple(loop_vars)
+    if is_dry_run():  # whose numbers are none
+        values = tuple(_tensors(values))
     rounds = 0
-    while (maximum_iterations is None or rounds < maximum_iterations) and bool(cond(*values)):
+    while maximum_iterations is None or rounds < maximum_iterations:
+        try:
+            if not cond(*values) or (is_dry_run() and rounds == _MOST_DRY_ROUNDS):
+                break
+        except RecordingError:
+            if not is_dry_run() or rounds:
+                raise
+            maximum_iterations = 1  # rounds keep the shapes
         result = body(*values)
         values = tuple(result) if isinstance(result, (list, tuple)) else (result,)
         if len(values) != (1 if single else len(loop_vars)):
@@ -63,13 +74,18 @@ def while_loop(cond: Callable[..., object], body: Callable[..., Structure], loop
 
 def cond(pred: object, true_fn: Callable[[], Structure], false_fn: Callable[[], Structure]) -> Structure:
     """`true_fn()` if `pred` else `false_fn()`. `pred` is read: inside a recording use `ops.where` on both results."""
-    _refuse_symbolic("cond", pred)
+    if isinstance(pred, KerasTensor):
+        raise ValueError("cond: a KerasTensor has no value to decide by, and the graph of a model does not see which"
+                         " tensors the functions use. Use ops.where, or put the branch into the `call` of a layer.")
     return true_fn() if bool(pred) else false_fn()
 
 
+@op
 def switch(index: int | Tensor, branches: Sequence[Callable[..., Structure]], *operands: Structure) -> Structure:
-    """`branches[index](*operands)`, with the index clamped to the branches there are. The index is read."""
-    _refuse_symbolic("switch", index)
+    """`branches[index](*operands)`, with the index clamped to the branches there are. The index is read; of symbolic
+    tensors the result has the shapes of the first branch."""
+    if is_dry_run() and isinstance(index, Tensor):
+        return branches[0](*operands)
     return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
 
 
@@ -94,6 +110,7 @@ def _stacked(results: Sequence[Structure]) -> Structure:
     return tree.map_structure(lambda *parts: ops.stack(list(parts)), *results)
 
 
+@op
 def scan(f: Callable[[Structure, Structure], tuple[Structure, Structure]], init: Structure, xs: Structure = None,
          length: int | None = None, reverse: bool = False, unroll: int = 1) -> tuple[Structure, Structure]:
     """`carry, y = f(carry, x)` for each slice x of `xs` along axis 0.
@@ -108,7 +125,6 @@ def scan(f: Callable[[Structure, Structure], tuple[Structure, Structure]], init:
     Returns:
         (last carry, structure of the y's stacked along axis 0, None when f returns None for y).
     """
-    _refuse_symbolic("scan", init, xs)
     xs = None if xs is None else _tensors(xs)
     n = _length(xs, length, "scan")
     carry, results = init, []
@@ -120,13 +136,13 @@ def scan(f: Callable[[Structure, Structure], tuple[Structure, Structure]], init:
     return carry, None if not results or results[0] is None else _stacked(results)
 
 
+@op
 def map(f: Callable[[Structure], Structure], xs: Structure) -> Structure:
     """`f` applied to each slice of `xs` along axis 0, the results stacked.
 
     Raises:
         ValueError: for an empty axis 0, where the form of the results is unknown.
     """
-    _refuse_symbolic("map", xs)
     xs = _tensors(xs)
     n = _length(xs, None, "map")
     if n == 0:
@@ -139,6 +155,7 @@ def vectorized_map(function: Callable[[Structure], Structure], elements: Structu
     return map(function, elements)
 
 
+@op
 def associative_scan(f: Callable[[Structure, Structure], Structure], elems: Structure, reverse: bool = False,
                      axis: int = 0) -> Structure:
     """Running results e0, f(e0, e1), f(f(e0, e1), e2), ... of an associative `f` along `axis`, in log2(n) rounds.
@@ -148,7 +165,6 @@ def associative_scan(f: Callable[[Structure, Structure], Structure], elems: Stru
         elems: structure of tensors with a common size of `axis`.
         reverse: from the end.
     """
-    _refuse_symbolic("associative_scan", elems)
     elems = _tensors(elems)
     flat = tree.flatten(elems)
     n = flat[0].shape[axis]

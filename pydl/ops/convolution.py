@@ -8,7 +8,16 @@ from pydl import ops
 from pydl._core import kernels
 from pydl.ops._common import Gradients, Padding, PerAxis, Shape, TensorLike, as_float, result_dtype
 from pydl.ops._fused import fused
-from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, pad_total, per_axis, window
+from pydl.ops._window import (
+    Window,
+    channels_first,
+    channels_last,
+    is_channels_first,
+    lowered,
+    pad_total,
+    per_axis,
+    window,
+)
 from pydl.ops.linalg import FUSED_ACTIVATIONS, activated, before_activation
 from pydl.symbolic import op
 from pydl.tape import OWNED, differentiable
@@ -169,6 +178,7 @@ def _transposed_window(inputs: Sequence[int], sizes: Sequence[int], strides: Per
     op_name, rank = "conv_transpose", len(inputs)
     strides = per_axis(strides, rank, "strides", op_name)
     dilation = per_axis(dilation, rank, "dilation_rate", op_name)
+    padding = lowered(padding)
     if padding not in ("valid", "same"):
         raise ValueError(f'{op_name}: expected padding to be "valid" or "same"; received padding={padding!r}.')
     extra = (output_padding,) * rank if output_padding is None or isinstance(output_padding, int) else output_padding

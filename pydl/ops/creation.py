@@ -5,18 +5,19 @@ A constant is filled once, outside the open recording: a replay finds it in memo
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
 
 from pydl import config, ops
-from pydl._core import kernels
-from pydl.dtypes import is_float_dtype
+from pydl._core import is_dry_run, kernels, require_room
+from pydl.dtypes import is_float_dtype, require_range
 from pydl.ops import _strided
 from pydl.ops._common import DType, ShapeLike, TensorLike, as_tensor, normalize_axis, result_dtype
 from pydl.symbolic import KerasTensor, op
 from pydl.tape import differentiable
-from pydl.tensor import Tensor, from_numpy, paused_recording, standardize_dtype
+from pydl.tensor import Tensor, as_array, from_numpy, paused_recording, standardize_dtype, stored_dtype
 from pydl.tensor import empty as _empty
 
 __all__ = [
@@ -30,15 +31,19 @@ def _shape(shape: ShapeLike) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
 
 
-def _constant(array: np.ndarray, dtype: DType) -> Tensor:
+def _filled(shape: ShapeLike, value: TensorLike, dtype: DType) -> Tensor:
+    if type(value) is int:
+        require_range((value,), standardize_dtype(dtype))
+    if is_dry_run():  # values mean nothing
+        return _empty(_shape(shape), stored_dtype(dtype))
     with paused_recording():
-        y = _empty(array.shape, from_numpy(np.empty(0, standardize_dtype(dtype))).dtype)
-    np.copyto(y.data, array, casting="unsafe")
+        y = _empty(_shape(shape), stored_dtype(dtype))
+    np.copyto(y.data, np.asarray(value), casting="unsafe")
     return y
 
 
-def _filled(shape: ShapeLike, value: TensorLike, dtype: DType) -> Tensor:
-    return _constant(np.broadcast_to(np.asarray(value), _shape(shape)), dtype)
+def _constant(array: np.ndarray, dtype: DType) -> Tensor:
+    return _filled(array.shape, array, dtype)
 
 
 def zeros(shape: ShapeLike, dtype: DType = None) -> Tensor:
@@ -93,6 +98,7 @@ def full_like(x: TensorLike, fill_value: TensorLike, dtype: DType = None) -> Ten
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: DType = None) -> Tensor:
     """An (N, M) matrix (M = N by default) with ones on its `k`-th diagonal and zeros elsewhere."""
+    require_room((N, N if M is None else M), "float64")
     return _constant(np.eye(N, M, k), dtype)
 
 
@@ -103,6 +109,7 @@ def identity(n: int, dtype: DType = None) -> Tensor:
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: DType = None) -> Tensor:
     """An (N, M) matrix with ones on and below its `k`-th diagonal and zeros above."""
+    require_room((N, N if M is None else M), "float64")
     return _constant(np.tri(N, M, k), dtype)
 
 
@@ -125,6 +132,8 @@ def arange(start: Number, stop: Number | None = None, step: Number | None = None
     start, stop, step = (_number(v) for v in (start, stop, 1 if step is None else step))
     if step == 0:
         raise ValueError("arange: expected a step other than 0.")
+    length = (stop - start) / step
+    require_room((math.ceil(length) if 0 < length < math.inf else 0,), "int64")
     return _constant(np.arange(start, stop, step), dtype or result_dtype(start, stop, step))
 
 
@@ -146,6 +155,7 @@ def linspace(start: TensorLike, stop: TensorLike, num: int = 50, endpoint: bool 
     """
     if num < 0:
         raise ValueError(f"linspace: expected num of at least 0; received {num}.")
+    require_room((num,), "float64")
     dtype = _float_dtype(dtype, start, stop)
     if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
         values, step = np.linspace(np.asarray(start), np.asarray(stop), num, endpoint, retstep=True, axis=axis)
@@ -166,6 +176,7 @@ def linspace(start: TensorLike, stop: TensorLike, num: int = 50, endpoint: bool 
 def logspace(start: TensorLike, stop: TensorLike, num: int = 50, endpoint: bool = True, base: float = 10,
              dtype: DType = None, axis: int = 0) -> Tensor:
     """`base` to the powers `linspace(start, stop, num)`."""
+    require_room((max(num, 0),), "float64")
     if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
         return _constant(np.logspace(np.asarray(start), np.asarray(stop), num, endpoint, base, axis=axis),
                          _float_dtype(dtype, start, stop))
@@ -200,7 +211,7 @@ def convert_to_tensor(x: TensorLike, dtype: DType = None, sparse: bool | None = 
     Arrays that kernels can read (C-contiguous, of a supported dtype) are shared, not copied.
     """
     if dtype is not None and not isinstance(x, (Tensor, list, tuple)):
-        return from_numpy(np.asarray(x, dtype=standardize_dtype(dtype)))
+        return from_numpy(as_array(x, standardize_dtype(dtype)))
     x = as_tensor(x, None if dtype is None else standardize_dtype(dtype))
     return x if dtype is None or x.dtype == standardize_dtype(dtype) else ops.cast(x, dtype)
 

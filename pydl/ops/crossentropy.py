@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydl import config, ops
 from pydl._core import kernels
-from pydl.dtypes import is_byte_dtype
-from pydl.ops._common import TensorLike, as_float, as_tensor, normalize_axis, result_dtype
+from pydl.ops._common import Axis, TensorLike, as_float, as_tensor, at_least_int32, normalize_axis, result_dtype
 from pydl.ops._fused import fused
 from pydl.ops._loss_kernels import by_group, by_row
 from pydl.symbolic import op
@@ -20,7 +19,7 @@ def _same(name: str, target: TensorLike, output: TensorLike) -> tuple[Tensor, Te
     """Both as floats of one dtype. Raises ValueError unless they have one shape."""
     t, p = as_float(target), as_float(output)
     if t.shape != p.shape:
-        raise ValueError(f"{name}: expected targets and predictions of one shape; received shapes {t.shape} and "
+        raise ValueError(f"{name}: targets and predictions must have the same shape; received shapes {t.shape} and "
                          f"{p.shape}.")
     if t.dtype != p.dtype:
         dtype = result_dtype(t, p)
@@ -55,10 +54,16 @@ def binary_crossentropy(target: TensorLike, output: TensorLike, from_logits: boo
     return binary_of_logits(t, p) if from_logits else binary_of_probabilities(t, p, config.epsilon())
 
 
+def as_probabilities(p: Tensor, axis: Axis, epsilon: float) -> Tensor:
+    """`p` divided by its sum and clipped to [epsilon, 1 - epsilon]. Where all are 0, each becomes epsilon: an
+    impossible class costs the same in every row, and nothing flows back."""
+    total = ops.sum(p, axis, keepdims=True)
+    return ops.clip(p / ops.where(ops.equal(total, 0.0), 1.0, total), epsilon, 1.0 - epsilon)
+
+
 @fused(by_group("categorical_crossentropy", again=1), constants=(0,))
 def _categorical_of_probabilities(t: Tensor, p: Tensor, axis: int, epsilon: float) -> Tensor:
-    q = ops.clip(p / ops.sum(p, axis, keepdims=True), epsilon, 1.0 - epsilon)
-    return -ops.sum(t * ops.log(q), axis)
+    return -ops.sum(t * ops.log(as_probabilities(p, axis, epsilon)), axis)
 
 
 @fused(by_group("categorical_crossentropy_logits"), constants=(0,))
@@ -102,8 +107,27 @@ def _at_labels(x: Tensor, labels: Tensor, axis: int, ignored: int) -> Tensor:
 
 @fused(by_group("sparse_categorical_crossentropy", predictions=0))
 def _sparse_of_probabilities(p: Tensor, labels: Tensor, axis: int, epsilon: float, ignored: int) -> Tensor:
-    q = ops.clip(p / ops.sum(p, axis, keepdims=True), epsilon, 1.0 - epsilon)
-    return -_at_labels(ops.log(q), labels, axis, ignored)
+    return -_at_labels(ops.log(as_probabilities(p, axis, epsilon)), labels, axis, ignored)
+
+
+def class_numbers(name: str, target: TensorLike, p: Tensor, axis: int, ignored: int = _NO_CLASS) -> Tensor:
+    """The labels `target` as int32, checked (in every replay, too) to be class numbers or `ignored`.
+
+    Args:
+        name: of the loss, for messages.
+        target: of p's shape without `axis`, or with size 1 there.
+        p: the predictions, with the classes along `axis`.
+    """
+    labels, along = at_least_int32(as_tensor(target)), normalize_axis(axis, p.ndim)
+    shape = p.shape[:along] + p.shape[along + 1:]
+    if labels.shape not in (shape, p.shape[:along] + (1,) + p.shape[along + 1:]):
+        raise ValueError(f"{name}: expected labels of shape {shape} for predictions of shape {p.shape} with the classes"
+                         f" along axis {axis}; received shape {labels.shape}.")
+    if ignored == _NO_CLASS:
+        kernels.check_labels(labels.data, labels.size, p.shape[along])
+    else:
+        kernels.check_labels_or_ignored(labels.data, labels.size, p.shape[along], ignored)
+    return labels if labels.dtype == "int32" else ops.cast(labels, "int32")
 
 
 @fused(by_group("sparse_categorical_crossentropy_logits", predictions=0))
@@ -129,24 +153,11 @@ def sparse_categorical_crossentropy(target: TensorLike, output: TensorLike, from
     Raises:
         ValueError: a label is no class number; the text names its value and position.
     """
-    p, labels = as_float(output), as_tensor(target)
+    p = as_float(output)
     if p.ndim < 1:
         raise ValueError("sparse_categorical_crossentropy: expected `output` of rank at least 1; received a scalar.")
-    along = normalize_axis(axis, p.ndim)
-    shape = p.shape[:along] + p.shape[along + 1:]
-    if labels.shape not in (shape, p.shape[:along] + (1,) + p.shape[along + 1:]):
-        raise ValueError(f"sparse_categorical_crossentropy: expected labels of shape {shape} for predictions of shape "
-                         f"{p.shape} with the classes along axis {axis}; received shape {labels.shape}.")
-    if is_byte_dtype(labels.dtype):
-        labels = ops.cast(labels, "int32")
-    if ignore_class is None:
-        ignored = _NO_CLASS
-        kernels.check_labels(labels.data, labels.size, p.shape[along])
-    else:
-        ignored = int(ignore_class)
-        kernels.check_labels_or_ignored(labels.data, labels.size, p.shape[along], ignored)
-    if labels.dtype != "int32":
-        labels = ops.cast(labels, "int32")
+    along, ignored = normalize_axis(axis, p.ndim), _NO_CLASS if ignore_class is None else int(ignore_class)
+    labels = class_numbers("sparse_categorical_crossentropy", target, p, axis, ignored)
     if from_logits:
         return _sparse_of_logits(p, labels, along, ignored)
     return _sparse_of_probabilities(p, labels, along, config.epsilon(), ignored)

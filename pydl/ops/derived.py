@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from pydl import ops
-from pydl.ops._common import Axis, TensorLike, as_float, as_tensor
+from pydl.ops._broadcast import operand
+from pydl.ops._common import Axis, TensorLike, as_float, as_tensor, result_dtype
+from pydl.ops.reduction import length_of, magnitude_of
 from pydl.symbolic import KerasTensor, op
 from pydl.tensor import Tensor
 
@@ -60,21 +62,31 @@ def rad2deg(x: TensorLike) -> Tensor:
 
 @op
 def hypot(x1: TensorLike, x2: TensorLike) -> Tensor:
-    """sqrt(x1^2 + x2^2); infinite where a square is."""
-    return ops.sqrt(ops.add(ops.square(as_float(x1)), ops.square(as_float(x2))))
+    """sqrt(x1^2 + x2^2), of scaled values: neither large nor small ones are lost. Infinite where one of them is, also
+    beside NaN. The gradient at (0, 0) is 0."""
+    x1, x2 = as_float(x1), as_float(x2)
+    unit = magnitude_of(ops.maximum(ops.absolute(x1), ops.absolute(x2)))
+    squares = ops.add(ops.square(ops.divide(x1, unit)), ops.square(ops.divide(x2, unit)))
+    length = ops.multiply(length_of(squares), unit)
+    return ops.where(ops.logical_or(ops.isinf(x1), ops.isinf(x2)), math.inf, length)
+
+
+def _of_one_dtype(x1: TensorLike, x2: TensorLike) -> tuple[Tensor, Tensor]:
+    dtype = result_dtype(x1, x2)
+    return operand(x1, dtype), operand(x2, dtype)
 
 
 @op
 def fmax(x1: TensorLike, x2: TensorLike) -> Tensor:
     """The larger of the two; where one is NaN, the other."""
-    x1, x2 = as_tensor(x1), as_tensor(x2)
+    x1, x2 = _of_one_dtype(x1, x2)
     return ops.where(ops.isnan(x1), x2, ops.where(ops.isnan(x2), x1, ops.maximum(x1, x2)))
 
 
 @op
 def fmin(x1: TensorLike, x2: TensorLike) -> Tensor:
     """The smaller of the two; where one is NaN, the other."""
-    x1, x2 = as_tensor(x1), as_tensor(x2)
+    x1, x2 = _of_one_dtype(x1, x2)
     return ops.where(ops.isnan(x1), x2, ops.where(ops.isnan(x2), x1, ops.minimum(x1, x2)))
 
 

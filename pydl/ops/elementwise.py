@@ -6,6 +6,7 @@ is that of its kernel, and the gradient stands beside it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeAlias, overload
 
@@ -13,12 +14,12 @@ import numpy as np
 
 from pydl import config
 from pydl._core import Kernel, kernels
-from pydl.dtypes import PROMOTION, STORED_AS, holds_floats, is_byte_dtype, is_float_dtype
+from pydl.dtypes import STORED, STORED_AS, holds_floats, is_byte_dtype, is_float_dtype
 from pydl.ops._broadcast import broadcast_plan, operand, sum_to_shape
 from pydl.ops._common import DType, Gradients, TensorLike, as_float, as_tensor, result_dtype
 from pydl.ops._fused import fused, recorded_gradient
 from pydl.symbolic import op
-from pydl.tape import differentiable
+from pydl.tape import differentiable, no_grad
 from pydl.tensor import Tensor, empty, standardize_dtype
 
 __all__ = [
@@ -99,13 +100,13 @@ arctanh = _unary("arctanh", "Inverse hyperbolic tangent.", lambda x: reciprocal(
 erf = _unary("erf", "The error function.", lambda x: exp(-(x * x)) * float(2 / np.sqrt(np.pi)))
 
 
-def _arithmetic_unary(name: str, doc: str, kernel: Kernel, slope: Slope | None = None) -> Unary:
+def _arithmetic_unary(name: str, doc: str, kernel: Kernel, slope: Slope | None = None, of_bools: str = "bool") -> Unary:
     """As `_unary`, and integers stay integers."""
 
     def function(x: TensorLike) -> Tensor:
         x = as_tensor(x)
         if is_byte_dtype(x.dtype):
-            return cast(function(cast(x, "int32")), x.dtype)
+            return cast(function(cast(x, "int32")), of_bools if x.dtype == "bool" else x.dtype)
         y = empty(x.shape, x.dtype)
         kernel(x.data, y.data, x.size)
         return differentiable(y, (x,), lambda dy: (slope(x, dy),)) if slope else y
@@ -115,13 +116,14 @@ def _arithmetic_unary(name: str, doc: str, kernel: Kernel, slope: Slope | None =
 
 negative: Unary = _arithmetic_unary("negative", "-x.", kernels.negative, lambda x, dy: negative(dy))
 absolute = _arithmetic_unary("absolute", "|x|.", kernels.absolute, lambda x, dy: dy * sign(x))
-square = _arithmetic_unary("square", "x * x.", kernels.square, lambda x, dy: dy * (x * 2))
+square = _arithmetic_unary("square", "x * x; of bools as int32.", kernels.square, lambda x, dy: dy * (x * 2),
+                           of_bools="int32")
 sign: Unary = _arithmetic_unary("sign", "-1, 0 or 1 by the sign of x.", kernels.sign)
 abs = absolute
 
 
-def _to_integer(name: str, doc: str) -> Unary:
-    """Rounding functions: integers are their own result (as floats, as in Keras), the gradient is zero."""
+def _to_integer(name: str) -> Unary:
+    """Rounding functions: of integers as floats, as in Keras; the gradient is zero."""
     kernel = getattr(kernels, name)
 
     def function(x: TensorLike) -> Tensor:
@@ -130,22 +132,40 @@ def _to_integer(name: str, doc: str) -> Unary:
         kernel(x.data, y.data, x.size)
         return y
 
-    return _op(name, doc, function)
+    return function
 
 
-floor = _to_integer("floor", "The largest integer not above x.")
-ceil = _to_integer("ceil", "The smallest integer not below x.")
-trunc = _to_integer("trunc", "The integer next to x toward zero.")
-_nearest = _to_integer("round", "The nearest integer, ties to even.")
+def _whole(x: Tensor) -> bool:
+    """Whether the values are integers by their type, and hence their own rounding."""
+    return not is_float_dtype(x.dtype)
+
+
+floor = _op("floor", "The largest integer not above x.", _to_integer("floor"))
+ceil = _op("ceil", "The smallest integer not below x.", _to_integer("ceil"))
+_toward_zero = _to_integer("trunc")
+_nearest = _to_integer("round")
+
+
+@op
+def trunc(x: TensorLike) -> Tensor:
+    """The integer next to x toward zero; integers stay as they are."""
+    x = as_tensor(x)
+    return x if _whole(x) else _toward_zero(x)
 
 
 @op
 def round(x: TensorLike, decimals: int = 0) -> Tensor:
-    """The nearest number of `decimals` decimals; ties go to the even one."""
+    """The nearest number of `decimals` decimals; ties go to the even one. Integers stay integers."""
+    x = as_tensor(x)
+    if _whole(x):
+        return x if decimals >= 0 else cast(round(cast(x, "float64"), decimals), x.dtype)
     if decimals == 0:
         return _nearest(x)
+    most = int(math.log10(np.finfo(x.dtype).max))  # further on, 10 to that power is no number of the type
+    if not -most <= decimals <= most:
+        return multiply(x, 1.0 if decimals > 0 else 0.0)
     power_of_ten = 10.0**decimals
-    return divide(_nearest(as_float(x) * power_of_ten), power_of_ten)
+    return divide(_nearest(x * power_of_ten), power_of_ten)
 
 
 def _test(name: str, doc: str) -> Unary:
@@ -174,30 +194,45 @@ def logical_not(x: TensorLike) -> Tensor:
     return y
 
 
-_CASTS = {name: getattr(kernels, f"cast_to_{name}") for name in PROMOTION}
+_CASTS = {name: getattr(kernels, f"cast_to_{name}") for name in STORED}
 
 
 @op
 def cast(x: TensorLike, dtype: DType) -> Tensor:
     """`x` in another dtype.
 
-    Floats lose their fraction toward zero when they become integers; numbers outside the integer type become
-    its nearest end, NaN becomes 0. The gradient passes between float types.
+    Floats lose their fraction toward zero when they become integers; those outside the integer type become its nearest
+    end, NaN becomes 0. Integers outside of another integer type wrap, as NumPy's. The gradient passes between float
+    types.
 
     Args:
         x: tensor of any dtype.
-        dtype: name; 8- and 16-bit types are stored in the next wider type that has kernels.
+        dtype: name; integer types without kernels are stored in the next wider type that has them
+            (`dtypes.STORED_AS`), with the values that the narrow type has.
     """
     x = as_tensor(x)
-    dtype = STORED_AS[standardize_dtype(dtype)]
+    dtype = standardize_dtype(dtype)
     if x.dtype == dtype:
         return x
+    kernel = _CASTS.get(dtype)
+    if kernel is None:
+        return _narrowed(x, dtype)
     y = empty(x.shape, dtype)
-    _CASTS[dtype](x.data, y.data, x.size)
+    kernel(x.data, y.data, x.size)
     if is_float_dtype(dtype) and is_float_dtype(x.dtype):
         before = x.dtype
         return differentiable(y, (x,), lambda dy: (cast(dy, before),))
     return y
+
+
+def _narrowed(x: Tensor, dtype: str) -> Tensor:
+    """`x` in what stores an integer dtype that has no kernels, with the values of that dtype."""
+    info = np.iinfo(dtype)
+    low, high = int(info.min), min(int(info.max), 2**63 - 1)
+    y = cast(x, STORED_AS[dtype])
+    if is_float_dtype(x.dtype):
+        return minimum(maximum(y, low), high)
+    return add(mod(subtract(y, low), 2**info.bits), low) if info.bits < 8 * y.data.itemsize else y
 
 
 def _clip_kernel(x: Tensor, x_min: float, x_max: float) -> Tensor:
@@ -227,8 +262,9 @@ def clip(x: TensorLike, x_min: TensorLike, x_max: TensorLike) -> Tensor:
         return minimum(maximum(x, x_min), x_max)
     dtype = result_dtype(x, x_min, x_max)
     x = operand(x, "int32" if dtype == "bool" else dtype)
-    if x.dtype == "uint8":
-        return cast(clip(cast(x, "int32"), x_min, x_max), "uint8")
+    if x.dtype == "uint8":  # bounds beyond the type mean no bound, as in the kernel
+        low, high = (min(max(bound, 0), 255) for bound in (x_min, x_max))
+        return cast(clip(cast(x, "int32"), low, high), "uint8")
     return _clip(x, float(x_min), float(x_max))
 
 
@@ -265,9 +301,9 @@ def _binary(name: str, doc: str, gradient1: Slope | None = None, gradient2: Slop
         dtype = _promote(x1, x2)
         if floating and not is_float_dtype(dtype):
             dtype = config.floatx()
-        if is_byte_dtype(dtype):  # arithmetic is done in int32
-            return cast(function(operand(x1, "int32"), operand(x2, "int32")), dtype)
         x1, x2 = operand(x1, dtype), operand(x2, dtype)
+        if is_byte_dtype(dtype):  # arithmetic is done in int32
+            return cast(function(cast(x1, "int32"), cast(x2, "int32")), dtype)
         y = _launch(kernel, x1, x2, dtype)
         if gradient1 is None or gradient2 is None:
             return y
@@ -287,7 +323,8 @@ def _share(x1: Tensor, x2: Tensor) -> Tensor:
 
 
 def _power_slope1(x1: Tensor, x2: Tensor, dy: Tensor) -> Tensor:
-    return dy * x2 * power(x1, x2 - 1)
+    none = equal(x2, 0)  # a constant, also at x1 = 0, where x1^-1 is infinite
+    return where(none, 0, dy * x2 * power(x1, where(none, 1, x2 - 1)))
 
 
 def _power_slope2(x1: Tensor, x2: Tensor, dy: Tensor) -> Tensor:
@@ -321,7 +358,7 @@ def power(x1: TensorLike, x2: TensorLike) -> Tensor:
     """`x1` to the power of `x2`; an integer's negative power is rounded toward zero."""
     if isinstance(x2, (int, float)) and not isinstance(x2, bool) and not isinstance(x1, (bool, int, float)):
         x1 = as_tensor(x1)
-        if x2 == 2:
+        if x2 == 2 and x1.dtype != "bool":
             return square(x1)
         if x2 == 1 and result_dtype(x1, x2) == x1.dtype:
             return x1
@@ -337,7 +374,11 @@ def _comparison(name: str, doc: str) -> Binary:
 
     def function(x1: TensorLike, x2: TensorLike) -> Tensor:
         dtype = _promote(x1, x2)
-        return _launch(kernel, operand(x1, dtype), operand(x2, dtype), "bool")
+        try:
+            x1, x2 = operand(x1, dtype), operand(x2, dtype)
+        except OverflowError:  # a Python int beside a type that does not hold it is still larger or smaller
+            x1, x2 = operand(x1, "int64"), operand(x2, "int64")
+        return _launch(kernel, x1, x2, "bool")
 
     return _op(name, doc, function)
 
@@ -390,12 +431,27 @@ def where(condition: TensorLike, x1: TensorLike | None = None,
 # -------------------------------------------------------------------------------------------- composed
 
 
+def _apart(x1: Tensor, x2: Tensor) -> Tensor:
+    """x1 - x2; 0 for equal infinities."""
+    return where(logical_and(equal(x1, x2), isinf(x1)), 0.0, subtract(x1, x2))
+
+
 @op
 def logaddexp(x1: TensorLike, x2: TensorLike) -> Tensor:
-    """log(exp(x1) + exp(x2)) without overflow."""
+    """log(exp(x1) + exp(x2)) without overflow; infinities are exact."""
     from pydl import ops
 
-    return maximum(x1, x2) + ops.softplus(-absolute(subtract(x1, x2)))
+    dtype = result_dtype(x1, x2, 0.0)
+    x1, x2 = operand(x1, dtype), operand(x2, dtype)
+    with no_grad():
+        y = maximum(x1, x2) + ops.softplus(-absolute(_apart(x1, x2)))
+
+    def vjp(dy: Tensor) -> Gradients:
+        apart = _apart(x1, x2)
+        return (sum_to_shape(dy * ops.sigmoid(apart), x1.shape) if x1.node is not None else None,
+                sum_to_shape(dy * ops.sigmoid(-apart), x2.shape) if x2.node is not None else None)
+
+    return differentiable(y, (x1, x2), vjp)
 
 
 @op
@@ -411,8 +467,10 @@ def isclose(x1: TensorLike, x2: TensorLike, rtol: float = 1e-5, atol: float = 1e
 
 @op
 def nan_to_num(x: TensorLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """`x` with NaN and infinities replaced; infinities by the largest finite numbers by default."""
-    x = as_float(x)
+    """`x` with NaN and infinities replaced; infinities by the largest finite numbers by default. Integers stay."""
+    x = as_tensor(x)
+    if _whole(x):
+        return x
     largest = float(np.finfo(x.dtype).max)
     x = where(isnan(x), nan, x)
     x = where(equal(x, float("inf")), largest if posinf is None else posinf, x)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pydl import ops
+from pydl._core import require_room
 from pydl.ops._common import TensorLike, as_float
 from pydl.symbolic import op
 from pydl.tensor import Tensor
@@ -28,6 +29,9 @@ def _along_last(real: Tensor, imaginary: Tensor, sign: int) -> tuple[Tensor, Ten
     """sum_k x_k exp(sign 2 pi i j k / n): two products with the matrix of cosines and sines. The angles are taken of
     j k modulo n, so that they stay exact however long the axis."""
     n = real.shape[-1]
+    if n == 0:
+        raise ValueError(f"A Fourier transform is of at least one value; received shape {real.shape}.")
+    require_room((n, n), "float64")
     angle = 2 * np.pi / n * (np.outer(np.arange(n), np.arange(n)) % n)
     cosines, sines = (ops.cast(f(angle), real.dtype) for f in (np.cos, np.sin))
     a, b = ops.matmul(real, cosines), ops.matmul(imaginary, cosines)

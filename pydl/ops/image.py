@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pydl import ops
-from pydl._core import kernels
+from pydl._core import kernels, require_room
 from pydl.dtypes import INTEGERS, is_float_dtype
 from pydl.ops import _window
 from pydl.ops._colour import check_images, hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
@@ -58,6 +58,7 @@ _FILTERS = {"bilinear": _triangle, "bicubic": _cubic, "lanczos3": _lanczos(3), "
 @functools.lru_cache(64)
 def _resize_weights(n: int, m: int, interpolation: str, antialias: bool) -> np.ndarray:
     """(m, n): what each of m pixels takes from each of n; pixels are cells, their values stand at the centres."""
+    require_room((m, n), "float64")
     if interpolation == "nearest":
         return np.eye(n)[(2 * np.arange(m) + 1) * n // (2 * m)]
     step = n / m

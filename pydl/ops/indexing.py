@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pydl import ops
-from pydl._core import kernels
-from pydl.dtypes import INTEGERS, holds_floats, holds_integers, is_byte_dtype
+from pydl._core import is_dry_run, is_recording, kernels
+from pydl.dtypes import INTEGERS, holds_floats, holds_integers, is_float_dtype
 from pydl.ops import _strided
-from pydl.ops._common import DType, Gradients, Shape, TensorLike, as_tensor, normalize_axis
+from pydl.ops._common import DType, Gradients, Shape, TensorLike, as_tensor, at_least_int32, normalize_axis
 from pydl.symbolic import op
 from pydl.tape import differentiable
-from pydl.tensor import Tensor, empty, standardize_dtype
+from pydl.tensor import Tensor, empty, stored_dtype
 
 __all__ = [
     "embedding", "getitem", "multi_hot", "nonzero", "one_hot", "scatter", "scatter_update", "segment_max",
@@ -30,10 +30,12 @@ def as_index(x: TensorLike, low: int, high: int, who: str) -> Tensor:
 
     Raises:
         IndexError: naming the value, its position and the allowed range.
+        ValueError: for a range that int32 does not hold.
     """
+    if high > 2**31:
+        raise ValueError(f"{who}: positions are int32, so an axis has at most {2**31} places; received {high}.")
     if isinstance(x, Tensor):
-        if is_byte_dtype(x.dtype):
-            x = ops.cast(x, "int32")
+        x = at_least_int32(x)
         kernels.check_index(x.data, x.size, low, high)
         return x if x.dtype == "int32" else ops.cast(x, "int32")
     values = np.asarray(x)
@@ -49,9 +51,25 @@ def as_index(x: TensorLike, low: int, high: int, who: str) -> Tensor:
     return Tensor(np.array(values, dtype="int32", order="C"))
 
 
-def _as_int32(x: TensorLike) -> Tensor:
+def within_int32(x: TensorLike) -> Tensor:
+    """`x` as int32; what lies outside becomes the nearest end and NaN -1, which stand for no class either."""
     x = as_tensor(x)
+    if x.dtype == "int64":
+        x = ops.clip(x, -(2**31), 2**31 - 1)
+    elif is_float_dtype(x.dtype):
+        x = ops.where(ops.isnan(x), -1.0, x)
     return x if x.dtype == "int32" else ops.cast(x, "int32")
+
+
+def categories(x: TensorLike, count: int) -> Tensor:
+    """`x` as int32; numbers below 0 are no category.
+
+    Raises:
+        IndexError: for a number of `count` or more, and for NaN.
+    """
+    x = at_least_int32(as_tensor(x))
+    kernels.check_index(x.data, x.size, -(2**63), count)
+    return within_int32(x)
 
 
 # -------------------------------------------------------------------------------- gather and scatter
@@ -186,7 +204,7 @@ def _scatter_index(indices: TensorLike, shape: Shape, who: str) -> tuple[Tensor,
     else:
         for d in range(k):
             as_index(indices[..., d], -shape[d], shape[d], who)
-        index = _as_int32(indices)
+        index = within_int32(indices)
     return index, tuple(indices.shape[:-1]), k
 
 
@@ -247,49 +265,57 @@ def scatter_update(inputs: TensorLike, indices: TensorLike, updates: TensorLike,
 
 def _segments(data: TensorLike, segment_ids: TensorLike, num_segments: int | None,
               who: str) -> tuple[Tensor, Tensor, int]:
+    """(data, ids, number of segments); ids outside of the segments name one that is left out of the result."""
     data = as_tensor(data)
     if num_segments is None:
-        ids = segment_ids.numpy() if isinstance(segment_ids, Tensor) else np.asarray(segment_ids)
-        num_segments = int(ids.max()) + 1 if ids.size else 0
-    index = as_index(segment_ids, 0, num_segments, who)
-    if data.shape[:1] != index.shape:
-        raise ValueError(f"{who}: expected one segment id per row; received {index.shape} for shape {data.shape}.")
-    return data, index, num_segments
+        values = segment_ids.numpy() if isinstance(segment_ids, Tensor) else np.asarray(segment_ids)
+        num_segments = max(int(values.max()) + 1, 0) if values.size else 0
+    ids = as_tensor(segment_ids)
+    if not isinstance(segment_ids, Tensor) and ids.size and holds_floats(ids.data):
+        raise TypeError(f"{who}: expected integer ids; received dtype {ids.dtype}.")
+    ids = within_int32(ids)
+    if data.shape[:1] != ids.shape:
+        raise ValueError(f"{who}: expected one segment id per row; received {ids.shape} for shape {data.shape}.")
+    if not 0 <= num_segments < 2**31:
+        raise ValueError(f"{who}: positions are int32, so there are 0 to {2**31 - 1} segments; received"
+                         f" num_segments={num_segments}.")
+    inside = ops.logical_and(ops.greater_equal(ids, 0), ops.less(ids, num_segments))
+    return data, ops.where(inside, ids, num_segments), num_segments
 
 
 @op
 def segment_sum(data: TensorLike, segment_ids: TensorLike, num_segments: int | None = None,
                 sorted: bool = False) -> Tensor:
-    """Row s of the result is the sum of the rows of `data` whose segment id is s.
+    """Row s of the result is the sum of the rows of `data` whose segment id is s; rows whose id is no segment (-1 for
+    padding, `num_segments` or more) are left out.
 
     `num_segments` (the largest id + 1 by default) must be given inside a recording.
     """
     data, index, count = _segments(data, segment_ids, num_segments, "segment_sum")
-    shape = (count,) + data.shape[1:]
-    return _scatter_add(index, data, 1, index.size, (count,), prod(data.shape[1:]), shape)
+    shape = (count + 1,) + data.shape[1:]
+    return _scatter_add(index, data, 1, index.size, (count + 1,), prod(data.shape[1:]), shape)[:count]
 
 
 @op
 def segment_max(data: TensorLike, segment_ids: TensorLike, num_segments: int | None = None,
                 sorted: bool = False) -> Tensor:
-    """Row s is the maximum over the rows of `data` whose segment id is s; -inf (lowest int) if none. No gradient."""
+    """Row s is the maximum over the rows of `data` whose segment id is s; -inf (lowest int) if none. Ids as in
+    `segment_sum`. No gradient."""
     data, index, count = _segments(data, segment_ids, num_segments, "segment_max")
-    lowest = -np.inf if holds_floats(data.data) else np.iinfo(data.data.dtype).min
-    base = ops.full((count,) + data.shape[1:], lowest, data.dtype)
+    dtype = data.data.dtype
+    lowest = -np.inf if holds_floats(data.data) else np.iinfo(dtype).min if holds_integers(data.data) else False
+    base = ops.full((count + 1,) + data.shape[1:], lowest, data.dtype)
     y = empty(base.shape, data.dtype)
-    kernels.scatter(base.data, index.data, data.data, y.data, 1, index.size, (count,), prod(data.shape[1:]), 3)
-    return y
+    kernels.scatter(base.data, index.data, data.data, y.data, 1, index.size, (count + 1,), prod(data.shape[1:]), 3)
+    return y[:count]
 
 
 # ------------------------------------------------------------------------------------------- slices
 
-Starts: TypeAlias = int | Sequence[int] | np.ndarray | Tensor  # one number per axis
+Starts: TypeAlias = int | Sequence[int | Tensor] | np.ndarray | Tensor  # one number per axis
 
 
-def _window(x: Tensor, start_indices: Starts, shape: Sequence[int], who: str) -> tuple[Shape, list[int], int]:
-    if isinstance(start_indices, Tensor):
-        start_indices = start_indices.numpy()  # in a recording: an error, the window must not move
-    starts = [int(s.item() if isinstance(s, Tensor) else s) for s in np.atleast_1d(start_indices)]
+def _window(x: Tensor, starts: Sequence[int], shape: Sequence[int], who: str) -> tuple[Shape, list[int], int]:
     sizes = [int(n) for n in shape]
     if len(starts) != x.ndim or len(sizes) != x.ndim:
         raise ValueError(f"{who}: expected {x.ndim} starts and sizes for shape {x.shape}; received {starts} and "
@@ -301,20 +327,70 @@ def _window(x: Tensor, start_indices: Starts, shape: Sequence[int], who: str) ->
     return tuple(sizes), strides, sum(s * st for s, st in zip(starts, strides))
 
 
+def _starts(start_indices: Starts) -> tuple[list[int], dict[int, Tensor]]:
+    """Where a window starts: numbers, 0 for those that a recorded step reads when it runs, and these by axis."""
+    later = is_recording() or is_dry_run()
+    if isinstance(start_indices, Tensor):
+        if later:
+            vector = ops.reshape(start_indices, (-1,))
+            return [0] * vector.size, {axis: vector[axis] for axis in range(vector.size)}
+        start_indices = start_indices.numpy()
+    given = [start_indices] if isinstance(start_indices, (int, np.integer)) else list(start_indices)
+    read = {axis: s for axis, s in enumerate(given) if later and isinstance(s, Tensor)}
+    return [0 if axis in read else int(s) for axis, s in enumerate(given)], read
+
+
+def _from(start: Tensor, size: int, n: int, who: str) -> Tensor:
+    """The positions of a window of that size on an axis of `n`, checked when the step runs."""
+    if start.size != 1:
+        raise ValueError(f"{who}: expected a start to be one number; received shape {start.shape}.")
+    return as_index(ops.reshape(start, (1,)), 0, n - size + 1, who) + ops.arange(size, dtype="int32")
+
+
 @op
 def slice(inputs: TensorLike, start_indices: Starts, shape: Sequence[int]) -> Tensor:
-    """The window of `inputs` that starts at `start_indices` and has `shape` (-1: to the end of the axis)."""
+    """The window of `inputs` that starts at `start_indices` and has `shape` (-1: to the end of the axis).
+
+    Args:
+        inputs: tensor.
+        start_indices: one start per axis, numbers or tensors; or a tensor of all of them.
+        shape: sizes; known also where a start is a tensor in a recorded step.
+
+    Raises:
+        ValueError: for a window that exceeds the tensor; IndexError, when the step runs, where a start is read then.
+    """
     x = as_tensor(inputs)
-    return _strided.strided_copy(x, *_window(x, start_indices, shape, "slice"))
+    starts, read = _starts(start_indices)
+    sizes = list(shape)
+    if any(sizes[axis] == -1 for axis in read if axis < len(sizes)):
+        raise ValueError(f"slice: the size {tuple(sizes)} goes to the end (-1) of an axis along which the start of the"
+                         " window is known when the step runs only. Give the size.")
+    window = _window(x, starts, sizes, "slice")
+    if read:
+        window = _window(x, starts, [x.shape[axis] if axis in read else n for axis, n in enumerate(sizes)], "slice")
+    y = _strided.strided_copy(x, *window)
+    for axis, start in read.items():
+        y = take(y, _from(start, int(sizes[axis]), x.shape[axis], "slice"), axis=axis)
+    return y
 
 
 @op
 def slice_update(inputs: TensorLike, start_indices: Starts, updates: TensorLike) -> Tensor:
-    """`inputs` with the window at `start_indices` replaced by `updates`."""
+    """`inputs` with the window at `start_indices`, as in `slice`, replaced by `updates`."""
     x, updates = as_tensor(inputs), as_tensor(updates, as_tensor(inputs).dtype)
     updates = updates if updates.dtype == x.dtype else ops.cast(updates, x.dtype)
-    _, strides, offset = _window(x, start_indices, updates.shape, "slice_update")
-    return _strided.strided_scatter(updates, x.shape, strides, offset, base=x)
+    starts, read = _starts(start_indices)
+    _, strides, offset = _window(x, starts, updates.shape, "slice_update")
+    if not read:
+        return _strided.strided_scatter(updates, x.shape, strides, offset, base=x)
+    axes = max(axis for axis, (s, n, m) in enumerate(zip(starts, updates.shape, x.shape))
+               if axis in read or s or n != m) + 1  # the others are replaced from end to end
+    window = updates.shape[:axes]
+    positions = [_from(read[axis], n, x.shape[axis], "slice_update") if axis in read else
+                 ops.arange(starts[axis], starts[axis] + n, dtype="int32") for axis, n in enumerate(window)]
+    places = ops.stack([ops.broadcast_to(ops.reshape(p, (-1,) + (1,) * (axes - axis - 1)), window)
+                        for axis, p in enumerate(positions)], axis=-1)
+    return scatter_update(x, places, updates)
 
 
 @op
@@ -412,7 +488,12 @@ def unravel_index(indices: TensorLike, shape: Sequence[int]) -> tuple[Tensor, ..
     x = as_tensor(indices)
     shape = tuple(int(n) for n in shape)
     total = prod(shape)
+    if any(n < 1 for n in shape) or total > 2**63 - 1:
+        raise ValueError(f"unravel_index: expected sizes of at least 1 whose product 64 bits hold; received {shape}.")
+    x = at_least_int32(x)
     kernels.check_index(x.data, x.size, -total, total)
+    if total > 2**31 - 1:
+        x = ops.cast(x, "int64")
     out, step = [], 1
     for n in reversed(shape):
         out.append(ops.mod(ops.floor_divide(x, step), n))
@@ -435,10 +516,10 @@ def one_hot(x: TensorLike, num_classes: int, axis: int = -1, dtype: DType = None
     """
     if sparse:
         raise ValueError("one_hot: sparse results are not supported.")
-    x = _as_int32(x)
+    x = within_int32(x)
     axis = normalize_axis(axis, x.ndim + 1)
     head, tail = x.shape[:axis], x.shape[axis:]
-    y = empty(head + (num_classes,) + tail, standardize_dtype(dtype))
+    y = empty(head + (num_classes,) + tail, stored_dtype(dtype))
     kernels.one_hot(x.data, y.data, prod(head), num_classes, prod(tail))
     return y
 
@@ -455,11 +536,11 @@ def multi_hot(inputs: TensorLike, num_classes: int | None = None, axis: int = -1
         raise ValueError(f"multi_hot: expected `num_classes`; received {num_classes} and {kwargs}.")
     if sparse:
         raise ValueError("multi_hot: sparse results are not supported.")
-    x = _as_int32(inputs)
+    x = within_int32(inputs)
     if x.ndim > 2:
         x = ops.moveaxis(x, 1, -1)
     lead = x.shape[:-1]
-    y = empty(lead + (num_classes,), standardize_dtype(dtype))
+    y = empty(lead + (num_classes,), stored_dtype(dtype))
     kernels.multi_hot(x.data, y.data, prod(lead), x.shape[-1] if x.ndim else 1, num_classes)
     return y if axis == -1 else ops.moveaxis(y, -1, axis)
 

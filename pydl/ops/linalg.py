@@ -10,7 +10,7 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.dtypes import is_float_dtype
+from pydl.dtypes import is_byte_dtype, is_float_dtype
 from pydl.ops._common import (
     Gradients,
     Shape,
@@ -34,13 +34,16 @@ FUSED_ACTIVATIONS = {None: 0, "linear": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 
 
 def _operands(x1: TensorLike, x2: TensorLike) -> tuple[Tensor, Tensor, str]:
-    """Both as tensors of the dtype products are computed in, and the dtype of the result (integers go through
-    float64, exact up to 2^53)."""
+    """Both as tensors of the dtype products are computed in, and the dtype of the result."""
     x1, x2 = as_tensor(x1), as_tensor(x2)
     dtype = result_dtype(x1, x2)
-    compute = dtype if is_float_dtype(dtype) else "float64"
+    compute = _computed_in(dtype)
     x1, x2 = (x if x.dtype == compute else ops.cast(x, compute) for x in (x1, x2))
     return x1, x2, dtype
+
+
+def _computed_in(dtype: str) -> str:
+    return "int32" if is_byte_dtype(dtype) else dtype
 
 
 def _result(y: Tensor, dtype: str) -> Tensor:
@@ -48,13 +51,17 @@ def _result(y: Tensor, dtype: str) -> Tensor:
 
 
 def _product(a: Tensor, b: Tensor, trans_a: bool = False, trans_b: bool = False) -> Tensor:
-    """op(a) op(b) of the last two axes. Batch axes are equal, or one operand has none and serves the whole batch."""
+    """op(a) op(b) of the last two axes. Batch axes are equal, or one operand has none and serves the whole batch. Of
+    integers, which have no gradient and come as they are, modulo 2^bits."""
     m, k = a.shape[-2:][::-1] if trans_a else a.shape[-2:]
     n = b.shape[-2] if trans_b else b.shape[-1]
     batch = a.shape[:-2] or b.shape[:-2]
     y = empty((*batch, m, n), a.dtype)
-    kernels.matmul(a.data, b.data, None, y.data, math.prod(batch), m, n, k, trans_a, trans_b,
-                   m * k if a.ndim > 2 else 0, k * n if b.ndim > 2 else 0, 0)
+    strides = m * k if a.ndim > 2 else 0, k * n if b.ndim > 2 else 0
+    if not is_float_dtype(a.dtype):
+        kernels.matmul_wrapping(a.data, b.data, y.data, math.prod(batch), m, n, k, *strides)
+        return y
+    kernels.matmul(a.data, b.data, None, y.data, math.prod(batch), m, n, k, trans_a, trans_b, *strides, 0)
 
     def vjp(dy: Tensor) -> Gradients:  # of products, so that it has a gradient itself
         da = db = None
@@ -73,7 +80,7 @@ def _product(a: Tensor, b: Tensor, trans_a: bool = False, trans_b: bool = False)
 
 @op
 def matmul(x1: TensorLike, x2: TensorLike) -> Tensor:
-    """Matrix product over the last two axes.
+    """Matrix product over the last two axes; products of integers wrap, as NumPy's.
 
     Args:
         x1: (..., m, k), or (k,).
@@ -233,7 +240,7 @@ def dot(x1: TensorLike, x2: TensorLike) -> Tensor:
     """As `numpy.dot`: the product over the last axis of `x1` and the second last (or only) of `x2`; a number scales."""
     a, b = as_tensor(x1), as_tensor(x2)
     if a.ndim == 0 or b.ndim == 0:
-        return ops.multiply(a, b)
+        return ops.multiply(x1, x2)
     return tensordot(a, b, axes=((a.ndim - 1,), (max(b.ndim - 2, 0),)))
 
 
@@ -242,7 +249,7 @@ def inner(x1: TensorLike, x2: TensorLike) -> Tensor:
     """As `numpy.inner`: the product over the last axis of both; a number scales."""
     a, b = as_tensor(x1), as_tensor(x2)
     if a.ndim == 0 or b.ndim == 0:
-        return ops.multiply(a, b)
+        return ops.multiply(x1, x2)
     return tensordot(a, b, axes=((a.ndim - 1,), (b.ndim - 1,)))
 
 
@@ -308,7 +315,7 @@ def einsum(subscripts: str, *operands: TensorLike, **kwargs: Any) -> Tensor:
     if kwargs.keys() - {"optimize"}:
         raise TypeError(f"einsum: unexpected arguments {sorted(kwargs.keys() - {'optimize'})}.")
     dtype = result_dtype(*(as_tensor(x) for x in operands))
-    compute = dtype if is_float_dtype(dtype) else "float64"
+    compute = _computed_in(dtype)
     tensors = [as_tensor(x) for x in operands]
     tensors = [x if x.dtype == compute else ops.cast(x, compute) for x in tensors]
     terms, result = _parse(subscripts, [x.shape for x in tensors])

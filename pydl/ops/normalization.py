@@ -10,6 +10,7 @@ from pydl import config, ops
 from pydl._core import kernels
 from pydl.ops._common import Axis, Gradients, Shape, TensorLike, as_float, data_of, normalize_axes, normalize_axis
 from pydl.ops._fused import fused
+from pydl.ops.reduction import vector_norm
 from pydl.symbolic import op
 from pydl.tape import differentiable, no_grad
 from pydl.tensor import Tensor, Variable, empty
@@ -334,9 +335,4 @@ def normalize(x: TensorLike, axis: Axis = -1, order: int = 2, epsilon: float | N
     x = as_float(x)
     epsilon = config.epsilon() if epsilon is None else epsilon
     axes = normalize_axes(axis, x.ndim)
-    if order == 1:
-        return x / ops.maximum(ops.sum(ops.abs(x), axis=axes, keepdims=True), epsilon)
-    powers = ops.square(x) if order == 2 else ops.power(ops.abs(x), order)
-    # The maximum before the root: the root's gradient at 0 is not finite.
-    total = ops.maximum(ops.sum(powers, axis=axes, keepdims=True), epsilon**order)
-    return x / (ops.sqrt(total) if order == 2 else ops.power(total, 1 / order))
+    return x / ops.maximum(vector_norm(x, order, axes), epsilon)

@@ -12,7 +12,7 @@ from pydl import ops
 from pydl._core import kernels
 from pydl.ops._common import Gradients, PerAxis, Shape, TensorLike, as_float
 from pydl.ops._fused import fused
-from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, per_axis, window
+from pydl.ops._window import Window, channels_first, channels_last, is_channels_first, lowered, per_axis, window
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty
@@ -91,6 +91,7 @@ def _pool(op_name: str, kind: Callable[[Tensor, Window], Tensor], x: TensorLike,
 
 def _sliding(op_name: str, kind: Callable[[Tensor, Window], Tensor], x: TensorLike, pool_size: PerAxis,
              strides: PerAxis | None, padding: str, data_format: str | None) -> Tensor:
+    padding = lowered(padding)
     if padding not in ("valid", "same"):
         raise ValueError(f'{op_name}: expected padding to be "valid" or "same"; received padding={padding!r}.')
     steps = pool_size if strides is None else strides

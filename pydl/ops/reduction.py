@@ -15,7 +15,7 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import Kernel, kernels
-from pydl.dtypes import is_byte_dtype
+from pydl.ops import _broadcast
 from pydl.ops._common import (
     Axis,
     DType,
@@ -25,6 +25,7 @@ from pydl.ops._common import (
     TensorLike,
     as_float,
     as_tensor,
+    at_least_int32,
     normalize_axes,
     normalize_axis,
 )
@@ -106,12 +107,13 @@ def _count(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
 
 @op
 def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Sum over `axis` (int, tuple or None for all). Bools are counted as int32. An empty sum is 0."""
+    """Sum over `axis` (int, tuple or None for all). Bools are counted as int32, uint8 is added up as int64. An empty
+    sum is 0."""
     x = as_tensor(x)
     dtype = x.dtype
     if dtype == "bool":
         return _reduce(_count, x, axis, keepdims, then=_total)
-    return _reduce(_total, ops.cast(x, "int32") if dtype == "uint8" else x, axis, keepdims)
+    return _reduce(_total, ops.cast(x, "int64") if dtype == "uint8" else x, axis, keepdims)
 
 
 @op
@@ -127,16 +129,11 @@ def sum_to_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
     Args:
         x: tensor of a shape that `shape` broadcasts to.
         shape: tuple of ints.
+
+    Raises:
+        ValueError: when `shape` does not broadcast to that of `x`.
     """
-    shape = tuple(shape)
-    if x.shape == shape:
-        return x
-    lead = x.ndim - len(shape)
-    axes = tuple(a for a in range(x.ndim) if a < lead or (shape[a - lead] == 1 and x.shape[a] != 1))
-    groups, _ = _layout(x.shape, axes, True)
-    for step, sizes in enumerate(groups):
-        x = _total(x, sizes, shape if step == len(groups) - 1 else (sizes[0], sizes[2]))
-    return x
+    return _broadcast.sum_to_shape(as_tensor(x), tuple(shape))
 
 
 @op
@@ -198,7 +195,7 @@ def _product(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
 @op
 def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False, dtype: DType = None) -> Tensor:
     """Product over `axis` (int, tuple or None for all). Bools are multiplied as int32. An empty product is 1."""
-    x = _at_least_int32(as_tensor(x))
+    x = at_least_int32(as_tensor(x))
     return _reduce(_product, ops.cast(x, dtype) if dtype else x, axis, keepdims)
 
 
@@ -257,7 +254,8 @@ def _extreme(x: TensorLike, axis: Axis, keepdims: bool, initial: float | None, n
              of_bools: Reduction, combine: str) -> Tensor:
     x = as_tensor(x)
     if x.dtype == "uint8":
-        return ops.cast(_extreme(_at_least_int32(x), axis, keepdims, initial, name, one, of_bools, combine), "uint8")
+        initial = None if initial is None else np.clip(initial, 0, 255).item()
+        return ops.cast(_extreme(at_least_int32(x), axis, keepdims, initial, name, one, of_bools, combine), "uint8")
     if initial is None:
         _refuse_empty(name, x, axis)
     elif x.size == 0:
@@ -303,7 +301,7 @@ def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
 
 
 def _position(name: str, kernel: Kernel, x: TensorLike, axis: int | None, keepdims: bool) -> Tensor:
-    x = _at_least_int32(as_tensor(x))
+    x = at_least_int32(as_tensor(x))
     _refuse_empty(name, x, axis)
     axes = normalize_axes(axis, x.ndim)
     if axis is not None and len(axes) != 1:
@@ -315,10 +313,6 @@ def _position(name: str, kernel: Kernel, x: TensorLike, axis: int | None, keepdi
         (a,) = axes
         kernel(x.data, y.data, math.prod(x.shape[:a]), x.shape[a], math.prod(x.shape[a + 1:]))
     return y
-
-
-def _at_least_int32(x: Tensor) -> Tensor:
-    return ops.cast(x, "int32") if is_byte_dtype(x.dtype) else x
 
 
 # ---------------------------------------------------------------------------------- moments, norms
@@ -376,8 +370,9 @@ def var(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @op
 def std(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Standard deviation over `axis` (int, tuple or None for all): the square root of `var`."""
-    return ops.sqrt(var(x, axis, keepdims))
+    """Standard deviation over `axis` (int, tuple or None for all): the square root of `var`. Where that is 0, so is
+    the gradient."""
+    return length_of(var(x, axis, keepdims))
 
 
 def _squares_kernel(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
@@ -397,6 +392,33 @@ def _sum_of_squares(x: Tensor, sizes: Sizes, shape: Shape) -> Tensor:
     return _total(ops.square(x), sizes, shape)
 
 
+def length_of(total: Tensor) -> Tensor:
+    """The square root of a sum of squares. Nothing flows back where it is 0, the lowest point of a length."""
+    none = ops.equal(total, 0)
+    return ops.where(none, 0, ops.sqrt(ops.where(none, 1, total)))
+
+
+def magnitude_of(top: Tensor) -> Tensor:
+    """The power of two at or below the largest absolute value `top`, for dividing (without rounding) what is to be
+    squared; 1 where `top` is 0 or not finite."""
+    top = ops.stop_gradient(top)
+    usable = ops.logical_and(ops.isfinite(top), ops.greater(top, 0))
+    return ops.exp2(ops.floor(ops.log2(ops.where(usable, top, 1))))
+
+
+@op
+def vector_norm(x: Tensor, order: float = 2, axis: Axis = None) -> Tensor:
+    """sum(|x|^order)^(1 / order) over one or several axes, which stay with size 1, for an order above 0. Of scaled
+    values, so that neither large nor small ones are lost; the gradient of a vector of zeros is 0."""
+    unit = magnitude_of(max(ops.absolute(x), axis, keepdims=True, initial=0))
+    x = ops.divide(x, unit)
+    if order == 2:
+        return ops.multiply(length_of(_reduce(_sum_of_squares, x, axis, True, then=_total)), unit)
+    total = sum(ops.power(ops.absolute(x), order), axis, keepdims=True)
+    none = ops.equal(total, 0)
+    return ops.multiply(ops.where(none, 0, ops.power(ops.where(none, 1, total), 1 / order)), unit)
+
+
 @op
 def norm(x: TensorLike, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Vector norm, or norm of matrices.
@@ -407,15 +429,18 @@ def norm(x: TensorLike, ord: float | str | None = None, axis: Axis = None, keepd
             (root of the sum of squares), 1, -1 (column sums), inf, -inf (row sums).
         axis: an int (vectors), a pair (matrices) or None: the flattened tensor, for `ord` not None all its axes.
         keepdims: whether reduced axes stay, with size 1.
+
+    Powers are of scaled values: neither large nor small ones are lost. The gradient of a vector of zeros is 0.
     """
     x = as_float(x)
     axes = normalize_axes(axis, x.ndim)
+    shape = _layout(x.shape, axes, keepdims)[1]
     if ord is None or (ord == 2 and len(axes) == 1) or (ord == "fro" and len(axes) == 2):
-        return ops.sqrt(_reduce(_sum_of_squares, x, axes, keepdims, then=_total))
+        return ops.reshape(vector_norm(x, 2, axes), shape)
     size = ops.absolute(x)
     if len(axes) == 1:
         if ord == math.inf:
-            return max(size, axes, keepdims)
+            return max(size, axes, keepdims, initial=None if x.size else 0)
         if ord == -math.inf:
             return min(size, axes, keepdims)
         if ord == 0:
@@ -423,13 +448,13 @@ def norm(x: TensorLike, ord: float | str | None = None, axis: Axis = None, keepd
         if ord == 1:
             return sum(size, axes, keepdims)
         if isinstance(ord, (int, float)):
-            return ops.power(sum(ops.power(size, ord), axes, keepdims), 1.0 / ord)
+            return ops.reshape(vector_norm(x, ord, axes), shape)
     elif len(axes) == 2 and ord in (1, -1, math.inf, -math.inf):
         # `axis` as given, not sorted: its first entry counts the rows.
         rows, columns = (normalize_axis(a, x.ndim) for a in ((0, 1) if axis is None or isinstance(axis, int) else axis))
         summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
         y = (max if ord > 0 else min)(sum(size, summed, keepdims=True), kept, keepdims=True)
-        return y if keepdims else ops.reshape(y, _layout(x.shape, axes, False)[1])
+        return ops.reshape(y, shape)
     raise ValueError(f"norm: ord={ord!r} is not defined for axis={axis} of a tensor of shape {x.shape}.")
 
 
@@ -476,6 +501,9 @@ def quantile(x: TensorLike, q: TensorLike, axis: Axis = None, method: str = "lin
         method: where a quantile falls between two values: "linear", "lower", "higher", "midpoint", "nearest".
         keepdims: whether reduced axes stay, with size 1.
 
+    NaN where a value is NaN. Between a finite value and an infinite one, and between equal infinities, lies the
+    infinity.
+
     Returns:
         Tensor of the reduced shape, with a leading axis for the probabilities if `q` is a sequence.
     """
@@ -492,6 +520,7 @@ def quantile(x: TensorLike, q: TensorLike, axis: Axis = None, method: str = "lin
     kept = tuple(a for a in range(x.ndim) if a not in axes)
     n = math.prod(x.shape[a] for a in axes)
     rows = ops.sort(ops.reshape(ops.transpose(x, kept + axes), (-1, n)), axis=-1)
+    none = ops.isnan(rows[:, -1])  # NaN is sorted to the end
     results = []
     for p in probabilities.reshape(-1).tolist():
         position = p * (n - 1)
@@ -500,12 +529,20 @@ def quantile(x: TensorLike, q: TensorLike, axis: Axis = None, method: str = "lin
             low = high = round(position)
         part = {"linear": position - low, "lower": 0.0, "higher": 1.0, "midpoint": 0.5, "nearest": 0.0}[method]
         below, above = rows[:, low], rows[:, high]
-        value = below if low == high or part == 0 else above if part == 1 else below + (above - below) * part
+        value = below if low == high or part == 0 else above if part == 1 else _between(below, above, part)
+        value = ops.where(none, math.nan, value)
         results.append(ops.reshape(value, shape))
     return ops.stack(results, axis=0) if probabilities.ndim else results[0]
 
 
+def _between(below: Tensor, above: Tensor, part: float) -> Tensor:
+    """The point at `part` of the way: exact where both are equal, and of infinities that have no difference."""
+    apart = above - below
+    return ops.where(ops.isfinite(apart), below + apart * part, below * (1 - part) + above * part)
+
+
 @op
 def median(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Median over `axis` (int, tuple or None for all): the mean of the two middle values for an even count."""
+    """Median over `axis` (int, tuple or None for all): the mean of the two middle values for an even count; NaN where
+    there is one."""
     return quantile(x, 0.5, axis=axis, method="linear", keepdims=keepdims)

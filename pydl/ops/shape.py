@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from math import prod
 
 import numpy as np
 
 from pydl import ops
-from pydl._core import kernels
+from pydl._core import is_dry_run, is_recording, kernels
+from pydl.dtypes import require_range
 from pydl.ops import _strided
 from pydl.ops._common import (
     Axis,
@@ -41,18 +43,25 @@ def shape(x: TensorLike) -> tuple[int | None, ...]:
 
 
 @op
-def reshape(x: TensorLike, newshape: int | Iterable[int | None]) -> Tensor:
+def reshape(x: TensorLike, newshape: int | Iterable[int | Tensor | None]) -> Tensor:
     """The elements of `x` in the same order under another shape; no copy.
 
     Args:
         x: tensor of any shape.
-        newshape: int or tuple; one entry may be -1 (inferred), None at position i keeps `x.shape[i]`.
+        newshape: int or tuple; one entry may be -1 (inferred), None at position i keeps `x.shape[i]`. In a recorded
+            step an entry may be a tensor instead of the -1; that it is the size is checked when the step runs.
 
     Raises:
-        ValueError: when the sizes differ.
+        ValueError: when the sizes differ; IndexError, when a recorded step runs, for a size that is a tensor.
     """
     x = as_tensor(x)
     given = (newshape,) if isinstance(newshape, (int, np.integer)) else tuple(newshape)
+    late = [n for n in given if isinstance(n, Tensor)] if is_recording() or is_dry_run() else []
+    if len(late) == 1 and not any(n is not late[0] and n == -1 for n in given):
+        y = reshape(x, [-1 if n is late[0] else n for n in given])
+        size = next(m for n, m in zip(given, y.shape) if n is late[0])
+        kernels.check_index(late[0].data, late[0].size, size, size + 1)
+        return y
     wanted = tuple(x.shape[i] if n is None and i < x.ndim
                    else int(n)  # type: ignore[arg-type]  # int() refuses a None past the rank of x
                    for i, n in enumerate(given))
@@ -60,7 +69,8 @@ def reshape(x: TensorLike, newshape: int | Iterable[int | None]) -> Tensor:
     free = wanted.count(-1)
     if free > 1 or any(n < -1 for n in wanted) or (free and (known == 0 or x.size % known)) or \
             (not free and known != x.size):
-        raise ValueError(f"reshape: a tensor of shape {x.shape} ({x.size} elements) does not fit shape {wanted}.")
+        raise ValueError(f"reshape: a tensor of shape {x.shape} ({x.size} elements) does not fit shape {wanted}"
+                         f" ({'a multiple of ' if free else ''}{known}).")
     if free:
         wanted = tuple(x.size // known if n == -1 else n for n in wanted)
     return _strided.view(x, wanted)
@@ -265,14 +275,22 @@ def dstack(xs: Sequence[TensorLike]) -> Tensor:
     return _joined([deep(t) for t in _same_dtype(xs, "dstack")], 2, "dstack")
 
 
-def _sizes(n: int, indices_or_sections: Sequence[int]) -> list[int]:
-    bounds = [min(max(i + n if i < 0 else i, 0), n) for i in map(int, indices_or_sections)]
-    return [max(end - begin, 0) for begin, end in zip([0, *bounds], [*bounds, n])]
+_MOST_PARTS = 1 << 16  # of which most are empty
+
+
+def _number_of_parts(who: str, parts: int, n: int) -> int:
+    most = max(n, _MOST_PARTS)
+    if not 1 <= parts <= most:
+        raise ValueError(f"{who}: expected 1 to {most} parts of an axis of size {n}; received {parts}.")
+    return parts
 
 
 @op
 def split(x: TensorLike, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Cuts `x` along `axis` into equal parts (int) or at positions (sequence). Returns a list.
+
+    At positions a, b the parts are `x[:a]`, `x[a:b]`, `x[b:]` of the axis, as NumPy's: negative ones count from the
+    end, and where they do not rise parts are empty or overlap.
 
     Raises:
         ValueError: when the axis does not divide into that many equal parts.
@@ -281,15 +299,18 @@ def split(x: TensorLike, indices_or_sections: int | Sequence[int], axis: int = 0
     axis = normalize_axis(axis, x.ndim)
     n = x.shape[axis]
     if isinstance(indices_or_sections, (int, np.integer)):
-        parts = int(indices_or_sections)
-        if parts < 1 or n % parts:
+        parts = _number_of_parts("split", int(indices_or_sections), n)
+        if n % parts:
             raise ValueError(f"split: axis {axis} of shape {x.shape} has size {n}, which does not divide into "
                              f"{parts} equal parts.")
         return _strided.split(x, [n // parts] * parts, axis)
-    positions = list(indices_or_sections)
-    if positions != sorted(positions):
-        raise ValueError(f"split: expected rising positions; received {positions}.")
-    return _strided.split(x, _sizes(n, positions), axis)
+    positions = [0, *map(int, indices_or_sections), n]
+    if positions == sorted(positions):
+        return _strided.split(x, [b - a for a, b in itertools.pairwise(positions)], axis)
+    # NumPy's rule for what is no plain cut: slices, which may overlap.
+    every = (slice(None),) * axis
+    ends = [None, *positions[1:-1], None]
+    return [ops.getitem(x, (*every, slice(a, b))) for a, b in itertools.pairwise(ends)]
 
 
 @op
@@ -299,9 +320,7 @@ def array_split(x: TensorLike, indices_or_sections: int | Sequence[int], axis: i
     axis = normalize_axis(axis, x.ndim)
     if not isinstance(indices_or_sections, (int, np.integer)):
         return split(x, indices_or_sections, axis)
-    parts = int(indices_or_sections)
-    if parts < 1:
-        raise ValueError(f"array_split: expected at least 1 part; received {parts}.")
+    parts = _number_of_parts("array_split", int(indices_or_sections), x.shape[axis])
     size, longer = divmod(x.shape[axis], parts)
     return _strided.split(x, [size + (i < longer) for i in range(parts)], axis)
 
@@ -404,7 +423,7 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor
     """
     x = as_tensor(x)
     if axis is None:
-        total = int(np.sum(shift))
+        total = sum(int(s) for s in np.ravel(shift))
         return _strided.view(_roll(_strided.view(x, (x.size,)), total, 0), x.shape)
     shifts, axes = np.broadcast_arrays(shift, axis)
     y = x
@@ -443,7 +462,7 @@ def pad(x: TensorLike, pad_width: int | Sequence[int] | Sequence[Sequence[int]],
         raise ValueError(f"pad: `constant_values` belongs to mode 'constant'; received mode {mode!r}.")
     try:
         widths = np.broadcast_to(np.asarray(pad_width, dtype="int64"), (x.ndim, 2)).tolist()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"pad: expected a (before, after) pair for each of the {x.ndim} axes of shape {x.shape}; "
                          f"received pad_width={pad_width}.") from None
     if any(w < 0 for pair in widths for w in pair):
@@ -452,6 +471,8 @@ def pad(x: TensorLike, pad_width: int | Sequence[int] | Sequence[Sequence[int]],
         raise ValueError(f"pad: mode {mode!r} has nothing to repeat along an empty axis of shape {x.shape}.")
     if not any(sum(pair) for pair in widths):
         return _strided.view(x, x.shape)
+    if type(constant_values) is int:
+        require_range((constant_values,), x.dtype)
     return _pad(x, widths, _PAD_MODES[mode], float(constant_values or 0))
 
 
@@ -537,8 +558,9 @@ def trace(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Ten
 def _triangle(x: Tensor, k: int, lower: int, who: str) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"{who}: expected a tensor of rank 2 or more; received shape {x.shape}.")
-    y = empty(x.shape, x.dtype)
-    kernels.triangle(x.data, y.data, prod(x.shape[:-2]), x.shape[-2], x.shape[-1], k, lower)
+    rows, columns = x.shape[-2:]
+    y, k = empty(x.shape, x.dtype), min(max(k, -rows), columns)  # further off nothing is left, or all
+    kernels.triangle(x.data, y.data, prod(x.shape[:-2]), rows, columns, k, lower)
     return differentiable(y, (x,), lambda dy: (_triangle(dy, k, lower, who),))
 
 

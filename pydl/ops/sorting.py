@@ -9,11 +9,20 @@ import numpy as np
 
 from pydl import ops
 from pydl._core import kernels
-from pydl.dtypes import is_byte_dtype, is_float_dtype
+from pydl.dtypes import is_float_dtype
 from pydl.ops import _strided
-from pydl.ops._common import DType, Gradients, Sizes, TensorLike, as_tensor, normalize_axis, result_dtype
+from pydl.ops._common import (
+    DType,
+    Gradients,
+    Sizes,
+    TensorLike,
+    as_tensor,
+    at_least_int32,
+    normalize_axis,
+    result_dtype,
+)
 from pydl.ops._fused import fused
-from pydl.ops.indexing import _take_along, _take_along_grad, as_index
+from pydl.ops.indexing import _take_along, _take_along_grad, as_index, within_int32
 from pydl.symbolic import op
 from pydl.tape import differentiable
 from pydl.tensor import Tensor, empty, standardize_dtype
@@ -93,7 +102,8 @@ def in_top_k(targets: TensorLike, predictions: TensorLike, k: int) -> Tensor:
         raise ValueError(f"in_top_k: expected targets (n,) and predictions (n, classes); received shapes "
                          f"{targets.shape} and {predictions.shape}.")
     y = empty(targets.shape, "bool")
-    index = targets if targets.dtype == "int32" else ops.cast(targets, "int32")
+    index = within_int32(targets)
+    predictions = at_least_int32(predictions)
     kernels.in_top_k(predictions.data, index.data, y.data, *predictions.shape, k)
     return y
 
@@ -148,7 +158,7 @@ def bincount(x: TensorLike, weights: TensorLike | None = None, minlength: int = 
                          "`minlength`.")
     index = as_index(x, 0, bins, "bincount")
     if weights is not None:
-        weights = as_tensor(weights)
+        weights = at_least_int32(as_tensor(weights))
         if weights.shape != x.shape:
             raise ValueError(f"bincount: expected weights of shape {x.shape}; received {weights.shape}.")
     y = empty(x.shape[:-1] + (bins,), "int32" if weights is None else weights.dtype)
@@ -184,8 +194,8 @@ def _along(x: TensorLike, axis: int | None, dtype: DType) -> tuple[Tensor, Sizes
     x = as_tensor(x)
     if dtype is not None:
         x = ops.cast(x, dtype)
-    elif is_byte_dtype(x.dtype):
-        x = ops.cast(x, "int32")
+    else:
+        x = at_least_int32(x)
     if axis is None:
         x, axis = _strided.view(x, (x.size,)), 0
     axis = normalize_axis(axis, x.ndim)
@@ -241,7 +251,7 @@ def diff(a: TensorLike, n: int = 1, axis: int = -1) -> Tensor:
         raise ValueError(f"diff: expected a tensor of rank 1 or more and n >= 0; received shape {a.shape}, n={n}.")
     axis = normalize_axis(axis, a.ndim)
     lead = (slice(None),) * axis
-    for _ in range(n):
+    for _ in range(min(n, a.shape[axis])):  # then nothing is left
         later, earlier = a[lead + (slice(1, None),)], a[lead + (slice(None, -1),)]
         a = ops.not_equal(later, earlier) if a.dtype == "bool" else later - earlier
     return a

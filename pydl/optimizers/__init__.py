@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules under Keras 3's names; every method is one fused kernel over all variables."""
 
-from pydl import exports, registry
+from pydl import configs, exports, registry
 from pydl.ops.optimizer import ewma as ewma  # so an import is public to a type checker, too
 from pydl.optimizers import schedules as schedules
 from pydl.optimizers.adadelta import *
@@ -29,11 +29,12 @@ def serialize(optimizer) -> dict:
 
 def deserialize(config: dict, custom_objects=None) -> Optimizer:
     """The inverse of `serialize`; the case of a built-in class name does not matter."""
-    name = config["class_name"]
-    custom = registry.get_registered_object(config.get("registered_name") or name, custom_objects)
-    if custom is None and name.lower() in _METHODS:
-        return _METHODS[name.lower()].from_config(config["config"], custom_objects)
-    return registry.deserialize_keras_object(config, custom_objects)
+    with configs.inside(config), registry.CustomObjectScope(custom_objects):
+        name = config["class_name"]
+        custom = registry.get_registered_object(config.get("registered_name") or name, custom_objects)
+        if custom is None and name.lower() in _METHODS:
+            return registry.make(_METHODS[name.lower()], config["config"])
+        return registry.deserialize_keras_object(config, custom_objects)
 
 
 def get(identifier) -> Optimizer | None:

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from pydl import _core, config, initializers, ops, registry
+from pydl.configs import checked
 from pydl.dtypes import COMPUTED_IN
 from pydl.ops import optimizer as launch
 from pydl.ops._common import as_tensor
@@ -55,7 +56,15 @@ class Optimizer(Owner):
             warn("Argument `decay` is no longer supported and will be ignored.")
         if kwargs:
             raise ValueError(f"Argument(s) not recognized: {kwargs}")
-        if gradient_accumulation_steps and not gradient_accumulation_steps >= 2:
+        for argument, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay),
+                                ("clipnorm", clipnorm), ("clipvalue", clipvalue), ("global_clipnorm", global_clipnorm),
+                                ("loss_scale_factor", loss_scale_factor), ("ema_momentum", ema_momentum)):
+            _check_number(argument, value)
+        if loss_scale_factor is not None and not loss_scale_factor > 0:
+            raise ValueError("`loss_scale_factor` must be above 0. Received:"
+                             f" loss_scale_factor={loss_scale_factor}")
+        if gradient_accumulation_steps and not (isinstance(gradient_accumulation_steps, (int, np.integer))
+                                                and gradient_accumulation_steps >= 2):
             raise ValueError("`gradient_accumulation_steps` must be an integer >= 2. Received:"
                              f" gradient_accumulation_steps={gradient_accumulation_steps}")
         if use_ema:
@@ -189,6 +198,10 @@ class Optimizer(Owner):
                               else self.add_variable_from_reference(v, part, start))
         return columns[0] if isinstance(name, str) else columns
 
+    def _tracks(self, variable) -> bool:
+        """Whether the optimizer was built with this variable."""
+        return id(variable) in self._indices
+
     def _get_variable_index(self, variable) -> int:
         return self._indices[id(variable)]
 
@@ -296,7 +309,7 @@ class Optimizer(Owner):
             self.build(variables)
             self.built = True
         for v in variables:
-            if id(v) not in self._indices:
+            if not self._tracks(v):
                 raise ValueError(f"Unknown variable: {v}. This optimizer can only be called for the variables it was"
                                  " originally built with. When working with a new set of variables, you should"
                                  " recreate a new optimizer instance.")
@@ -363,8 +376,8 @@ class Optimizer(Owner):
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     def finalize_variable_values(self, var_list) -> None:
-        """With `use_ema`: sets the variables to their averages. `fit` calls it at the end."""
-        if not self.use_ema:
+        """With `use_ema`: sets the variables to their averages, once a step was made. `fit` calls it at the end."""
+        if not self.use_ema or not self._averaged:
             return
         if len(var_list) != len(self._averages):
             raise ValueError(f"The length of model variables ({len(var_list)}) to override does not match the length of"
@@ -373,6 +386,11 @@ class Optimizer(Owner):
         for v, average in zip(var_list, self._averages):
             if average is not None:
                 v.assign(average)
+
+    @property
+    def _averaged(self) -> bool:
+        """Whether there are averages of weights: before the first step they would be zeros."""
+        return self.built and int(self._iterations.data) > 0
 
     # -------------------------------------------------------------------------------- weight decay
 
@@ -407,6 +425,7 @@ class Optimizer(Owner):
         }
 
     @classmethod
+    @checked
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         if isinstance(config.get("learning_rate"), dict):
@@ -439,6 +458,14 @@ class Optimizer(Owner):
             return
         for i, variable in enumerate(self.variables):
             variable.assign(np.asarray(store[str(i)]))
+
+
+def _check_number(name: str, value) -> None:
+    """Raises for a string, a list, NaN where a number is expected; what is no number at all, a schedule or a tensor,
+    is left to others."""
+    if isinstance(value, (str, bytes, list, tuple, dict, set)) or isinstance(value, (float, np.floating)) and (
+            np.isnan(value)):
+        raise ValueError(f"`{name}` must be a number. Received: {name}={value!r}")
 
 
 def _without_missing(grads, variables):

@@ -41,7 +41,12 @@ class LearningRateSchedule(Owner):
 
 
 def _as_step(step):
-    return ops.cast(as_tensor(step), config.floatx())
+    """The step as float64: in float32 a period may begin a step late, and steps beyond 2^24 are not told apart."""
+    return ops.cast(as_tensor(step), "float64")
+
+
+def _rate(value):
+    return ops.cast(value, config.floatx())
 
 
 def _check_steps(name: str, value) -> None:
@@ -85,7 +90,7 @@ class ExponentialDecay(_ByPeriods):
         super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step):
-        return ops.power(float(self.decay_rate), self._periods(step)) * float(self.initial_learning_rate)
+        return _rate(ops.power(float(self.decay_rate), self._periods(step)) * float(self.initial_learning_rate))
 
 
 @registry.builtin("keras.optimizers.schedules")
@@ -96,7 +101,7 @@ class InverseTimeDecay(_ByPeriods):
         super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step):
-        return float(self.initial_learning_rate) / (self._periods(step) * float(self.decay_rate) + 1.0)
+        return _rate(float(self.initial_learning_rate) / (self._periods(step) * float(self.decay_rate) + 1.0))
 
 
 @registry.builtin("keras.optimizers.schedules")
@@ -160,7 +165,7 @@ class PolynomialDecay(LearningRateSchedule):
         else:
             part = ops.minimum(step, steps) / steps
         first, last = float(self.initial_learning_rate), float(self.end_learning_rate)
-        return ops.power(1.0 - part, float(self.power)) * (first - last) + last
+        return _rate(ops.power(1.0 - part, float(self.power)) * (first - last) + last)
 
     def get_config(self):
         return {"initial_learning_rate": self.initial_learning_rate, "decay_steps": self.decay_steps,
@@ -202,12 +207,12 @@ class CosineDecay(LearningRateSchedule):
         step, steps, alpha = _as_step(step), float(self.decay_steps), float(self.alpha)
         first = float(self.initial_learning_rate)
         if self.warmup_target is None:
-            return _cosine(ops.minimum(step, steps) / steps, alpha) * first
+            return _rate(_cosine(ops.minimum(step, steps) / steps, alpha) * first)
         target, warmup = float(self.warmup_target), float(self.warmup_steps)
         decayed = _cosine(ops.minimum(step - warmup, steps) / steps, alpha) * target
-        if not warmup:
-            return decayed
-        return ops.where(step < warmup, step * ((target - first) / warmup) + first, decayed)
+        if warmup:
+            decayed = ops.where(step < warmup, step * ((target - first) / warmup) + first, decayed)
+        return _rate(decayed)
 
     def get_config(self):
         return {"initial_learning_rate": self.initial_learning_rate, "decay_steps": self.decay_steps,
@@ -243,12 +248,16 @@ class CosineDecayRestarts(LearningRateSchedule):
         if t == 1:
             restarts = ops.floor(part)
             part = part - restarts
-        else:  # period k starts at (1 - t^k) / (1 - t) and is t^k long
-            restarts = ops.floor(ops.log(1.0 - part * (1.0 - t)) * (1 / math.log(t)))
-            length = ops.power(t, restarts)
-            part = (part - (1.0 - length) * (1 / (1.0 - t))) / length
+        else:
+            def start(k):  # of period k, which is t^k long
+                return (ops.power(t, k) - 1.0) / (t - 1.0)
+
+            near = ops.floor(ops.log(part * (t - 1.0) + 1.0) / math.log(t))  # one off, where a rounding crosses a start
+            late, early = ops.less(part, start(near)), ops.greater_equal(part, start(near + 1.0))
+            restarts = near + ops.cast(early, "float64") - ops.cast(late, "float64")
+            part = (part - start(restarts)) / ops.power(t, restarts)
         height = ops.power(m, restarts) * (0.5 * (1.0 - alpha))
-        return (height * (ops.cos(part * math.pi) + 1.0) + alpha) * float(self.initial_learning_rate)
+        return _rate((height * (ops.cos(part * math.pi) + 1.0) + alpha) * float(self.initial_learning_rate))
 
     def get_config(self):
         return {"initial_learning_rate": self.initial_learning_rate, "first_decay_steps": self.first_decay_steps,

@@ -10,6 +10,7 @@ import json
 import numpy as np
 
 from pydl import _text
+from pydl.reading import naming, parse_json
 
 __all__ = ["Tokenizer", "hashing_trick", "one_hot", "text_to_word_sequence", "tokenizer_from_json"]
 
@@ -200,15 +201,16 @@ class Tokenizer:
 
 
 def tokenizer_from_json(json_string) -> Tokenizer:
-    """The tokenizer that `Tokenizer.to_json` wrote, here or in Keras."""
-    config = json.loads(json_string)["config"]
-    tables = {name: json.loads(config.pop(name))
-              for name in ("word_counts", "word_docs", "index_docs", "index_word", "word_index")}
-    tokenizer = Tokenizer(**config)
-    for name, table in tables.items():
-        pairs = ((int(k) if name.startswith("index") else k, v) for k, v in table.items())
-        kind = type(getattr(tokenizer, name))
-        loaded = collections.defaultdict(int) if kind is collections.defaultdict else kind()
-        loaded.update(pairs)
-        setattr(tokenizer, name, loaded)
-    return tokenizer
+    """The tokenizer that `Tokenizer.to_json` wrote, here or in Keras. Raises ValueError for anything else."""
+    with naming("The JSON of the tokenizer"):
+        config = parse_json(json_string, "the text")["config"]
+        tables = {name: parse_json(config.pop(name), f"config.{name}")
+                  for name in ("word_counts", "word_docs", "index_docs", "index_word", "word_index")}
+        tokenizer = Tokenizer(**config)
+        for name, table in tables.items():
+            pairs = ((int(k) if name.startswith("index") else k, v) for k, v in table.items())
+            kind = type(getattr(tokenizer, name))
+            loaded = collections.defaultdict(int) if kind is collections.defaultdict else kind()
+            loaded.update(pairs)
+            setattr(tokenizer, name, loaded)
+        return tokenizer

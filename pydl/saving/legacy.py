@@ -6,13 +6,16 @@ The group (the file, or `model_weights` of a whole model) has the attribute `lay
 
 from __future__ import annotations
 
-import json
+import collections
 
 import h5py
 import numpy as np
 
+from pydl.configs import inside
+from pydl.reading import parse_json
 from pydl.registry import CustomObjectScope, deserialize_keras_object
-from pydl.saving.state import assign_all
+from pydl.saving.hdf5 import array_at, attribute, subgroup
+from pydl.saving.state import assign_all, is_saveable
 from pydl.warning import warn
 
 __all__ = ["is_legacy", "load_legacy_model", "load_legacy_weights"]
@@ -20,31 +23,28 @@ __all__ = ["is_legacy", "load_legacy_model", "load_legacy_weights"]
 
 def is_legacy(file) -> bool:
     """Whether an open HDF5 file has this layout."""
-    return any(name in group.attrs for group in (file, file.get("model_weights", file))
+    return any(name in group.attrs for group in (file, subgroup(file, "model_weights")) if group is not None
                for name in ("layer_names", "layer_names0"))
 
 
-def _names(group, attribute: str) -> list[str]:
-    if attribute in group.attrs:
-        parts = [group.attrs[attribute]]
+def _names(group, name: str) -> list[str]:
+    if name in group.attrs:
+        parts = [attribute(group, name)]
     else:
         parts, i = [], 0
-        while (key := f"{attribute}{i}") in group.attrs:
-            parts.append(group.attrs[key])
+        while (key := f"{name}{i}") in group.attrs:
+            parts.append(attribute(group, key))
             i += 1
-    return [n.decode() if isinstance(n, bytes) else str(n) for part in parts for n in part]
+    names = [n.decode() if isinstance(n, bytes) else str(n) for part in parts for n in part]
+    if len(names) != len(set(names)):
+        twice = [n for n, count in collections.Counter(names).items() if count > 1]
+        raise ValueError(f"`{name}` of '{group.name}' names {twice[0]!r} twice.")
+    return names
 
 
 def _weights(group) -> list[tuple[str, h5py.Dataset]]:
     """(name, data set) of a layer's group. Raises ValueError for what is missing or lies in another file."""
-    found = []
-    for name in _names(group, "weight_names"):
-        data = group.get(name)
-        inside = isinstance(data, h5py.Dataset) and data.file.filename == group.file.filename
-        if not inside or data.external or data.is_virtual:
-            raise ValueError(f"'{group.name}' names the weight {name!r}, which is not in the file.")
-        found.append((name, data))
-    return found
+    return [(name, array_at(group, name)) for name in _names(group, "weight_names")]
 
 
 def _order(layer, names: list[str], shapes) -> list:
@@ -78,26 +78,34 @@ def load_legacy_weights(model, file, by_name=False, skip_mismatch=False) -> None
     Raises:
         ValueError: when the file does not fit; the message names the layer.
     """
-    group = file if any(n in file.attrs for n in ("layer_names", "layer_names0")) else file["model_weights"]
+    group = file if any(n in file.attrs for n in ("layer_names", "layer_names0")) else subgroup(file, "model_weights")
+    if group is None:
+        raise ValueError("it holds no `model_weights`.")
     saved = []
     for name in _names(group, "layer_names"):
-        if not isinstance(group.get(name), h5py.Group):
+        if (own := subgroup(group, name)) is None:
             raise ValueError(f"the file names the layer {name!r} but holds nothing of it.")
-        if weights := _weights(group[name]):
+        if weights := _weights(own):
             saved.append((name, weights))
     if by_name:
         layers = {layer.name: layer for layer in model.layers}
         matched = [(layers[name], name, weights) for name, weights in saved if name in layers]
+        if not matched:
+            warn(f"No weights were loaded: none of the layers {', '.join(layers)} is in the file, which has"
+                 f" {', '.join(name for name, _ in saved) or 'none with weights'}.")
     else:
-        own = [layer for layer in model.layers if layer.weights]
+        own = [layer for layer in {id(layer): layer for layer in model.layers}.values() if layer.weights]
         if len(own) != len(saved):
             raise ValueError(f"Layer count mismatch when loading weights from file. Model expected {len(own)} layers"
                              f" with weights, found {len(saved)} saved layers: {', '.join(n for n, _ in saved)}.")
         matched = [(layer, name, weights) for layer, (name, weights) in zip(own, saved)]
-    if isinstance(top := group.get("top_level_model_weights"), h5py.Group):
-        below = {id(v) for layer in model.layers for v in layer.weights}
-        if [v for v in model.weights if id(v) not in below]:
+    below = {id(v) for layer in model.layers for v in layer.weights}
+    if own_weights := [v.path for v in model.weights if id(v) not in below]:
+        if (top := subgroup(group, "top_level_model_weights")) is not None:
             matched.append((_TopLevel(model, below), "top_level_model_weights", _weights(top)))
+        elif not by_name:
+            raise ValueError(f"the file has nothing for the weights that the model has beside those of its layers:"
+                             f" {', '.join(own_weights)}.")
     pairs = []
     for layer, name, weights in matched:
         variables = _order(layer, [n for n, _ in weights], [w.shape for _, w in weights])
@@ -109,7 +117,30 @@ def load_legacy_weights(model, file, by_name=False, skip_mismatch=False) -> None
             warn(f"Skipped: {message}")
             continue
         pairs += [(v, data, f"{name}: {n}") for v, (n, data) in zip(variables, weights)]
-    assign_all(pairs, skip_mismatch)
+    assign_all(_without_cudnn(model, pairs), skip_mismatch)
+
+
+def _without_cudnn(model, pairs) -> list:
+    """`pairs` for `assign_all`, with the weights of CuDNNLSTM and CuDNNGRU of Keras 2 as those of LSTM and GRU.
+
+    Their bias is twice as long: one half for the input and one for the state. The kernel of a gate lies transposed in
+    memory, its recurrent kernel is transposed.
+    """
+    sources = {id(v): source for v, source, _ in pairs}
+    for cell in model._flatten_layers():
+        gates = getattr(cell, "gates", 1)
+        parts: list = [getattr(cell, name, None) for name in ("kernel", "recurrent_kernel", "bias")]
+        if gates == 1 or not all(id(v) in sources for v in parts) or getattr(cell, "reset_after", None) is False:
+            continue
+        kernel, recurrent, both = (sources[id(v)] for v in parts)
+        if tuple(both.shape) != (2 * gates * cell.units,) or tuple(recurrent.shape) != tuple(parts[1].shape):
+            continue
+        halves = np.reshape(both, (2, -1))
+        sources[id(parts[2])] = halves.sum(0) if parts[2].ndim == 1 else halves
+        for variable, source, turned in ((parts[0], kernel, lambda k: k.reshape(k.shape[::-1]).T),
+                                         (parts[1], recurrent, np.transpose)):
+            sources[id(variable)] = np.hstack([turned(k) for k in np.split(np.asarray(source), gates, 1)])
+    return [(v, sources[id(v)], name) for v, _, name in pairs]
 
 
 class _TopLevel:
@@ -135,15 +166,16 @@ def _node(calls):
     return {"args": inputs if len(inputs) == 1 else [inputs], "kwargs": modern(dict(*calls[0][3:]))}
 
 
-def modern(config):
-    """A config of Keras 1 or 2 in the form that `deserialize_keras_object` reads."""
+def modern(config, module="keras"):
+    """A config of Keras 1 or 2 in the form that `deserialize_keras_object` reads; `module` is where its classes are."""
     if isinstance(config, (list, tuple)):
-        return [modern(item) for item in config]
+        return [modern(item, module) for item in config]
     if not isinstance(config, dict):
         return config
     if config.get("class_name") == "__tuple__":
-        return tuple(modern(item) for item in config["items"])
-    new = {key: [_node(n) for n in value] if key == "inbound_nodes" else modern(value) for key, value in config.items()}
+        return tuple(modern(item, module) for item in config["items"])
+    new = {key: [_node(n) for n in value] if key == "inbound_nodes" else modern(value, module)
+           for key, value in config.items()}
     if "class_name" not in config or not isinstance(new.get("config"), (dict, list)):
         return new
     name = str(config["class_name"])
@@ -158,13 +190,38 @@ def modern(config):
     if name == "BatchNormalization" and isinstance(inner.get("axis"), list):
         inner["axis"] = inner["axis"][0]
     if not name.startswith("__"):
-        new.setdefault("module", "keras")
+        new.setdefault("module", module)
     return new
 
 
-def _attribute(file, name):
-    value = file.attrs.get(name)
-    return None if value is None else json.loads(value)
+def _with_former_meanings(config):
+    """A config of Keras 1 or 2, with what had another meaning or name there under the name it has here."""
+    if isinstance(config, (list, tuple)):
+        return [_with_former_meanings(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    new = {key: _with_former_meanings(value) for key, value in config.items()}
+    for key in ("activation", "recurrent_activation"):
+        if new.get(key) == "hard_sigmoid":
+            new[key] = "hard_sigmoid_of_keras_2"
+    name, inner = new.get("class_name"), new.get("config")
+    if name in ("GRU", "GRUCell", "CuDNNGRU") and isinstance(inner, dict):
+        inner.setdefault("reset_after", name == "CuDNNGRU")  # before Keras 2.1.5 it was False, and not written
+    if name in ("CuDNNGRU", "CuDNNLSTM"):
+        new["class_name"] = name.removeprefix("CuDNN")
+    return new
+
+
+def _is_before_3(file) -> bool:
+    """Whether an older Keras than 3 has written a file."""
+    version = attribute(file, "keras_version")
+    version = version.decode() if isinstance(version, bytes) else str(version or "1")
+    return version.split(".")[0] in ("0", "1", "2")
+
+
+def _json(file, name):
+    value = attribute(file, name)
+    return None if value is None else parse_json(value, f"`{name}`")
 
 
 def load_legacy_model(file, custom_objects=None, compile=True):
@@ -173,26 +230,31 @@ def load_legacy_model(file, custom_objects=None, compile=True):
     Raises:
         ValueError: when the file holds weights alone, or something that pydl does not know.
     """
-    config = _attribute(file, "model_config")
+    config = _json(file, "model_config")
     if config is None:
         raise ValueError("it holds weights without a model; build the model and call `load_weights`.")
     if not isinstance(config, dict) or not isinstance(config.get("config"), (dict, list)):
         raise ValueError("it is damaged: `model_config` describes no model.")
-    given = _first_shape(config)
+    with inside(config):
+        given, form = _first_shape(config), modern(_with_former_meanings(config) if _is_before_3(file) else config)
     with CustomObjectScope(custom_objects):
-        model = deserialize_keras_object(modern(config), custom_objects)
+        model = deserialize_keras_object(form, custom_objects)
+    if not is_saveable(model):
+        raise ValueError(f"`model_config` describes no model, but {model!r}"[:200])
     if not model.built and given is not None:
         model.build(tuple(given))
     load_legacy_weights(model, file)
-    training = _attribute(file, "training_config") if compile else None
+    training = _json(file, "training_config") if compile else None
     if training is not None:
-        optimizer = {**training.pop("optimizer_config"), "module": "keras"}
         known = ("loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution",
                  "jit_compile")
-        with CustomObjectScope(custom_objects):
-            model.compile_from_config({"optimizer": modern(optimizer), **{k: modern(training[k]) for k in known
-                                                                          if k in training}})
-        _load_optimizer(model.optimizer, file.get("optimizer_weights"))
+        with CustomObjectScope(custom_objects), inside(training):
+            modules = {"loss": "keras.losses", "metrics": "keras.metrics", "weighted_metrics": "keras.metrics"}
+            model.compile_from_config({"optimizer": modern(training["optimizer_config"], "keras.optimizers"),
+                                       **{key: modern(training[key], modules.get(key, "keras"))
+                                          for key in known if key in training}})
+        if model.optimizer is not None:
+            _load_optimizer(model.optimizer, subgroup(file, "optimizer_weights"))
     return model
 
 
@@ -206,6 +268,6 @@ def _load_optimizer(optimizer, group) -> None:
     if group is None:
         return
     try:
-        optimizer.load_own_variables({str(i): np.asarray(data) for i, (_, data) in enumerate(_weights(group))})
+        optimizer.load_own_variables({str(i): data for i, (_, data) in enumerate(_weights(group))})
     except ValueError as error:
         warn(f"The state of the optimizer was not restored, it starts afresh: {error}")

@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 
-from pydl import saving
+from pydl.atomic import atomic_write
 from pydl.tuner import oracles
 from pydl.tuner.engine.base_tuner import BaseTuner
 from pydl.tuner.engine.tuner import Tuner
@@ -165,7 +165,7 @@ class SklearnTuner(BaseTuner):
 
     def save_model(self, trial_id, model, step=0):
         """Pickles the estimator."""
-        with saving.atomic_write(self._path(trial_id)) as path, open(path, "wb") as file:
+        with atomic_write(self._path(trial_id)) as file:
             pickle.dump(model, file)
 
     def load_model(self, trial):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import _text, ops
+from pydl._core import require_room
 from pydl.data.adapters import unpack
-from pydl.tensor import Tensor
+from pydl.dtypes import holds_numbers
+from pydl.tensor import Tensor, as_array
 
 __all__ = ["normalize", "pack_x_y_sample_weight", "pad_sequences", "to_categorical", "unpack_x_y_sample_weight"]
 
@@ -36,6 +38,7 @@ def to_categorical(x, num_classes: int | None = None) -> np.ndarray:
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if outside.size:
         raise ValueError(f"to_categorical: expected class numbers in 0 .. {num_classes - 1}; received {outside[0]}.")
+    require_room((labels.size, num_classes), "float64")
     one_hot = np.zeros((labels.size, num_classes))
     one_hot[np.arange(labels.size), labels] = 1
     return one_hot.reshape(*shape, num_classes)
@@ -56,6 +59,8 @@ def normalize(x, axis: int = -1, order: int = 2):
         norm = ops.norm(x, order, axis, keepdims=True)
         return ops.divide(x, ops.where(ops.equal(norm, 0), 1.0, norm))
     x = np.asarray(x)
+    top = np.max(np.abs(x), axis=axis, keepdims=True, initial=0)
+    x = x / np.exp2(np.floor(np.log2(np.where((top > 0) & np.isfinite(top), top, 1))))  # its squares stay finite
     norm = np.linalg.norm(x, order, axis, keepdims=True)
     return x / np.where(norm == 0, 1, norm)
 
@@ -91,14 +96,17 @@ def pad_sequences(sequences, maxlen: int | None = None, dtype="int32", padding: 
     if maxlen is None:
         maxlen = max(map(len, sequences), default=0)
     element = next((np.shape(s)[1:] for s in sequences if len(s)), ())
+    require_room((len(sequences), maxlen, *element), dtype)
     padded = np.full((len(sequences), maxlen, *element), value, dtype)
     if isinstance(sequences, list) and _text.fill_rows(sequences, padded, padding == "pre", truncating == "pre"):
         return padded
+    convert = as_array if holds_numbers(padded) else np.asarray
     for position, sequence in enumerate(sequences):
         length = min(len(sequence), maxlen)
         if length == 0:
             continue
-        kept = np.asarray(sequence[-length:] if truncating == "pre" else sequence[:length], dtype)
+        kept = sequence[-length:] if truncating == "pre" else sequence[:length]
+        kept = convert(kept, dtype)
         if kept.shape[1:] != element:
             raise ValueError(f"pad_sequences: expected elements of shape {element} in every sequence; "
                              f"received {kept.shape[1:]} at position {position}.")

@@ -7,6 +7,7 @@ import os
 from html import escape
 from typing import NamedTuple
 
+from pydl.atomic import atomic_write
 from pydl.warning import warn
 
 FONT = 12.0  # pixels, at 96 per inch
@@ -85,7 +86,7 @@ class Diagram:
         """Saves the picture; the suffix of the path tells the format when none is given."""
         format = format or os.path.splitext(os.fspath(path))[1][1:].lower() or "png"
         data = self.create(prog, format)
-        with open(path, "wb") as file:
+        with atomic_write(path) as file:
             file.write(data)
 
     def _fitting_dpi(self) -> float:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import sys
 import tarfile
-import tempfile
 import urllib.parse
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from pydl.atomic import atomic_folder, atomic_write
+from pydl.reading import naming
 
 __all__ = ["get_file"]
 
@@ -90,55 +94,50 @@ def new_hasher(expected: str | None, algorithm: str):
 
 
 def download(origin: str, target: Path, file_hash: str | None = None, hash_algorithm: str = "auto") -> None:
-    """Fetches `origin` into a temporary file beside `target`, checks it, and renames it."""
+    """Fetches `origin`, checks it, and puts it at `target`."""
     hasher = new_hasher(file_hash, hash_algorithm)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise OSError(f"Cannot write to {target.parent}: {error.strerror}. "
-                      "Set PYDL_HOME to a folder you own.") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            try:
-                _fetch(origin, file, hasher)
-            except OSError as error:  # URLError, HTTPError and time-outs are OSErrors
-                raise OSError(f"URL fetch failure on {origin}: {getattr(error, 'reason', error)}") from error
-        if file_hash and hasher.hexdigest() != file_hash:
-            raise ValueError(f"Incomplete or corrupted file: {origin} has the checksum {hasher.hexdigest()}, "
-                             f"expected {file_hash}. Nothing was kept.")
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _fetch(origin: str, file, hasher) -> None:
-    from tqdm import tqdm
-
-    with urllib.request.urlopen(origin, timeout=TIMEOUT) as response:
-        length = response.headers.get("Content-Length")
-        total = int(length) if length else None
-        with tqdm(desc=origin, total=total, unit="B", unit_scale=True) as bar:
-            while block := response.read(BLOCK):
+        with atomic_write(target) as file:
+            for block in _blocks(origin):
                 file.write(block)
                 hasher.update(block)
-                bar.update(len(block))
-        if total is not None and file.tell() != total:
-            raise OSError(f"the connection ended after {file.tell()} of {total} bytes")
+            if file_hash and hasher.hexdigest() != file_hash:
+                raise ValueError(f"Incomplete or corrupted file: {origin} has the checksum {hasher.hexdigest()}, "
+                                 f"expected {file_hash}. Nothing was kept.")
+    except OSError as error:
+        if error.errno is None:  # of the connection
+            raise
+        raise OSError(error.errno, f"Cannot write to {target.parent}: {error.strerror} Set PYDL_HOME to a folder you"
+                                   " own, on a disk with room.") from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _blocks(origin: str) -> Iterator[bytes]:
+    """The bytes behind a URL. Raises OSError, without an `errno`, when they do not come."""
+    from tqdm import tqdm
+
+    try:
+        with urllib.request.urlopen(origin, timeout=TIMEOUT) as response:
+            length = response.headers.get("Content-Length")
+            total, done = int(length) if length else None, 0
+            with tqdm(desc=origin, total=total, unit="B", unit_scale=True) as bar:
+                while block := response.read(BLOCK):
+                    yield block
+                    done += len(block)
+                    bar.update(len(block))
+            if total is not None and done != total:
+                raise OSError(f"the connection ended after {done} of {total} bytes")
+    except OSError as error:  # URLError, HTTPError and time-outs are OSErrors
+        raise OSError(f"URL fetch failure on {origin}: {getattr(error, 'reason', error)}") from error
 
 
 def unpack_archive(archive, folder, formats="auto") -> None:
     """Unpacks a tar or zip archive; no member lands outside `folder`, whatever its name is.
 
-    The archive is unpacked beside `folder` and renamed, so that a folder of that name is always complete.
+    A folder of that name is always complete.
+
+    Raises:
+        ValueError: for a damaged archive, or one whose members or links lead out of the folder.
     """
     if formats == "auto":
         formats = ["tar", "zip"]
@@ -146,17 +145,19 @@ def unpack_archive(archive, folder, formats="auto") -> None:
     folder = Path(folder)
     if folder.exists():
         return
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        fresh = Path(scratch) / "fresh"
-        if "tar" in formats and tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                if not hasattr(tarfile, "data_filter"):
-                    raise OSError(f"Cannot unpack {archive} safely: Python {sys.version.split()[0]} has no "
-                                  "tarfile.data_filter; a newer bug-fix release has.")
-                tar.extractall(fresh, filter="data")
-        elif "zip" in formats and zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as members:
-                members.extractall(fresh)  # drops absolute and upward parts of names
-        else:
-            raise ValueError(f"{archive} is no archive of the formats {formats}.")
-        os.replace(fresh, folder)
+    with atomic_folder(folder) as fresh, naming(archive):
+        _unpack(archive, fresh, formats)
+
+
+def _unpack(archive, fresh, formats) -> None:
+    if "tar" in formats and tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            if not hasattr(tarfile, "data_filter"):
+                raise OSError(errno.ENOSYS, f"Cannot unpack {archive} safely: Python {sys.version.split()[0]} has no "
+                                            "tarfile.data_filter; a newer bug-fix release has.")
+            tar.extractall(fresh, filter="data")
+    elif "zip" in formats and zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as members:
+            members.extractall(fresh)  # drops absolute and upward parts of names
+    else:
+        raise ValueError(f"{archive} is no archive of the formats {formats}.")

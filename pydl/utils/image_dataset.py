@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pydl.data.directory import dataset_from_directory
-from pydl.utils.images import check_data_format, decode, pillow
+from pydl.utils.images import MODES, check_data_format, decode, height_and_width, in_mode, pillow
 
 __all__ = ["image_dataset_from_directory"]
 
 _FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
-_MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
 # Keras's names of the filters that Pillow has.
 _FILTERS = {"bicubic": "BICUBIC", "area": "BOX", "lanczos3": "LANCZOS"}
 _METHODS = ("bilinear", "nearest", *_FILTERS)
@@ -64,10 +63,11 @@ def image_dataset_from_directory(directory, labels="inferred", label_mode="int",
 
     Args:
         directory: folder; with labels="inferred" a subfolder for each class.
-        labels: "inferred", None, or a list of integers, one for each file in alphanumeric order.
-        label_mode: "int" (int32), "categorical" (one-hot), "binary" (float32 (batch, 1), two classes) or None.
+        labels: "inferred", None, or a list of numbers, one for each file in alphanumeric order.
+        label_mode: "int" (int32; floats that are given, for regression, stay float32), "categorical" (one-hot),
+            "binary" (float32 (batch, 1), two classes) or None.
         class_names: subfolders to use, in the order of their numbers; all in alphanumeric order when None.
-        color_mode: "grayscale", "rgb" or "rgba": 1, 3 or 4 channels.
+        color_mode: "grayscale", "rgb" or "rgba": 1, 3 or 4 channels; `load_img` says how files come to them.
         batch_size: images per batch; None for single images without a batch axis.
         image_size: (height, width) to resize to, or one number for both.
         shuffle: new order in each epoch; without it alphanumeric order.
@@ -93,27 +93,20 @@ def image_dataset_from_directory(directory, labels="inferred", label_mode="int",
         ImportError: without Pillow.
     """
     pillow()
-    if color_mode not in _MODES:
+    if color_mode not in MODES:
         raise ValueError(f"`color_mode` must be 'grayscale', 'rgb' or 'rgba'. Received: color_mode={color_mode!r}")
     interpolation = interpolation.lower()
     if interpolation not in _METHODS:
         raise ValueError(f"`interpolation` must be one of {', '.join(_METHODS)}. Received:"
                          f" interpolation={interpolation!r}")
-    size = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else tuple(image_size)
-    if len(size) != 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in size):
-        raise ValueError(f"`image_size` must be two positive integers (height, width). Received:"
-                         f" image_size={image_size!r}")
+    size = height_and_width("image_size", image_size)
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError("Only one of `crop_to_aspect_ratio` and `pad_to_aspect_ratio` can be True.")
     first = check_data_format(data_format) == "channels_first"
-    mode = _MODES[color_mode]
+    mode = MODES[color_mode]
 
     def read(path):
-        image = decode(path)
-        if image.mode.startswith("I;16"):  # Pillow would cut values above 255 off
-            image = pillow().fromarray((np.asarray(image) >> 8).astype("uint8"))
-        image = image if image.mode == mode else image.convert(mode)
-        image = _fitted(image, *size, crop_to_aspect_ratio, pad_to_aspect_ratio)
+        image = _fitted(in_mode(decode(path), mode, path), *size, crop_to_aspect_ratio, pad_to_aspect_ratio)
         return np.atleast_3d(_resized(image, *size, interpolation))
 
     def load(paths):

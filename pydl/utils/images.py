@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from pathlib import Path
@@ -9,10 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from pydl import config
+from pydl.atomic import atomic_write
+from pydl.reading import is_of_system, sentence
 from pydl.warning import warn
 
 __all__ = ["array_to_img", "img_to_array", "load_img", "save_img"]
 
+# Pillow has readers of more, some of which run other programs (EPS) or are seldom used.
+FORMATS = ("BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}  # Pillow's, by Keras's name
 _FILTERS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
 
@@ -43,10 +49,21 @@ def resampling(name: str):
 def load_img(path, color_mode="rgb", target_size=None, interpolation="nearest", keep_aspect_ratio=False):
     """Reads an image file.
 
+    What the pixels of a file become, 8 bits per channel, is the same here and in `image_dataset_from_directory`.
+
+    * 16 bits of gray, of either byte order: the upper 8 bits.
+    * Numbers of 32 bits, floats: refused, since they have no agreed range.
+    * Palettes and pictures of 1 bit: their colours. CMYK, YCbCr: as Pillow converts them.
+    * Alpha is left out ("rgb", "grayscale": the colours below it come out as they are), or 255 where a file has none.
+    * The first picture of an animation. The turn that EXIF asks for is not made, as in Keras:
+     `PIL.ImageOps.exif_transpose` does.
+
+    With "grayscale" this function alone, as in Keras, leaves gray of 16 or 32 bits and floats as they are.
+
     Args:
         path: of the file, or a BytesIO.
-        color_mode: "grayscale" (images of 16 or 32 bits stay so), "rgb" or "rgba".
-        target_size: (height, width) to resize to; None keeps the size of the file.
+        color_mode: "grayscale", "rgb" or "rgba".
+        target_size: (height, width) to resize to, or one number for both; None keeps the size of the file.
         interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos".
         keep_aspect_ratio: cut the middle of the target's shape out of the image before resizing, instead of
             distorting it.
@@ -58,18 +75,19 @@ def load_img(path, color_mode="rgb", target_size=None, interpolation="nearest", 
         ValueError: for an unknown mode or interpolation, or a file that is no readable image; the message names it.
         FileNotFoundError: when there is no such file.
     """
-    if color_mode not in ("grayscale", "rgb", "rgba"):
+    if color_mode not in MODES:
         raise ValueError(f"color_mode must be 'grayscale', 'rgb' or 'rgba'; received {color_mode!r}.")
+    height, width = (None, None) if target_size is None else height_and_width("target_size", target_size)
     resample = resampling(interpolation)
     if not isinstance(path, (io.BytesIO, str, bytes, os.PathLike)):
         raise TypeError(f"load_img: expected a path or an io.BytesIO; received {type(path).__name__}.")
     image = decode(path)
-    mode = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}[color_mode]
-    if image.mode != mode and not (color_mode == "grayscale" and image.mode in ("I;16", "I")):
-        image = image.convert(mode)
-    if target_size is None or image.size == (target_size[1], target_size[0]):
+    if color_mode != "grayscale" or not _is_deep(image):
+        image = in_mode(image, MODES[color_mode], path)
+    elif image.mode not in ("I;16", "I", "F"):  # of the other byte order
+        image = pillow().fromarray(np.asarray(image).astype("<u2"))
+    if height is None or image.size == (width, height):
         return image
-    height, width = target_size
     box = None
     if keep_aspect_ratio:
         cut = min(image.width, image.height * width // height), min(image.height, image.width * height // width)
@@ -78,17 +96,58 @@ def load_img(path, color_mode="rgb", target_size=None, interpolation="nearest", 
     return image.resize((width, height), resample, box=box)
 
 
+def height_and_width(name: str, size) -> tuple[int, int]:
+    """The two of them, from a pair or from one number for both.
+
+    Raises:
+        ValueError: for anything else; the message says `name`.
+    """
+    pair = (size, size) if isinstance(size, (int, np.integer)) else size
+    if not isinstance(pair, (tuple, list, np.ndarray)) or len(pair) != 2 or any(
+            not isinstance(n, (int, np.integer)) or n < 1 for n in pair):
+        raise ValueError(f"`{name}` must be two positive integers (height, width), or one for both. Received:"
+                         f" {name}={size!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def _is_deep(image) -> bool:
+    """Whether a pixel is a number of more than 8 bits."""
+    return image.mode[0] in "IF"
+
+
+def in_mode(image, mode: str, path):
+    """The image of the file `path` in the mode "L", "RGB" or "RGBA", by the rule that `load_img` states.
+
+    Raises:
+        ValueError: for numbers of 32 bits; the message names the file.
+    """
+    if _is_deep(image):
+        # Pillow would cut values above 255 off. It opens gray of 16 bits in PPM, and in PNG once did, with mode "I".
+        if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+            raise ValueError(f"{_name(path)} holds numbers of 32 bits (Pillow's mode {image.mode!r}), which have no"
+                             " agreed range. `load_img(path, color_mode='grayscale')` gives them as they are.")
+        image = pillow().fromarray((np.asarray(image) >> 8).astype("uint8"))
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _name(path) -> str:
+    return "The buffer" if isinstance(path, io.BytesIO) else os.fsdecode(path)
+
+
 def decode(path):
-    """The decoded Pillow image of a file or BytesIO. Raises ValueError naming the file when it is damaged."""
+    """The decoded Pillow image of a file or BytesIO, whose first bytes say which of `FORMATS` it has.
+
+    Raises:
+        ValueError: when it is damaged, of another format, or larger than Pillow's limit; the message names the file.
+    """
     try:
-        with pillow().open(path) as image:
+        with pillow().open(path, formats=FORMATS) as image:
             image.load()
             return image
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, pillow().DecompressionBombError) as error:
-        raise ValueError(f"{os.fsdecode(path) if not isinstance(path, io.BytesIO) else 'The buffer'} cannot be read as"
-                         f" an image: {error}") from error
+    except Exception as error:  # of its many readers each raises what it likes
+        if is_of_system(error):
+            raise
+        raise ValueError(f"{_name(path)} cannot be read as an image: {sentence(error)}") from error
 
 
 def img_to_array(img, data_format=None, dtype=None):
@@ -147,8 +206,11 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs) 
         x, data_format, scale: as in `array_to_img`.
         file_format: "png", "jpeg", ...; told by the ending of `path` when None.
         **kwargs: for Pillow's `Image.save`.
+
+    Raises:
+        OSError: when it cannot be written; a file of that name is as it was.
     """
-    if file_format is None and isinstance(path, (str, Path)):
+    if file_format is None and isinstance(path, (str, os.PathLike)):
         file_format = Path(path).suffix[1:]
     if file_format and file_format.lower() == "jpg":
         file_format = "jpeg"
@@ -156,4 +218,7 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs) 
     if image.mode == "RGBA" and file_format and file_format.lower() == "jpeg":
         warn("The JPEG format does not support RGBA images, converting to RGB.")
         image = image.convert("RGB")
-    image.save(path, format=file_format or None, **kwargs)
+    if file_format:  # "tif" is an ending, "TIFF" the format
+        file_format = pillow().registered_extensions().get(f".{file_format.lower()}", file_format)
+    with atomic_write(path) if isinstance(path, (str, os.PathLike)) else contextlib.nullcontext(path) as file:
+        image.save(file, format=file_format or None, **kwargs)

@@ -22,8 +22,14 @@ def elu(x, alpha=1.0, scale=1.0, rate=1.0):
 
 
 def relu_general(x, negative_slope=0.0, max_value=None, threshold=0.0):
-    y = np.where(x < threshold, negative_slope * (x - threshold), x)
-    return y if max_value is None else np.where(x >= max_value, max_value, y)
+    y = np.where(x > threshold, x, 0)
+    y = y if max_value is None else np.minimum(np.maximum(y, 0), max_value)
+    return y - negative_slope * np.maximum(threshold - x, 0)
+
+
+def squareplus(x, b=4):
+    root = np.sqrt(x * x + b)
+    return np.where(x > 0, x + root, b / (root - x)) / 2
 
 
 def gelu(x, approximate=True):
@@ -55,7 +61,7 @@ REFERENCES = {
     "elu": elu,
     "selu": lambda x: elu(x, 1.6732632423543772, 1.0507009873554805),
     "celu": elu,
-    "squareplus": lambda x: (x + np.sqrt(x * x + 4)) / 2,
+    "squareplus": squareplus,
     "sparse_plus": lambda x: np.where(x <= -1, 0, np.where(x >= 1, x, (x + 1) ** 2 / 4)),
 }
 # Fixed points of every regime, then random ones; none within 1e-3 of a kink.
@@ -105,7 +111,11 @@ CASES += [
         "relu_general", relu_general, (POINTS,), {"negative_slope": 0.1, "max_value": 5.0, "threshold": 1.0}
     ),
     Case("relu_general", relu_general, (POINTS,), {}, tag="plain"),
-    Case("squareplus", lambda x, b: (x + np.sqrt(x * x + b)) / 2, (POINTS,), {"b": 0.5}, tag="b"),
+    Case("relu_general", relu_general, (POINTS,), {"threshold": 1.25, "max_value": 0.75}, tag="max below threshold"),
+    Case("relu_general", relu_general, (POINTS,), {"threshold": -1.25}, tag="negative threshold"),
+    Case("relu_general", relu_general, (POINTS,), {"threshold": -1.25, "max_value": 2.0, "negative_slope": 0.5},
+         tag="negative threshold and max"),
+    Case("squareplus", squareplus, (POINTS,), {"b": 0.5}, tag="b"),
     Case("prelu", lambda x, a: np.where(x > 0, x, a * x), (normal(6, 5, 18), uniform(18, low=0.1))),
     Case(
         "prelu",

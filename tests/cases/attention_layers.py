@@ -23,6 +23,14 @@ def np_attention(w, q, v, *k, mode="dot", use_scale=False):
     return np_additive(q * scale, k * scale, v, np.full(q.shape[-1], w[-1]))[0]
 
 
+def on_leading_axes(reference):
+    """The reference, whose arrays have one batch axis, for arrays with several."""
+    def run(w, *x):
+        y = reference(w, *(a.reshape(-1, *a.shape[-2:]) for a in x))
+        return y.reshape(*x[0].shape[:-2], *y.shape[1:])
+    return run
+
+
 def np_projected(w, q, v, *k, gate=False, bias=True, axes=None, **options):
     """Weights in the order query, key, (gate,) value, output."""
     w = [(w[i], w[i + 1]) for i in range(0, len(w), 2)] if bias else [(kernel, 0.0) for kernel in w]
@@ -81,7 +89,11 @@ CASES = [
               {"score_mode": "concat", "use_scale": True}, rtol_eps=64, tag="concat and scale"),
     LayerCase("Attention", np_attention, QV, {"dropout": 0.4, "seed": 1}, training=changes, draws=True, rtol_eps=64,
               tag="dropout"),
+    LayerCase("Attention", on_leading_axes(np_attention), (normal(2, 3, 4, 6), normal(2, 3, 5, 6)), rtol_eps=64,
+              tag="rank 4"),
     LayerCase("AdditiveAttention", lambda w, q, v: np_additive(q, v, v, w[0])[0], QV, mask=first, rtol_eps=64),
+    LayerCase("AdditiveAttention", on_leading_axes(lambda w, q, v: np_additive(q, v, v, w[0])[0]),
+              (normal(2, 1, 3, 4, 6), normal(2, 1, 3, 5, 6)), rtol_eps=64, tag="rank 5"),
     LayerCase("AdditiveAttention", lambda w, q, v, k: np_additive(q, k, v)[0], (Q, V, K),
               {"use_scale": False, "dropout": 0.3}, training=changes, draws=True, rtol_eps=64, tag="dropout"),
     LayerCase("MultiHeadAttention", np_projected, (Q, V, K), HEADS, mask=first, rtol_eps=128),

@@ -36,7 +36,8 @@ def scatter_update(inputs, indices, updates, reduction=None):
 def segment(ufunc, start):
     def reference(data, segment_ids, num_segments):
         y = np.full((num_segments,) + data.shape[1:], start, data.dtype)
-        ufunc.at(y, segment_ids, data)
+        inside = (segment_ids >= 0) & (segment_ids < num_segments)  # the others are left out
+        ufunc.at(y, segment_ids[inside], data[inside])
         return y
 
     return reference
@@ -96,6 +97,10 @@ CASES = [
     *[Case("scatter_update", scatter_update, (normal(4, 3), integers(9, 1, high=4), normal(9, 3)),
            {"reduction": r}, grad="all" if r == "add" else (), tag=r) for r in ("add", "mul", "max", "min")],
     Case("segment_sum", segment(np.add, 0), (normal(9, 2), integers(9, high=4)), {"num_segments": 5}),
+    Case("segment_sum", segment(np.add, 0), (normal(9, 2), integers(9, low=-2, high=6)), {"num_segments": 3},
+         tag="padding"),
+    Case("segment_max", segment(np.maximum, -np.inf), (normal(9, 2), integers(9, low=-2, high=6)),
+         {"num_segments": 3}, grad=(), tag="padding"),
     Case("segment_max", segment(np.maximum, -np.inf), (normal(9, 2), integers(9, high=4)), {"num_segments": 5},
          grad=()),
     Case("slice", window, (normal(5, 6),), {"start_indices": (1, 2), "shape": (3, -1)}),

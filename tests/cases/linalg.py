@@ -33,7 +33,7 @@ def accumulate(c, a, b, trans_a=0, trans_b=0):
     left, right = ops.ones((m, 0), c.dtype), ops.ones((0, n), c.dtype)
     kernels.matmul(left.data, right.data, None, y.data, 1, m, n, 0, 0, 0, 0, 0, 0)
     y = ops.add(y, c)
-    kernels.matmul_accumulate(a.data, b.data, y.data, 1, m, n, a.size // m, trans_a, trans_b, 0, 0)
+    kernels.matmul_accumulate(a.data, b.data, y.data, 1, m, n, a.shape[0 if trans_a else 1], trans_a, trans_b, 0, 0)
     return y
 
 

@@ -67,7 +67,8 @@ def np_categorical(t, p, from_logits=False, axis=-1):
     if from_logits:
         logp = np_log_softmax(p, axis)
         return -np.sum(np.where(t == 0, 0.0, t * np.where(t == 0, 0.0, logp)), axis)
-    return -np.sum(t * np.log(np.clip(p / np.sum(p, axis, keepdims=True), EPSILON, 1 - EPSILON)), axis)
+    total = np.sum(p, axis, keepdims=True)
+    return -np.sum(t * np.log(np.clip(p / np.where(total == 0, 1, total), EPSILON, 1 - EPSILON)), axis)
 
 
 def np_sparse(labels, p, from_logits=False, axis=-1, ignore_class=None):

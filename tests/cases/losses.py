@@ -98,7 +98,8 @@ def np_binary_focal_crossentropy(t, p, apply_class_balancing=False, alpha=0.25, 
 def np_probabilities(p, from_logits, axis):
     if from_logits:
         p = np.exp(p - p.max(axis, keepdims=True))
-    p = p / p.sum(axis, keepdims=True)
+    total = p.sum(axis, keepdims=True)
+    p = p / np.where(total == 0, 1, total)
     return p if from_logits else np.clip(p, EPS, 1 - EPS)
 
 

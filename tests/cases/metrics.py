@@ -12,6 +12,7 @@ import numpy as np
 
 from cases import losses as ref
 from harness import Case, integers, normal, uniform
+from pydl import ops
 from pydl.ops._metric import accumulate_mean, confusion_counts
 from pydl.tensor import Variable
 
@@ -240,7 +241,8 @@ METRICS = [
               {"from_logits": True, "label_smoothing": 0.1}),
     MetricRow("SparseCategoricalCrossentropy", NUMBERS, mean_of(ref.np_sparse_categorical_crossentropy)),
     MetricRow("SparseCategoricalCrossentropy", NUMBERS,
-              lambda t, p, w: mean_of(ref.np_sparse_categorical_crossentropy)(t, p, w * (t != 2)),
+              lambda t, p, w: mean_of(lambda t, p: ref.np_sparse_categorical_crossentropy(t, p, ignore_class=2))(
+                  t, p, w if (w == 1).all() else w * (t != 2)),  # Keras's rule: without weights ignored ones count as 0
               {"ignore_class": 2}),
     MetricRow("Accuracy", (integers(20, high=3), integers(20, high=3)), mean_of(lambda t, p: (t == p) * 1.0)),
     MetricRow("BinaryAccuracy", PROBABLE, mean_of(lambda t, p: (t == (p > 0.5)) * 1.0)),
@@ -298,9 +300,9 @@ METRICS = [
 
 
 def _mean(values, weight=None):
-    total, count = (Variable(np.zeros((), values.dtype), dtype=values.dtype, trainable=False) for _ in range(2))
+    total, count = (Variable(np.zeros(()), dtype="float64", trainable=False) for _ in range(2))
     accumulate_mean(values, weight, total, count)
-    return total, count
+    return ops.cast(total, values.dtype), ops.cast(count, values.dtype)
 
 
 def _np_mean(values, weight=None):

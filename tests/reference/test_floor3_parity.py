@@ -17,7 +17,10 @@ from cases.metrics import METRICS  # noqa: E402
 from pydl import activations, callbacks, initializers, losses, metrics  # noqa: E402
 from pydl.tensor import from_numpy  # noqa: E402
 
-pytestmark = pytest.mark.reference
+pytestmark = [
+    pytest.mark.reference,
+    pytest.mark.filterwarnings("ignore:.*casting cuts off what stands behind the point"),  # weights of the IoUs
+]
 
 
 def arrays(row, seed):
@@ -54,8 +57,6 @@ def test_loss_config(row):
 @pytest.mark.parametrize("row", METRICS, ids=str)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 def test_metric(row, weighted):
-    if "ignore_class" in row.args and not weighted and "Crossentropy" in row.name:
-        pytest.skip("without weights Keras counts ignored samples as zeros; pydl leaves them out, as the loss does")
     args = dict(row.args)
     made = []
     for library in (metrics, keras.metrics):
@@ -70,10 +71,11 @@ def test_metric(row, weighted):
     close(ours.result().numpy(), theirs.result(), max(row.rtol, 2e-5))
     # Keras knows no direction of the counts of a confusion matrix; a monitor of one has to be told there.
     assert getattr(theirs, "_direction", None) in (None, ours._direction)
-    assert [v.path.split("/")[1] for v in ours.variables] == [v.path.split("/")[1] for v in theirs.variables]
-    for got, want in zip(ours.variables, theirs.variables):
-        assert got.shape == tuple(want.shape)
-        close(got.numpy(), want, 1e-4)
+    if row.name != "R2Score":  # Keras keeps sums around 0, pydl around the mean: an offset costs no digits
+        assert [v.path.split("/")[1] for v in ours.variables] == [v.path.split("/")[1] for v in theirs.variables]
+        for got, want in zip(ours.variables, theirs.variables):
+            assert got.shape == tuple(want.shape)
+            close(got.numpy(), want, 1e-4)
     if "fn" not in args:
         first, second = ours.get_config(), theirs.get_config()
         for key in ("name", "label_weights"):
@@ -93,7 +95,8 @@ def test_initializer(name):
     assert type(keras.initializers.deserialize(initializers.serialize(ours))) is type(theirs)
 
 
-@pytest.mark.parametrize("name", sorted(set(activations.OBJECTS) - {"glu", "scaled_tanh", "threshold"}))
+@pytest.mark.parametrize("name", sorted(set(activations.OBJECTS) - {"glu", "hard_sigmoid_of_keras_2", "scaled_tanh",
+                                                                    "threshold"}))
 def test_activation(name):
     x = np.linspace(-5, 5, 42, dtype="float32").reshape(6, 7)
     close(getattr(activations, name)(from_numpy(x)).numpy(), getattr(keras.activations, name)(x))

@@ -31,7 +31,7 @@ SPEECH = "ctc CTC HashedCrossing FeatureSpace audio extract_sequences Spectr spe
 FOREIGN = """Flax Jax TFSM Torch Orbax RemoteMonitor Quantizer quantizers DTypePolicyMap QDTypePolicy Quantized Int4
           mixed_precision LossScaleOptimizer distribution device export legacy distillation Remat remat nnx set_backend
           KerasFileEditor src Function Operation StatelessScope SymbolicScope unsafe OptimizerMap MultiOptimizer
-          get_source_inputs Config flash visualization""".split()
+          get_source_inputs Config visualization""".split()
 # Outside the course (CURRICULUM.md rows 8-11 name the optimizers and activations), or waiting for someone who asks.
 UNASKED = """Adafactor Lamb Muon ScheduleFree sparse_sigmoid sparsemax stft STFT max_epochs max_steps_per_epoch
           MAP_TO_NONE assert_same_paths map_shape_structure map_structure_up_to traverse split_dataset

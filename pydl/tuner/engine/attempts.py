@@ -6,6 +6,7 @@ from pydl.tuner.engine.hyperparameters import HyperParameters
 from pydl.tuner.engine.ledger import LOST, OPEN, Entry
 from pydl.tuner.engine.metrics_tracking import MetricsTracker
 from pydl.tuner.engine.trial import Trial, TrialStatus
+from pydl.warning import warn
 
 MAX_DEATHS = 3  # processes that may die in a trial; another one, and the trial counts as what kills them
 
@@ -21,7 +22,10 @@ def trial_of(row: list[Entry], hps: HyperParameters) -> Trial:
     status = last.result["status"]
     hps.values = dict(last.values)
     trial = Trial(hps, last.trial_id, TrialStatus.INVALID if status in OPEN else status, last.result.get("message"))
-    trial.metrics = MetricsTracker.from_config(last.result.get("metrics", {"metrics": {}}))
+    try:
+        trial.metrics = MetricsTracker.from_config(last.result.get("metrics", {"metrics": {}}))
+    except ValueError as error:
+        warn(f"The metrics of trial {last.trial_id} are damaged and left out: {error}")
     trial.score = last.result.get("score")
     trial.best_step = last.result.get("best_step", 0)
     trial.attempt, trial.failures = last.attempt, failures(row)

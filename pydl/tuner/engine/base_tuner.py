@@ -45,10 +45,9 @@ class BaseTuner:
         self.pruner = pruner
         self.logger = logger
         self.tuner_id = os.environ.get("KERASTUNER_TUNER_ID", "tuner0")
+        self._populate_initial_space()
         found = self.oracle._set_project_dir(self.directory, self.project_name, storage, overwrite)
-        if not found:
-            self._populate_initial_space()
-        elif self.oracle.trials:
+        if found and self.oracle.trials:
             print(f"Going on with the project in {self.project_dir}: {len(self.oracle.trials)} trials")
 
     # ---- space -------------------------------------------------------------------------------------------------------
@@ -105,6 +104,7 @@ class BaseTuner:
             finally:
                 self.oracle.release(trial)  # where it has not ended: Ctrl-C, a fatal error
         self.on_search_end()
+        self.oracle._warn_of_failure()
 
     def _try_run(self, trial, *fit_args, **fit_kwargs) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 
+from pydl.configs import checked, inside
 from pydl.tuner.engine.kinds import KINDS, Boolean, Choice, Fixed, Float, HyperParameter, Int, Parent
 
 __all__ = ["Boolean", "Choice", "Fixed", "Float", "HyperParameter", "HyperParameters", "Int", "deserialize",
@@ -17,8 +18,11 @@ def serialize(hp: HyperParameter) -> dict:
 
 
 def deserialize(config: dict) -> HyperParameter:
-    """The hyperparameter that `serialize` described."""
-    return KINDS[config["class_name"]].from_config(config["config"])
+    """The hyperparameter that `serialize` described. Raises ValueError for a config of something else."""
+    with inside(config):
+        if config["class_name"] not in KINDS:
+            raise ValueError(f"expected one of {', '.join(KINDS)}; received {config['class_name']!r}.")
+        return KINDS[config["class_name"]].from_config(config["config"])
 
 
 class HyperParameters:
@@ -108,7 +112,8 @@ class HyperParameters:
             if any(c.name == hp.name for c in self._conditions):
                 raise ValueError(f"A conditional hyperparameter cannot have the name of its parent, {hp.name!r}.")
             if self._exists(hp.name, hp.conditions):
-                return self.values[hp.name] if self.is_active(hp) else None
+                # The record of a trial may lack a value: the default then, as of what is new.
+                return self.values.setdefault(hp.name, hp.default) if self.is_active(hp) else None
             return self._add(hp)
 
     def Int(self, name, min_value, max_value, step=None, sampling="linear", default=None, parent_name=None,
@@ -184,6 +189,11 @@ class HyperParameters:
             if hp.name not in self.values and self.is_active(hp):
                 self.values[hp.name] = hp.default
 
+    def allows(self, values) -> bool:
+        """Whether those of `values` that are active here are among the values they may have."""
+        return all(hp.name not in values or hp.allows(values[hp.name]) for hp in self.space
+                   if all(c.is_active(values) for c in hp.conditions))
+
     def merge(self, hps, overwrite=True) -> None:
         """Adds those of `hps` (a HyperParameters or a list of HyperParameter) that are not there.
 
@@ -204,6 +214,7 @@ class HyperParameters:
         return {"space": [serialize(hp) for hp in self.space], "values": dict(self.values)}
 
     @classmethod
+    @checked
     def from_config(cls, config) -> HyperParameters:
         """The inverse of `get_config`."""
         hps = cls()

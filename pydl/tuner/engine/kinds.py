@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
+
+from pydl.configs import checked
+
 
 class Parent:
     """The condition that the hyperparameter `name` has one of `values` (int, float, str or bool)."""
 
     def __init__(self, name, values):
-        values = list(values) if isinstance(values, (list, tuple, set)) else [values]
+        values = [_plain(v) for v in (values if isinstance(values, (list, tuple, set, np.ndarray)) else [values])]
         if not values or not all(isinstance(v, (str, int, float)) for v in values):
             raise TypeError(f"The condition on {name!r} expects values of type int, float, str or bool; received "
                             f"{values}.")
@@ -59,6 +63,10 @@ class HyperParameter:
         """How many values there are; None in a continuous range and in ranges of integers on a logarithmic scale."""
         return len(tuple(self.values))
 
+    def allows(self, value) -> bool:
+        """Whether it is one of the values, or in the range."""
+        return value in self.values
+
     def prob_to_value(self, prob):
         """The value at `prob` in [0, 1]: equal distances there are equally likely in a random search."""
         values = tuple(self.values)
@@ -78,6 +86,7 @@ class HyperParameter:
         return {"name": self.name, "default": self.default, "conditions": conditions}
 
     @classmethod
+    @checked
     def from_config(cls, config):
         conditions = [Parent(**c["config"]) for c in config.get("conditions", ())]
         return cls(**{**config, "conditions": conditions})
@@ -92,7 +101,7 @@ class Numerical(HyperParameter):
     """A range, see `HyperParameters.Int` and `HyperParameters.Float`."""
 
     def __init__(self, name, min_value, max_value, step=None, sampling="linear", default=None, **kwargs):
-        super().__init__(name, default, **kwargs)
+        super().__init__(name, _plain(default), **kwargs)
         self.min_value = min_value
         self.max_value = max_value
         self.step = step
@@ -127,6 +136,11 @@ class Numerical(HyperParameter):
         else:
             length = math.log(self.max_value / self.min_value, self.step)
         return int(length + 1e-8) + 1  # ten steps of 0.1 do reach from 0 to 1
+
+    def allows(self, value) -> bool:
+        if isinstance(value, str) or not self.min_value <= value <= self.max_value:
+            return False
+        return self.size is None or any(math.isclose(value, v, rel_tol=1e-9) for v in self.values)
 
     def at(self, index: int):
         """Value number `index` of a range with steps."""
@@ -166,6 +180,11 @@ class Numerical(HyperParameter):
     def get_config(self) -> dict:
         return {**super().get_config(), "min_value": self.min_value, "max_value": self.max_value, "step": self.step,
                 "sampling": self.sampling, "default": self._default}
+
+
+def _plain(value):
+    """A scalar of NumPy as one of Python, which JSON knows; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _whole(value, name, argument) -> int:
@@ -215,8 +234,8 @@ class Choice(HyperParameter):
     """One of a list of values of one type."""
 
     def __init__(self, name, values, ordered=None, default=None, **kwargs):
-        super().__init__(name, default, **kwargs)
-        values = list(values)
+        super().__init__(name, _plain(default), **kwargs)
+        values = [_plain(v) for v in values]
         kinds = {type(v) for v in values}
         if not values:
             raise ValueError(f"Choice {name!r}: `values` must be provided.")
@@ -248,6 +267,7 @@ class Boolean(HyperParameter):
     """True or False."""
 
     def __init__(self, name, default=False, **kwargs):
+        default = _plain(default)
         super().__init__(name, default, **kwargs)
         if default not in (True, False):
             raise ValueError(f"Boolean {name!r}: `default` must be a Python boolean; received {default!r}.")
@@ -261,6 +281,7 @@ class Fixed(HyperParameter):
     """A value that is not tuned."""
 
     def __init__(self, name, value, **kwargs):
+        value = _plain(value)
         if not isinstance(value, (str, int, float)):
             raise ValueError(f"Fixed {name!r}: expected an int, float, str or bool; received {value!r}.")
         super().__init__(name, value, **kwargs)

@@ -13,13 +13,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
+import re
 from typing import Any
 
-from pydl.tuner.engine.storage import GRACE_SECONDS, Heartbeat, has_ended, open_storage, quiet, this_process
+from pydl.process import has_ended, this_process
+from pydl.reading import sentence
+from pydl.tuner.engine.storage import GRACE_SECONDS, Heartbeat, naming_study, open_storage, quiet
+from pydl.warning import warn
 
 LOST = "LOST"  # its process died
 INTERRUPTED = "INTERRUPTED"  # Ctrl-C, or an error that ended the search
 OPEN = (LOST, INTERRUPTED)
+STATUSES = (*OPEN, "RUNNING", "COMPLETED", "INVALID", "FAILED")
+_KINDS = {"index": (int,), "attempt": (int,), "trial_id": (str,), "values": (dict,), "result": (dict,),
+          "owner": (dict, type(None))}
 
 
 @dataclasses.dataclass
@@ -46,8 +54,37 @@ class Entry:
     owner: dict | None
 
 
+def _entry(trial, count: int) -> Entry:
+    """The entry of one of Optuna's trials, of `count` in the study. Raises for a record that is not whole."""
+    held = trial.user_attrs
+    result = held.get("result")
+    if not trial.state.is_finished():
+        result = {"status": "RUNNING"}
+    elif result is None:
+        result = {"status": LOST}
+    entry = Entry(held["index"], held["attempt"], held["trial_id"], held.get("final") or held["values"], result,
+                  trial.number, trial.datetime_complete, held["owner"])
+    for name, kinds in _KINDS.items():
+        value = getattr(entry, name)
+        if type(value) not in kinds or (kinds == (int,) and not 0 <= value < count):
+            raise ValueError(f"its `{name}` is {value!r}"[:200])
+    if not re.fullmatch(r"[\w.-]+", entry.trial_id):  # it becomes the name of a folder
+        raise ValueError(f"its `trial_id` is {entry.trial_id!r}"[:200])
+    if result["status"] not in STATUSES or (trial.state.is_finished() and entry.ended is None):
+        raise ValueError(f"it ended as {result['status']!r} at {entry.ended}"[:200])
+    if result["status"] == "COMPLETED" and not isinstance(result.get("score"), (int, float)):
+        raise ValueError(f"its score is {result.get('score')!r}"[:200])
+    return entry
+
+
+def _unreadable(index: int, attempt: int, trial_id: str, status: str, values: dict) -> Entry:
+    """What stands for an attempt whose record is damaged, so that the others keep their places."""
+    result = {"status": status, "message": "The record of this trial is damaged."}
+    return Entry(index, attempt, trial_id, values, result, -1, datetime.datetime.min, None)
+
+
 class Ledger:
-    """The study of a project.
+    """The study of a project. Trials whose records are damaged are left out, with a warning.
 
     Args:
         storage: see `open_storage`.
@@ -58,7 +95,9 @@ class Ledger:
     """
 
     def __init__(self, storage, name, folder, direction, overwrite=False):
-        with quiet() as optuna:
+        self._name, self._place = name, folder if storage is None else storage
+        self._unread: set[int] = set()  # numbers of trials that a warning was given of
+        with quiet() as optuna, self._naming():
             backend = open_storage(storage, folder)
             if overwrite and name in optuna.study.get_all_study_names(backend):
                 optuna.delete_study(study_name=name, storage=backend)
@@ -73,7 +112,8 @@ class Ledger:
 
     def settings(self) -> dict:
         """What was stored with `set`."""
-        return self._storage.get_study_user_attrs(self._id)
+        with self._naming():
+            return self._storage.get_study_user_attrs(self._id)
 
     def set(self, key: str, value) -> None:
         """Stores something for all workers, and for the next run."""
@@ -84,33 +124,63 @@ class Ledger:
     def history(self) -> list[list[Entry]]:
         """The attempts at each trial, in the order of the trials."""
         found: dict[tuple[int, int], Entry] = {}
-        for trial in sorted(self._storage.get_all_trials(self._id, deepcopy=False), key=lambda t: t.number):
-            attributes = trial.user_attrs
-            if "index" not in attributes:
+        trials = self._trials()
+        for trial in trials:
+            if "index" not in trial.user_attrs:
                 continue  # not one of ours
-            key = attributes["index"], attributes["attempt"]
-            if key not in found:
-                result = attributes.get("result")
-                if not trial.state.is_finished():
-                    result = {"status": "RUNNING"}
-                elif result is None:
-                    result = {"status": LOST}
-                found[key] = Entry(*key, attributes["trial_id"], attributes.get("final") or attributes["values"],
-                                   result, trial.number, trial.datetime_complete, attributes["owner"])
+            try:
+                entry = _entry(trial, len(trials) + len(self._unread))
+            except (ValueError, TypeError, KeyError) as error:
+                self._leave_out(trial.number, error)
+                continue
+            found.setdefault((entry.index, entry.attempt), entry)
         rows: list[list[Entry]] = []
-        for (index, _), entry in sorted(found.items(), key=lambda item: item[0]):
+        width = max((len(entry.trial_id) for entry in found.values()), default=0)
+        for (index, attempt), entry in sorted(found.items()):
             while len(rows) <= index:
                 rows.append([])
+            while len(rows[index]) < attempt:
+                rows[index].append(_unreadable(index, len(rows[index]), entry.trial_id, LOST, entry.values))
             rows[index].append(entry)
-        return rows
+        return [row or [_unreadable(i, 0, f"{i:0{width}d}", "FAILED", {})] for i, row in enumerate(rows)]
+
+    def _trials(self) -> list:
+        """The trials of the study in their order. One that cannot be read hides all from Optuna: then they are read one
+        by one, and it is left out."""
+        try:
+            with self._naming():
+                return sorted(self._storage.get_all_trials(self._id, deepcopy=False), key=lambda t: t.number)
+        except (ValueError, TypeError, KeyError):
+            pass
+        found: list = []
+        with self._naming():
+            for number in itertools.count():
+                try:
+                    trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+                except KeyError:
+                    return found
+                try:
+                    found.append(self._storage.get_trial(trial_id))
+                except (ValueError, TypeError, KeyError) as error:
+                    self._leave_out(number, error)
+        return found
+
+    def _leave_out(self, number, error) -> None:
+        if number not in self._unread:
+            self._unread.add(number)
+            warn(f"Trial number {number} of the study {self._name!r} in {self._place} is damaged and left out:"
+                 f" {sentence(error)}")
+
+    def _naming(self):
+        return naming_study(self._name, self._place)
 
     def fail_dead(self) -> None:
         """Ends the running attempts of processes that are no more."""
         with quiet() as optuna:
             optuna.storages.fail_stale_trials(self.study)
             running = optuna.trial.TrialState.RUNNING
-            for trial in self._storage.get_all_trials(self._id, deepcopy=False, states=(running,)):
-                if has_ended(trial.user_attrs.get("owner")):
+            for trial in self._trials():
+                if trial.state == running and has_ended(trial.user_attrs.get("owner")):
                     self._end(trial._trial_id, optuna.trial.TrialState.FAIL)
 
     # ---- writing -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pydl.configs import checked
 from pydl.tuner.engine.objective import infer_metric_direction
 
 __all__ = ["MetricHistory", "MetricObservation", "MetricsTracker", "infer_metric_direction"]
@@ -26,6 +27,7 @@ class MetricObservation:
         return {"value": self.value, "step": self.step}
 
     @classmethod
+    @checked
     def from_config(cls, config):
         return cls(**config)
 
@@ -96,6 +98,7 @@ class MetricHistory:
         return {"direction": self.direction, "observations": [o.get_config() for o in self.get_history()]}
 
     @classmethod
+    @checked
     def from_config(cls, config):
         history = cls(config["direction"])
         history.set_history([MetricObservation.from_config(o) for o in config["observations"]])
@@ -161,6 +164,7 @@ class MetricsTracker:
         return {"metrics": {name: history.get_config() for name, history in self.metrics.items()}}
 
     @classmethod
+    @checked
     def from_config(cls, config):
         tracker = cls()
         tracker.metrics = {name: MetricHistory.from_config(c) for name, c in config["metrics"].items()}

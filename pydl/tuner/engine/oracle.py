@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import random
 import shutil
 import time
 
+from pydl.reading import naming
 from pydl.tuner.engine import sampling
 from pydl.tuner.engine.attempts import failures, trial_of
 from pydl.tuner.engine.display import Display
-from pydl.tuner.engine.hyperparameters import HyperParameters
+from pydl.tuner.engine.hyperparameters import HyperParameters, serialize
 from pydl.tuner.engine.ledger import INTERRUPTED, Entry, Ledger
 from pydl.tuner.engine.objective import Objective, create_objective
 from pydl.tuner.engine.storage import optuna
 from pydl.tuner.engine.trial import Trial, TrialStatus
+from pydl.warning import warn
 
 __all__ = ["Objective", "Oracle", "synchronized"]
 
@@ -80,17 +83,63 @@ class Oracle:
         settings = self._ledger.settings()
         found, known = "space" in settings, settings.get("objective", str(self.objective))
         if known != str(self.objective) or settings.get("oracle", type(self).__name__) != type(self).__name__:
-            raise RuntimeError(f"The project {project_name!r} in {folder} belongs to a search of {settings['oracle']} "
-                               f"for {known}; this is one of {type(self).__name__} for {self.objective}. Pass another "
-                               "`project_name`, or `overwrite=True`.")
+            raise RuntimeError(f"The project {project_name!r} in {folder} belongs to a search of "
+                               f"{settings.get('oracle')} for {known}; this is one of {type(self).__name__} for "
+                               f"{self.objective}. Pass another `project_name`, or `overwrite=True`.")
         if "seed" in settings:
-            self.seed, self.is_seeded = settings["seed"]
-        else:
-            for key, value in (("objective", str(self.objective)), ("oracle", type(self).__name__),
-                               ("seed", [self.seed, self.is_seeded])):
+            with naming(f"The seed of {project_name!r} in {folder}"):
+                seed, is_seeded = settings["seed"]
+                seed = int(seed)
+            if not self.is_seeded:  # else the one that is asked for now
+                self.seed, self.is_seeded = seed, is_seeded
+        for key, value in (("objective", str(self.objective)), ("oracle", type(self).__name__),
+                           ("seed", [self.seed, self.is_seeded])):
+            if settings.get(key) != value:
                 self._ledger.set(key, value)
+        self._reconcile(settings, f"The search space of the project {project_name!r} in {folder}")
         self.reload()
         return found
+
+    def _reconcile(self, settings, where: str) -> None:
+        """Brings the space that was declared before the project was opened and the one it holds together: the declared
+        one holds, with what trials have found beside it. Where it has changed, trials with values that are possible no
+        longer are left out, and a warning says so.
+
+        Args:
+            settings: of the ledger; "declared" is the space that the code declared, "space" has what trials found, too.
+            where: for messages.
+        """
+        declared = json.loads(json.dumps(self.hyperparameters.get_config()["space"]))  # as the ledger gives it back
+        if "space" in settings:
+            with naming(where):
+                stored = HyperParameters.from_config({"space": settings["space"], "values": {}})
+                before = HyperParameters.from_config({"space": settings.get("declared", []), "values": {}})
+            changes = self._changes(stored, before)
+            self.hyperparameters.merge([hp for hp in stored.space if not before._exists(hp.name, hp.conditions)])
+            if changes:
+                rows = self._records().history()
+                left_out = [row[-1].trial_id for row in rows if not self.hyperparameters.allows(row[-1].values)]
+                self._records().set("left_out", left_out)
+                warn(f"{where} has changed: {'; '.join(changes)}. The new one is searched;"
+                     f" {len(rows) - len(left_out)} of {len(rows)} trials fit in and count, the others are left out.")
+        for key, value in (("declared", declared), ("space", self.hyperparameters.get_config()["space"])):
+            if settings.get(key) != json.loads(json.dumps(value)):
+                self._records().set(key, value)
+
+    def _changes(self, stored, before) -> list[str]:
+        """What the declared space has otherwise than the one that is stored, of which `before` was declared."""
+        def kept(hps, hp):
+            return next((other for other in hps.space if other.name == hp.name and other.conditions == hp.conditions),
+                        None)
+
+        found = []
+        for hp in self.hyperparameters.space:
+            old = kept(stored, hp)
+            if old is None:
+                found.append(f"{hp.name!r} is new, {hp}")
+            elif serialize(old) != json.loads(json.dumps(serialize(hp))):
+                found.append(f"{hp.name!r} was {old}, is {hp}")
+        return found + [f"{hp.name!r} is gone" for hp in before.space if kept(self.hyperparameters, hp) is None]
 
     def _records(self) -> Ledger:
         if self._ledger is None:  # an oracle used by itself: in memory
@@ -107,8 +156,9 @@ class Oracle:
         """Reads what this and other workers have stored."""
         settings = self._records().settings()
         if "space" in settings:
-            self.hyperparameters = HyperParameters.from_config({"space": settings["space"], "values": {}})
-            self.hyperparameters.ensure_active_values()
+            with naming("The search space that is stored"):
+                self.hyperparameters = HyperParameters.from_config({"space": settings["space"], "values": {}})
+                self.hyperparameters.ensure_active_values()
         if "state" in settings:
             self.set_state(settings["state"])
         self._refresh()
@@ -122,14 +172,18 @@ class Oracle:
 
     def _refresh(self) -> None:
         """Reads the ledger into `trials` and the other attributes, and what other workers found of the space."""
-        if known := self._records().settings().get("space"):
+        settings = self._records().settings()
+        if known := settings.get("space"):
             self.hyperparameters.merge(HyperParameters.from_config({"space": known, "values": {}}))
+        left_out = set(settings.get("left_out", ()))
         self._rows = self._records().history()
         held = {t.trial_id: (tuner_id, t) for tuner_id, t in self.ongoing_trials.items()
                 if self._records().holds(t.trial_id)}
         self.trials, self.ongoing_trials = {}, {}
         for row in self._rows:
             last = row[-1]
+            if last.trial_id in left_out:
+                continue
             if last.trial_id in held:
                 tuner_id, trial = held[last.trial_id]
             else:
@@ -138,8 +192,8 @@ class Oracle:
             if trial.status == TrialStatus.RUNNING:
                 self.ongoing_trials[tuner_id] = trial
         self.start_order = list(self.trials)
-        ended = [row[-1] for row in self._rows
-                 if self.trials[row[-1].trial_id].status in (TrialStatus.COMPLETED, TrialStatus.FAILED)]
+        ended = [row[-1] for row in self._rows if row[-1].trial_id in self.trials
+                 and self.trials[row[-1].trial_id].status in (TrialStatus.COMPLETED, TrialStatus.FAILED)]
         self.end_order = [entry.trial_id for entry in sorted(ended, key=lambda e: (e.ended, e.number))]
 
     def _trial(self, row: list[Entry]) -> Trial:
@@ -184,7 +238,7 @@ class Oracle:
         """What makes two sets of values the same; hyperparameters found since have their defaults."""
         hps = HyperParameters()
         hps.space, hps._by_name = self.hyperparameters.space, self.hyperparameters._by_name
-        hps.values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        hps.values = {name: value for name, value in values.items() if name in hps._by_name}  # others are not tuned
         hps.ensure_active_values()
         return tuple(sorted((name, str(value)) for name, value in hps.values.items()))
 
@@ -231,8 +285,8 @@ class Oracle:
     def _retry(self) -> Trial | None:
         """Another attempt at the first trial that waits for one, if this worker gets it."""
         for index, row in enumerate(self._rows):
-            trial = self.trials[row[-1].trial_id]
-            if trial.status == TrialStatus.INVALID:
+            trial = self.trials.get(row[-1].trial_id)
+            if trial is not None and trial.status == TrialStatus.INVALID:
                 hps = self.hyperparameters.copy()
                 hps.values = dict(row[0].values)  # as proposed
                 if self._claim(index, len(row), trial.trial_id, hps):
@@ -246,7 +300,7 @@ class Oracle:
         """A new trial; None if another worker was faster."""
         index = len(self._rows)
         trial_id = f"{index:0{len(str(self.max_trials))}d}"
-        if self.max_trials and index >= self.max_trials:
+        if self.max_trials and len(self.trials) >= self.max_trials:
             return Trial(self.get_space(), trial_id, TrialStatus.STOPPED)
         if not self.hyperparameters.space and self.ongoing_trials:  # the first trial is about to find the space
             return Trial(self.get_space(), trial_id, TrialStatus.IDLE)
@@ -342,6 +396,13 @@ class Oracle:
             raise RuntimeError(f"{failed} trials in a row have failed, the limit is "
                                f"{self.max_consecutive_failed_trials}. The last one:\n"
                                f"{self.trials[self.end_order[-1]].message or ''}")
+
+    def _warn_of_failure(self) -> None:
+        """Says at the end of a search that no trial has given a result, if it is so."""
+        failed = [t for t in self.trials.values() if t.status == TrialStatus.FAILED]
+        if failed and not self._completed():
+            warn(f"All {len(failed)} trials failed: there is no best one. The last message:\n"
+                 f"{failed[-1].message or ''}")
 
     # ---- questions ---------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Optuna, imported late and kept quiet; where a study lives; which process a trial belongs to."""
+"""Optuna, imported late and kept quiet; where a study lives; the heartbeat of a worker."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import functools
 import os
 import random
 import re
-import socket
+import sqlite3
 import threading
 import time
 import warnings
 import weakref
 from pathlib import Path
 
+from pydl.process import uncovered
+from pydl.reading import is_of_system, sentence
+
 HEARTBEAT_SECONDS = 30  # how often a worker says that it lives
 GRACE_SECONDS = 150  # after which silence a trial is taken from a worker on another machine
+_OF_SYSTEM = "locked|busy|unable to open|readonly|full|I/O|interrupted|memory"  # SQLite, of what is not in the file
 
 
 def optuna():
@@ -45,11 +49,55 @@ def quiet():
         package.logging.set_verbosity(before)
 
 
+def check_sqlite(path) -> None:
+    """Raises ValueError for a file that is no SQLite database or a damaged one; it is left as it is."""
+    try:
+        address = f"{Path(path).resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=60)) as db:
+            [(found,)] = db.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.OperationalError:
+        return  # somebody writes, or the system has something to say: whoever opens it to write hears it, too
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    found = " ".join(found.split())
+    if found != "ok":
+        raise ValueError(f"{path} is damaged: {found}. It was left as it is: `sqlite3 study.db .recover` may save what"
+                         " is in it, overwrite=True or another project begins anew.")
+
+
+@contextlib.contextmanager
+def naming_study(name, storage):
+    """Context of reading a study: an error about what is stored is a ValueError that names it. What the system or a
+    server says (locked, no permission, no connection) stays as it is."""
+    try:
+        with uncovered():
+            yield
+    except Exception as error:
+        if is_of_system(error) or (isinstance(error, ValueError) and str(storage) in str(error)):
+            raise
+        wrapped = (getattr(e, "orig", None) for e in (error, error.__cause__))  # by SQLAlchemy, and that by Optuna
+        cause = next(filter(None, wrapped), error)
+        if isinstance(cause, sqlite3.Error):
+            of_system = bool(re.search(_OF_SYSTEM, str(cause)))
+        else:
+            of_system = "OperationalError" in [c.__name__ for c in type(cause).__mro__]  # of a server
+        if of_system:
+            raise
+        raise ValueError(f"The study {name!r} in {storage} is damaged: {sentence(cause)}") from error
+
+
 def open_storage(storage, folder):
-    """An Optuna storage from one, from an SQLAlchemy URL, or from None: an SQLite file in `folder`."""
+    """An Optuna storage from one, from an SQLAlchemy URL, or from None: an SQLite file in `folder`.
+
+    Raises:
+        ValueError: for an SQLite file that is damaged.
+    """
     if storage is None:
         os.makedirs(folder, exist_ok=True)
         storage = f"sqlite:///{Path(folder).resolve() / 'study.db'}"
+    path = str(storage).removeprefix("sqlite:///")
+    if path != str(storage) and os.path.isfile(path):
+        check_sqlite(path)
     with quiet() as package:
         if not isinstance(storage, (str, os.PathLike)):
             return storage
@@ -67,47 +115,6 @@ def open_storage(storage, folder):
                 time.sleep(random.uniform(0.1, 0.5))
         weakref.finalize(opened, opened.engine.dispose)  # Optuna leaves its connections open
         return opened
-
-
-# ---- owners ----------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _machine() -> str:
-    """Tells machines, boots and containers apart: process ids mean something only within one."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    with contextlib.suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _started(pid: int) -> str | None:
-    """When a process began, since ids are used again; None where the system does not say."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]  # a zombie has ended
-
-
-def this_process() -> dict:
-    """What the owner of a trial writes into it."""
-    return {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
-
-
-def has_ended(owner: dict | None) -> bool:
-    """Whether the owner is a process of this machine that is no more. False when that cannot be known from here."""
-    if not owner or owner["machine"] != _machine() or os.name != "posix":
-        return False
-    try:
-        os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return owner["started"] is not None and _started(owner["pid"]) != owner["started"]
 
 
 class Heartbeat:

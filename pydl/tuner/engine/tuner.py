@@ -8,7 +8,9 @@ import math
 import os
 
 from pydl import callbacks as callbacks_room
-from pydl import models, optimizers, saving, utils
+from pydl import models, optimizers, utils
+from pydl.atomic import atomic_write
+from pydl.reading import naming, read_json
 from pydl.tuner import errors
 from pydl.tuner.engine.base_tuner import BaseTuner
 from pydl.tuner.engine.objective import check_results
@@ -147,14 +149,15 @@ class Tuner(BaseTuner):
         return model
 
     def _store_shape(self, trial_id, model) -> None:
-        with saving.atomic_write(self._get_build_config_fname(trial_id)) as path, open(path, "w") as file:
+        with atomic_write(self._get_build_config_fname(trial_id), "w") as file:
             json.dump(model.get_build_config(), file)
 
     def _load_weights(self, model, trial_id) -> None:
         """Loads what a trial saved, also into a model that has no weights before it sees data."""
         if not model.built:
-            with open(self._get_build_config_fname(trial_id)) as file:
-                model.build_from_config(json.load(file))
+            path = self._get_build_config_fname(trial_id)
+            with naming(path):
+                model.build_from_config(read_json(path))
         if model.optimizer is not None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)  # its state was saved too
         model.load_weights(self._get_checkpoint_fname(trial_id))
@@ -202,6 +205,8 @@ class _Hooks(callbacks_room.Callback):
 
 class _SaveBestEpoch(callbacks_room.Callback):
     """Saves the weights when the objective is better than ever; without one in the logs, after every epoch."""
+
+    _kept = ("_best",)
 
     def __init__(self, objective, path):
         super().__init__()
