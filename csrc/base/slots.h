@@ -56,7 +56,6 @@ enum class Slot : unsigned char {
     seen_keys,       // a row of the mask, a number for each key
     // norm.h, group_norm.h
     channel_scales,  // a number or three for each channel
-    channel_rstd,    // caller
     // sort.h
     sort_keys,    // numbers in the order of the values
     spare_keys,   // the other side of a radix pass

@@ -64,7 +64,8 @@ void enter_pairs_from(const PYDL_TABLE::PairsFrom<T>& from) {
 
 void PYDL_REGISTER(const std::string& isa) {
     const auto& t = tables_of(isa);
-#define ROW(step, way, result, name, params, contract, error) add_kernel(family, #name, #params, contract, error);
+#define ROW(step, way, result, name, params, contract, error)                              \
+    add_kernel(family, #name, #params, contract, error, Narrow::way == Narrow::by_blocks);
 #define PAIR(name, params, contract) add_pairs(family, #name, #params, contract);
 #include "kernels.def"
 #define TYPE(name, stored, computed, kind, rows) \

@@ -199,6 +199,7 @@ void bind_program(py::module_& m) {
                  for (const auto& [data, array] : p.kept) addresses.append(reinterpret_cast<std::uintptr_t>(data));
                  return addresses;
              })
+        .def_property_readonly("grouped", [](const PyProgram& p) { return p.program.grouped(); })
         .def_property_readonly("writes_outside", [](const PyProgram& p) { return p.program.writes_outside(); })
         .def_property_readonly("arena_bytes", [](const PyProgram& p) { return p.program.arena()->peak_bytes(); });
 

@@ -20,9 +20,12 @@ PYDL_INLINE real registers_of(dim n) {
 template <class T>
 void conv(In<T> x, In<T> w, OptIn<T> bias, Out<T> y, Dims geometry, dim activation) {
     const Geometry g(geometry);
-    const Result<T> out = result_of<T>(y, g.filters, bias, false, activation);
+    Result<T> out = result_of<T>(y, g.filters, bias, false, activation);
     if (g.batch * g.outputs() == 0) return;
-    if (g.pointwise()) return multiply<T>({g.batch * g.outputs(), g.filters, g.channels, false, false}, x, w, out);
+    if (g.pointwise()) {
+        out.tail = tail_of_product<T>(g.batch * g.outputs(), g.filters, g.channels);
+        return multiply<T>({g.batch * g.outputs(), g.filters, g.channels, false, false}, x, w, out);
+    }
     if (const auto flat = Flat3x3::forward(g); Flat3x3::fits(g) && winograd_pays<T>(flat))
         return winograd_conv<T>(flat, x, w, false, out);
     const Slide s[3] = {forward_slide(g.axis[0]), forward_slide(g.axis[1]), forward_slide(g.axis[2])};
@@ -31,6 +34,7 @@ void conv(In<T> x, In<T> w, OptIn<T> bias, Out<T> y, Dims geometry, dim activati
     if (g.groups == 1 && g.axis[2].stride == 1 && few(g.filters, lanes<T>))
         return planar_product<T>(x, in_place, s, g.batch, g.channels, g.filters, sizes, out);
     const bool pack = g.taps() * g.channels / g.groups * g.filters * sizeof(T) > (dim{256} << 10);
+    out.tail = take_tail(g.filters);
     slide_product<T>(x, pack ? packed<T>(w, s, g, false) : in_place, s, g.batch, g.groups, g.channels, g.filters, sizes,
                      out);
 }

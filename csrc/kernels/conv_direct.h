@@ -68,7 +68,7 @@ PYDL_INLINE Runs runs_of(const Slide (&s)[3], const View<T>& view, bool whole_ro
 }
 
 // y = ends(sum over taps and channels of x w): one slide over all images. x has `channels` per pixel, y `filters`;
-// sizes: of an image of y.
+// sizes: of an image of y. With a tail the slide writes neighbouring pixels.
 template <class T>
 void slide_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim batch, dim groups, dim channels,
                    dim filters, const dim (&sizes)[3], const Result<T>& out) {
@@ -115,6 +115,11 @@ void slide_product(const T* x, const Weights<T>& w, const Slide (&s)[3], dim bat
                     }
                 }
             }
+            if (out.tail)
+                for (dim h = 0; h < block.count[1]; ++h) {
+                    const dim y = z * sizes[1] + block.first[1] + h, pixel = y * sizes[2] + block.first[2];
+                    (*out.tail)(pixel* filters, (pixel + block.count[2]) * filters);
+                }
         }
     });
 }

@@ -106,12 +106,13 @@ void row_times_columns(dim j0, dim j1, dim k, const T* a, const S* b, dim ldb, c
 constexpr dim part_work = 1'000'000;
 constexpr dim most_parts = 16;
 
+// f(rows i0..i1, columns j0..j1) for the parts of c; `whole`: only rows are parted.
 template <class T, class F>
-PYDL_INLINE void in_parts(dim m, dim n, dim k, F f) {
+PYDL_INLINE void in_parts(dim m, dim n, dim k, bool whole, F f) {
     const dim parts = least(most_parts, 2 * m * n * k / part_work);
     if (parts < 2) return f(0, m, 0, n);
     dim across = 1, down = 1;
-    while (across * down < parts) (n / across >= m / down ? across : down) *= 2;
+    while (across * down < parts) (!whole && n / across >= m / down ? across : down) *= 2;
     const dim columns = ceil_div(ceil_div(n, across), Blocking<T>::width) * Blocking<T>::width;
     const dim rows = ceil_div(ceil_div(m, down), Blocking<T>::rows) * Blocking<T>::rows;
     const dim wide = ceil_div(n, columns), high = ceil_div(m, rows);
@@ -121,6 +122,14 @@ PYDL_INLINE void in_parts(dim m, dim n, dim k, F f) {
             f(i, least(m, i + rows), j, least(n, j + columns));
         }
     });
+}
+
+// The tail of the running kernel, where products lose nothing by being parted in rows only.
+template <class T>
+PYDL_INLINE const Tail* tail_of_product(dim m, dim n, dim k) {
+    const dim parts = least(most_parts, 2 * m * n * k / part_work) + 1;
+    const bool fits = n > 1 && m >= 2 * parts * Blocking<T>::rows && k * n * sizeof(T) <= (dim{512} << 10);
+    return fits ? take_tail(n) : nullptr;
 }
 
 template <class T>
@@ -145,11 +154,11 @@ void multiply(Product<T> s, const T* a, const T* b, Result<T> out) {
     if (s.k == 1) s.trans_b = false;
     const auto [m, n, k, trans_a, trans_b] = s;
     if (m == 1)
-        return in_parts<T>(m, n, k, [=](dim, dim, dim j0, dim j1) {
+        return in_parts<T>(m, n, k, false, [=](dim, dim, dim j0, dim j1) {
             trans_b ? row_times_columns(j0, j1, k, a, b, k, out) : row_times_rows(j0, j1, k, a, b, n, out);
             if (out.finish) out.finish(out.c + j0, 1, j1 - j0, j1 - j0);
         });
-    in_parts<T>(m, n, k, [=](dim i0, dim i1, dim j0, dim j1) {
+    in_parts<T>(m, n, k, out.tail, [=](dim i0, dim i1, dim j0, dim j1) {
         const bool copy_a = worth_a_copy(m * k * sizeof(T), n), copy_b = worth_a_copy(k * n * sizeof(T), m);
         const auto with = [&](const auto& operand_a) {
             if (trans_b) gemm_part(i0, i1, j0, j1, k, operand_a, ColumnsOfB<T>{b, k}, out);
@@ -177,7 +186,7 @@ void multiply(Product<S> s, const S* a, const S* b, NarrowResult<S> out) {
     if (m == 1 && trans_b) {
         T* row = scratch<T>(Slot::widened_row, k);
         cast_run(a, row, k);
-        return in_parts<T>(m, n, k, [=](dim, dim, dim j0, dim j1) {
+        return in_parts<T>(m, n, k, false, [=](dim, dim, dim j0, dim j1) {
             T* c = strip_of<T>(j1 - j0);
             if (out.accumulate) cast_run(out.c + j0, c, j1 - j0);
             const Result<T> part{c - j0, n, out.bias, out.accumulate, out.floor, nullptr};
@@ -186,7 +195,7 @@ void multiply(Product<S> s, const S* a, const S* b, NarrowResult<S> out) {
             cast_run(c, out.c + j0, j1 - j0);
         });
     }
-    in_parts<T>(m, n, k, [=](dim i0, dim i1, dim j0, dim j1) {
+    in_parts<T>(m, n, k, false, [=](dim i0, dim i1, dim j0, dim j1) {
         const auto with = [&](const auto& operand_a) {
             if (trans_b) narrow_part(i0, i1, j0, j1, n, k, operand_a, ColumnsOfB<T, S>{b, k}, out);
             else narrow_part(i0, i1, j0, j1, n, k, operand_a, RowsOfB<T, S>{b, n, true}, out);
@@ -222,8 +231,10 @@ PYDL_INLINE void multiply_batch(Product<T> s, const T* a, const T* b, dim batch,
 template <class T>
 void matmul(In<T> a, In<T> b, OptIn<T> bias, Out<T> c, dim batch, dim m, dim n, dim k, dim trans_a, dim trans_b,
             dim stride_a, dim stride_b, dim activation) {
-    multiply_batch<T>({m, n, k, trans_a != 0, trans_b != 0}, a, b, batch, stride_a, stride_b,
-                      result_of<T>(c, n, bias, false, activation));
+    auto out = result_of<T>(c, n, bias, false, activation);
+    if constexpr (!is_narrow<T>)
+        if (batch == 1) out.tail = tail_of_product<T>(m, n, k);
+    multiply_batch<T>({m, n, k, trans_a != 0, trans_b != 0}, a, b, batch, stride_a, stride_b, out);
 }
 
 // c(batch, m, n) += op(a) op(b), as above.

@@ -215,13 +215,14 @@ PYDL_INLINE void each_cell(dim rows, dim channels, const F& f) {
 }
 
 // y = (x - mean) rstd gamma + beta; x, y (rows, channels), the others (channels), gamma and beta may be null.
-template <class T>
-void normalize_columns(const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y, dim rows,
+template <class T, class R>
+void normalize_columns(const T* x, const T* mean, const R* rstd, const T* gamma, const T* beta, T* y, dim rows,
                        dim channels) {
     auto* scale = scratch<T>(Slot::channel_scales, 2 * channels);
     T* shift = scale + channels;
     for (dim c = 0; c < channels; ++c) {
-        scale[c] = gamma ? rstd[c] * gamma[c] : rstd[c];
+        const T r = static_cast<T>(rstd[c]);
+        scale[c] = gamma ? r * gamma[c] : r;
         shift[c] = beta ? beta[c] : T(0);
     }
     each_cell<T>(rows, channels, [=](auto columns) __attribute__((always_inline)) {
@@ -249,7 +250,7 @@ void batch_norm(In<T> x, OptIn<T> weight, OptIn<T> gamma, OptIn<T> beta, InOut<T
             moving_variance[c] = static_cast<T>(moving_variance[c] * momentum + variance * (1 - momentum));
         }
     }
-    normalize_columns<T>(x, mean, rstd, gamma, beta, y, rows, channels);
+    normalize_columns<T>(x, mean, rstd.ptr, gamma, beta, y, rows, channels);
 }
 
 // dbeta = sum dy, dgamma = sum dy xhat, dx = gamma rstd (dy - weight (dbeta + xhat dgamma) / count).
@@ -288,13 +289,15 @@ void batch_norm_grad(In<T> x, OptIn<T> weight, OptIn<T> gamma, In<T> mean, In<T>
     });
 }
 
-// The same with given statistics (inference): y = (x - mean) / sqrt(variance + epsilon) gamma + beta.
+// With given statistics (inference), in two steps: what belongs to channels is computed once, the rows are one by one.
 template <class T>
-void batch_norm_fixed(In<T> x, In<T> mean, In<T> variance, OptIn<T> gamma, OptIn<T> beta, Out<T> y, dim rows,
-                      dim channels, real epsilon) {
-    auto* rstd = scratch<T>(Slot::channel_rstd, channels);
-    for (dim c = 0; c < channels; ++c) rstd[c] = static_cast<T>(1 / __builtin_sqrt(variance[c] + epsilon));
-    normalize_columns<T>(x, mean, rstd, gamma, beta, y, rows, channels);
+void reciprocal_deviation(In<T> variance, Out<double> rstd, dim channels, real epsilon) {
+    for (dim c = 0; c < channels; ++c) rstd[c] = 1 / __builtin_sqrt(variance[c] + epsilon);
+}
+template <class T>
+void normalize_channels(In<T> x, In<T> mean, In<double> rstd, OptIn<T> gamma, OptIn<T> beta, Out<T> y, dim rows,
+                        dim channels) {
+    normalize_columns<T>(x, mean, rstd.ptr, gamma, beta, y, rows, channels);
 }
 
 // dx = dy gamma rstd, dbeta = sum dy, dgamma = sum dy xhat, dmean = -gamma rstd dbeta, dvariance = -gamma rstd^2 dgamma / 2.

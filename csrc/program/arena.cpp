@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kAlign = 64;
 constexpr std::size_t kFirstChunk = std::size_t{1} << 18;
 constexpr std::size_t kLargestChunk = std::size_t{1} << 24;
+constexpr int kRest = 5;  // deviations, normalisation, sum, activation, and what comes of them
 }  // namespace
 
 Arena::~Arena() {
@@ -52,6 +53,18 @@ void Arena::release(void* p) {
     std::size_t bytes = it->second;
     used_.erase(it);
     forbid(block, bytes);
+    if (rest_ > 0) resting_.push_back({block, bytes});
+    else free_block(block, bytes);
+}
+
+void Arena::age(bool in_parts) {
+    rest_ = in_parts ? kRest : std::max(0, rest_ - 1);
+    if (rest_ > 0) return;
+    for (const auto& [block, bytes] : resting_) free_block(block, bytes);
+    resting_.clear();
+}
+
+void Arena::free_block(char* block, std::size_t bytes) {
     in_use_ -= bytes;
     // Merge with free neighbours, but never across chunks (two chunks may happen to touch).
     const auto starts_chunk = [&](const char* at) {
@@ -86,6 +99,13 @@ std::ptrdiff_t Arena::offset_of(const void* p) const {
         before += static_cast<std::ptrdiff_t>(c.bytes);
     }
     return -1;
+}
+
+bool Arena::is_held(const void* begin, const void* end) const {
+    const auto* from = static_cast<const char*>(begin);
+    return std::any_of(used_.begin(), used_.end(), [&](const auto& block) {
+        return block.first < static_cast<const char*>(end) && from < block.first + block.second;
+    });
 }
 
 bool Arena::contains(const void* p) const {

@@ -75,6 +75,15 @@ private:
             while (!peek().empty() && peek() != ";") free[param()] = true;
             return;
         }
+        if ((peek() == "each" || peek() == "tail") && colon == 1) {
+            const bool each = peek() == "each";
+            at_ += 2;
+            const std::size_t i = param();
+            if (each ? params_[i].kind != pydl::Kind::size : params_[i].kind != pydl::Kind::buffer)
+                fail((each ? "names '" : "gives a tail to '") + params_[i].name + "'");
+            (each ? to.each_ : to.tail_) = i;
+            return;
+        }
         std::vector<std::size_t> buffers;
         while (peek() != ":") buffers.push_back(param());
         expect(":");
@@ -311,6 +320,13 @@ std::vector<dim> Contract::shape(const std::vector<Param>& params, const Given& 
         }
     }
     return factors;
+}
+
+bool Contract::is_apart(std::size_t buffer) const {
+    return std::any_of(holds_.begin(), holds_.end(), [&](const Holds& h) {
+        return h.buffer == buffer && h.size.sum.size() == 1 && h.size.sum[0][0].kind == Kind::value &&
+               h.size.sum[0][0].param == each_;
+    });
 }
 
 std::string Contract::text(const std::vector<Param>& params, std::size_t buffer) const {

@@ -43,11 +43,19 @@ public:
     // product (of `product(list)` the list), else the number of elements. Their product is what check() demands.
     std::vector<dim> shape(const std::vector<Param>& params, const Given& given, std::size_t buffer,
                            std::size_t item) const;
+    // The size whose rows stand each for itself (`each: rows`), and whether a buffer holds something for each of them.
+    std::size_t each() const { return each_; }
+    bool is_apart(std::size_t buffer) const;
+    // The buffer whose finished parts the kernel gives to a tail.
+    std::size_t tail() const { return tail_; }
+
     // The clause about a buffer as the row has it: "outer n inner", "sizes[] if momentum".
     std::string text(const std::vector<Param>& params, std::size_t buffer) const;
 
+    static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
 private:
-    static constexpr std::size_t always = static_cast<std::size_t>(-1);
+    static constexpr std::size_t always = none;
     enum class Kind : unsigned char { number, value, entry, item, function, rows };
     struct Term {
         Kind kind;
@@ -89,6 +97,7 @@ private:
     static void check_values(const Values& v, const std::vector<Param>& params, const Given& given);
     static dim value_of(const Size& size, const std::vector<Param>& params, const Given& given, std::size_t item);
 
+    std::size_t each_ = none, tail_ = none;
     std::vector<std::size_t> sizes_, lists_;  // parameters that are not negative
     std::vector<Holds> holds_;
     std::vector<Relation> relations_;

@@ -47,9 +47,10 @@ Kernel* find_kernel(const std::string& name) {
 
 }  // namespace
 
-void add_kernel(const char* family, const char* name, const char* signature, const char* contract, const char* error) {
+void add_kernel(const char* family, const char* name, const char* signature, const char* contract, const char* error,
+                bool each) {
     if (find_kernel(name)) throw std::logic_error(std::string("kernels.def declares ") + name + " twice");
-    kernels().push_back({name, family, signature, contract, error});
+    kernels().push_back({name, family, signature, contract, error, each});
 }
 
 std::string pair_name(const char* name, DType to) { return std::string(name) + "_to_" + dtype_name(to); }
@@ -58,7 +59,7 @@ void add_pairs(const char* family, const char* name, const char* signature, cons
     const auto add = [&](DType to, const std::string& element) {
         std::string text = signature;
         text.replace(text.find("<U>"), 3, "<" + element + ">");
-        add_kernel(family, pair_name(name, to).c_str(), text.c_str(), contract, "");
+        add_kernel(family, pair_name(name, to).c_str(), text.c_str(), contract, "", true);
     };
 #define TYPE(name, stored, computed, kind, rows) add(DType::name, #stored);
 #include "types.def"
@@ -109,7 +110,8 @@ void finish_kernels() {
                 instance->params[i].generic = types.at(i).find("<T>") != std::string::npos;
             }
             try {
-                kernel.holds = Contract(kernel.contract, instance->params);
+                const bool plain = kernel.each && instance->params.back().kind == Kind::size;
+                kernel.holds = Contract(kernel.contract + (plain ? "; each: " + names.back() : ""), instance->params);
             } catch (const std::logic_error& e) {
                 throw std::logic_error("kernels.def: " + kernel.name + ": " + e.what());
             }

@@ -53,6 +53,7 @@ struct Kernel {
     std::string name, family, signature;
     std::string contract = {};  // its text
     std::string error = {};     // CHECK rows: what Python raises for a bad element
+    bool each = false;          // ..._EACH rows: every element stands for itself
     Contract holds = {};
     bool is_check() const { return !error.empty(); }
     std::array<std::optional<Instance>, kDTypes> instances = {};
@@ -128,7 +129,8 @@ Entry make_entry(R (*function)(A...)) {
 // All kernels of the ISA level in use, in the order of kernels.def. Filled once at import.
 std::vector<Kernel>& kernels();
 // Adds a row without instances; a PAIR row is one kernel for each type U, called pair_name(name, U).
-void add_kernel(const char* family, const char* name, const char* signature, const char* contract, const char* error);
+void add_kernel(const char* family, const char* name, const char* signature, const char* contract, const char* error,
+                bool each);
 void add_pairs(const char* family, const char* name, const char* signature, const char* contract);
 std::string pair_name(const char* name, DType to);
 void add_instance(const char* name, DType type, const Entry& entry);

@@ -7,6 +7,8 @@
 #include <memory>
 
 #include "base/interrupt.h"
+#include "base/tail.h"
+#include "program/parts.h"
 
 namespace pydl {
 
@@ -81,6 +83,24 @@ Recorder& recorder() {
     return r;
 }
 
+Program::Program() : arena_(std::make_shared<Arena>()) {}
+Program::~Program() = default;
+
+void Program::seal() {
+    arena_->seal();
+    Plan plan = plan_of(steps_, infos_, *arena_);
+    // No group reaches across these: a step that commits or checks is in none.
+    const auto place = [&](std::size_t step) {
+        return static_cast<std::size_t>(std::lower_bound(plan.first.begin(), plan.first.end(), step) -
+                                        plan.first.begin());
+    };
+    commit_ = place(commit_);
+    guarded_ = place(guarded_);
+    planned_ = std::move(plan.steps);
+    first_ = std::move(plan.first);
+    parts_ = std::move(plan.parts);
+}
+
 word* Program::store(std::size_t count) {
     if (page_used_ + count > page_size_) {
         page_size_ = std::max<std::size_t>(512, count);
@@ -103,6 +123,10 @@ void Program::append(const Kernel& kernel, const Instance& instance, const word*
     if (labels_.empty() || labels_.back() != label) labels_.push_back(label);
     note_writes(kernel, instance, copy);
     steps_.push_back({instance.thunk, instance.function, copy});
+    planned_.push_back(steps_.back());
+    first_.push_back(first_.size());
+    // Products of matrices need no rest: in a backward pass it would cost memory, and what follows them rarely gains.
+    arena_->age(kernel.holds.tail() != Contract::none && kernel.family != "matmul");
     if (!committed_) commit_ = steps_.size();
     checks_ |= !kernel.error.empty();
     if (kernel.error == "FloatingPointError") keep_all();
@@ -145,13 +169,14 @@ void Program::make_room() {
 }
 
 Failure Program::run(std::size_t begin, std::size_t end, const Watch& w) const {
-    const Step* const steps = steps_.data();
+    const Step* const steps = planned_.data();
     for (const Step *step = steps + begin, *last = steps + end; step != last; ++step) {
         const dim position = step->thunk(step->function, step->words);
         if (position < 0) [[likely]]
             continue;
         if (w.raised) return {};  // it has checked what a kernel that was cut short has left
-        return {&infos_[static_cast<std::size_t>(step - steps)], step->words, position};
+        return {&infos_[first_[static_cast<std::size_t>(step - steps)]], step->words, position,
+                static_cast<std::size_t>(step - steps)};
     }
     return {};
 }
@@ -161,6 +186,7 @@ Failure Program::run() const {
     // behind it write the arena only, and need not be kept from running.
     constexpr std::size_t kLook = 64;
     Watch& w = watch();
+    const OfferedTail none(nullptr);
     const bool saved = !states_.empty() && (checks_ || may_be_cut(w));
     if (saved)
         for (const State& s : states_) std::memcpy(s.copy.get(), s.at, s.bytes);
@@ -176,10 +202,10 @@ Failure Program::run() const {
             return failure;
         }
     }
-    if (commit_ == steps_.size()) return {};
+    if (commit_ == planned_.size()) return {};
     const Whole whole(w);
-    const Failure failure = run(commit_, steps_.size(), w);
-    if (failure && static_cast<std::size_t>(failure.info - infos_.data()) < guarded_) put_back();
+    const Failure failure = run(commit_, planned_.size(), w);
+    if (failure && failure.planned < guarded_) put_back();
     return failure;
 }
 
@@ -210,6 +236,7 @@ dim launch(const Kernel& kernel, const Instance& instance, Call& call, bool whol
     if (!call.items.empty()) std::memcpy(block + call.count, call.items.data(), call.items.size() * sizeof(word));
     relocate(instance, block, block + call.count);
     Watch& w = watch();
+    const OfferedTail none(nullptr);
     dim result;
     {
         const Whole uncut(w, whole || (r.open ? writes_outside(*r.open->arena(), instance, block)

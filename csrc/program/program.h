@@ -12,11 +12,12 @@
 namespace pydl {
 
 struct Watch;
+class Parts;
 
 struct Step {
     Thunk thunk;
     AnyFunction function;
-    const word* words;
+    word* words;
 };
 
 // What a step is called in errors and profiles; beside the steps to keep those compact.
@@ -31,6 +32,7 @@ struct Failure {
     const StepInfo* info = nullptr;
     const word* words = nullptr;
     dim position = -1;
+    std::size_t planned = 0;  // its number in the order of the run
     explicit operator bool() const { return info != nullptr; }
 };
 
@@ -43,14 +45,17 @@ struct State {
 
 class Program {
 public:
-    Program() : arena_(std::make_shared<Arena>()) {}
+    Program();
+    ~Program();
     Program(const Program&) = delete;
     Program& operator=(const Program&) = delete;
 
     // Copies the words (fixed part, then the items of Dims and List parameters) and appends the step.
     void append(const Kernel& kernel, const Instance& instance, const word* words, std::size_t count,
                 const std::string& label);
-    void seal() { arena_->seal(); }
+    // No more steps. What nobody holds any more is memory of the program's own, and steps run in the company that parts.h
+    // finds for them.
+    void seal();
 
     // Stops when a check fails, or when a signal handler raises (then watch().raised): see base/interrupt.h. A step that
     // writes variables commits: before it an interruption abandons the run, and small states that earlier steps have moved
@@ -63,7 +68,10 @@ public:
     bool writes_outside() const { return writes_outside_; }
 
     const std::shared_ptr<Arena>& arena() const { return arena_; }
+    // As listed, one kernel each; run one after the other they do the same.
     const std::vector<Step>& steps() const { return steps_; }
+    // How many of them run in groups.
+    std::size_t grouped() const { return steps_.size() - planned_.size(); }
     const std::vector<StepInfo>& infos() const { return infos_; }
     const std::string& label(std::uint32_t i) const { return labels_[i]; }
 
@@ -77,10 +85,13 @@ private:
     std::shared_ptr<Arena> arena_;
     std::vector<Step> steps_;
     std::vector<StepInfo> infos_;
+    std::vector<Step> planned_;       // what runs: steps, and groups of them
+    std::vector<std::size_t> first_;  // of each the number of its first step
+    std::vector<std::unique_ptr<Parts>> parts_;
     std::vector<State> states_;
     std::vector<State> later_;  // variables written since, without room
-    std::size_t commit_ = 0;    // the first step that is not cut short, nor those behind it
-    std::size_t guarded_ = 0;   // the first step behind the last check of the loss
+    std::size_t commit_ = 0;    // the first planned step that is not cut short, nor those behind it
+    std::size_t guarded_ = 0;   // the first behind the last check of the loss
     bool checks_ = false;       // whether a step is a CHECK
     bool committed_ = false, writes_outside_ = false;
     std::vector<std::string> labels_;

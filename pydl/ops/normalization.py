@@ -100,7 +100,9 @@ def batch_normalization(x: TensorLike, mean: TensorLike, variance: TensorLike, a
 def _fixed_kernel(x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor | None,
                   epsilon: float) -> Tensor:
     y, sizes = empty(x.shape, x.dtype), _columns(x)
-    kernels.batch_norm_fixed(x.data, mean.data, variance.data, data_of(gamma), data_of(beta), y.data, *sizes, epsilon)
+    rstd = empty(variance.shape, "float64")
+    kernels.reciprocal_deviation(variance.data, rstd.data, variance.size, epsilon)
+    kernels.normalize_channels(x.data, mean.data, rstd.data, data_of(gamma), data_of(beta), y.data, *sizes)
     inputs, _ = _given((x, 0), (mean, 0), (variance, 0), (gamma, 0), (beta, 0))
 
     def vjp(dy: Tensor) -> Gradients:
