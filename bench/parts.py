@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from bench import harness
-from bench.workloads import NETS, ONE_ROW, WORKLOADS
+from bench.workloads import NETS, ONE_ROW, STEPS, WORKLOADS
 
 NAMES = ("neighbour", "peak", "tail", "cold", "import")
 PACKAGES = {"pydl": ["pydl"], "torch": ["torch"], "jax": ["jax", "jaxlib"], "keras": ["keras", "jax", "jaxlib"],
@@ -69,7 +69,7 @@ def peak(run, workers, threads) -> None:
             if old.framework in ("numpy", "sklearn"):
                 continue
             w = harness.Worker(old.framework, threads, old.python)
-            if w.prepare(name, "train", {"net": net, "batch": batch}):
+            if w.prepare(name, "train", {"net": net, "batch": batch, "steps": STEPS.get(net, 100)}):
                 w.ask(measure=0.2)
                 size = w.ask(peak=True)["bytes"]
                 run.add(workload=name, threads=threads, framework=w.framework, bytes=size)

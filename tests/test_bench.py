@@ -60,7 +60,7 @@ def test_latencies_see_the_one_slow_call(monkeypatch):
 
 
 def test_measure_takes_one_call_of_what_is_slow_and_three_of_what_is_not(monkeypatch):
-    for duration, expected in ((2.0, 2), (0.5, 4)):
+    for duration, expected in ((0.5, 2), (0.25, 4)):
         now, calls = [0.0], [0]
 
         def call():
@@ -70,6 +70,9 @@ def test_measure_takes_one_call_of_what_is_slow_and_three_of_what_is_not(monkeyp
         monkeypatch.setattr(worker.time, "perf_counter", lambda: now[0])
         found = worker.measure(call, 4, 0.1)
         assert found["seconds"] == duration / 4 and calls[0] == expected
+        calls[0] = 0
+        worker.warm_up(call)
+        assert calls[0] == (2 if duration == 0.5 else 3)
 
 
 def test_efficiency():

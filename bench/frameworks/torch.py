@@ -146,7 +146,7 @@ def _formats(net, training):
 
 
 def train(net, batch, steps=None):
-    if steps:  # someone waits for the first step
+    if steps:  # the first step is waited for, or memory counted: no other format is tried beside this one
         return _train(net, batch, _formats(net, True)[0], steps)
     steps = 100 if net == "tiny" else STEPS.get(net, 100)
     return _faster([_train(net, batch, f, steps) for f in _formats(net, True)])
