@@ -41,7 +41,7 @@ def main(argv=None) -> int:
         options.rounds, options.seconds = 1, 0.05
     frameworks = [f for f in frameworks if f != "base" or options.base_python]
     report = {"machine": machine(), "date": datetime.datetime.now().isoformat(timespec="seconds"), "rows": []}
-    run, failures = parts.Run(options, frameworks, report), []
+    run = parts.Run(options, frameworks, report)
     print(f"{report['machine']['cpu']}, {report['machine']['cores']} cores")
     for threads in counts:
         workers = [harness.Worker(f, threads, run.python(f)) for f in frameworks]
@@ -55,7 +55,7 @@ def main(argv=None) -> int:
             part(run, workers, threads)
         for w in workers:
             w.close()
-            failures += w.failures
+            run.failures += w.failures
     parts.cold(run, counts[-1])
     parts.fixed_costs(run, counts[-1])
     scaling.show(report)
@@ -63,9 +63,9 @@ def main(argv=None) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
     print(f"\nwritten to {path}")
-    if failures:
-        print("failed:", *failures, sep="\n  ", file=sys.stderr)
-    return 1 if failures else 0
+    if run.failures:
+        print("failed:", *run.failures, sep="\n  ", file=sys.stderr)
+    return 1 if run.failures else 0
 
 
 def chosen(only: str, smoke: bool) -> list:

@@ -27,6 +27,7 @@ class Run:
 
     def __init__(self, options, frameworks, report):
         self.options, self.frameworks, self.report = options, frameworks, report
+        self.failures: list[str] = []
 
     def python(self, framework) -> str:
         return {"pydl": sys.executable, "base": self.options.base_python}.get(framework, self.options.peers_python)
@@ -37,6 +38,15 @@ class Run:
 
     def add(self, **row) -> None:
         self.report["rows"].append(row)
+
+    def fresh(self, row, framework, threads, *task, repeats=7) -> float | None:
+        """`harness.fresh_seconds`, fewer in a short run; what goes wrong is kept."""
+        try:
+            return harness.fresh_seconds(self.python(framework), threads, framework, *task,
+                                         repeats=1 if self.options.smoke else repeats)
+        except RuntimeError as error:
+            self.failures.append(f"{row}: {error}")
+            return None
 
 
 def neighbour(run, workers, threads) -> None:
@@ -110,10 +120,9 @@ def cold(run, threads) -> None:
         for framework in (f for f in run.frameworks if f in known):
             with tempfile.TemporaryDirectory() as folder:
                 path = [str(Path(folder) / net)] if task == "predict" else []
-                fresh = [run.python(framework), threads, framework]
-                if path and harness.fresh_seconds(*fresh, "save", net, *path, repeats=1) is None:
+                if path and run.fresh(name, framework, threads, "save", net, *path, repeats=1) is None:
                     continue
-                seconds = harness.fresh_seconds(*fresh, task, net, *path, repeats=1 if run.options.smoke else 7)
+                seconds = run.fresh(name, framework, threads, task, net, *path)
             if seconds is not None:
                 run.add(workload=name, threads=threads, framework=framework, seconds=seconds)
                 print(f"{name:44}{framework:16}{seconds:8.3f} s", flush=True)
@@ -126,7 +135,7 @@ def fixed_costs(run, threads) -> None:
     print("\nimport in a fresh process (NumPy included), and installed size with dependencies")
     for f in run.frameworks:
         if f in PACKAGES:
-            seconds = harness.fresh_seconds(run.python(f), threads, f, "import", repeats=2 if run.options.smoke else 7)
+            seconds = run.fresh(name, f, threads, "import")
             size = harness.installed_bytes(PACKAGES[f], run.python(f))
             run.add(workload=name, framework=f, seconds=seconds, bytes=size)
             shown = "-" if seconds is None else f"{seconds:.3f} s"

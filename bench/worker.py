@@ -38,7 +38,7 @@ def main(framework: str, threads: str) -> None:
         command = json.loads(line)
         if "prepare" in command:
             wanted = command["prepare"]
-            call = None  # whatever the last one needed is free before the next is made
+            call = made = None  # whatever the last one needed is free before the next is made
             try:
                 setup = getattr(module, wanted["kind"], None)
                 made = setup(**wanted["args"]) if setup else None
