@@ -31,7 +31,8 @@ def process(python: str, threads: int, module: str, *args) -> dict:
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYDL_NUM_THREADS")
     environment = {**os.environ, **{n: str(threads) for n in names}, "KERAS_BACKEND": "jax",
                    "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # would slow NumPy's own BLAS down
+    # Two would slow NumPy's own BLAS down, one let a checkout be compiled anew by every process.
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE"):
         environment.pop(name, None)
     cores = ",".join(map(str, first_cores(threads)))
     return {"args": [python, "-c", _START, cores, str(ROOT), module, *map(str, args)],
