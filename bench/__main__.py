@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -11,18 +12,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import harness
+from bench import harness, parts, scaling
 from bench.workloads import FRAMEWORKS, WORKLOADS
-
-PACKAGES = {"pydl": ["pydl"], "torch": ["torch"], "jax": ["jax", "jaxlib"], "keras": ["keras", "jax", "jaxlib"],
-            "sklearn": ["scikit-learn"], "numpy": ["numpy"]}
-_PEAKS = [{"net": "mlp", "batch": 64}, {"net": "lenet", "batch": 128}, {"net": "vgg", "batch": 32}]
 
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", default="", help="rows whose name contains this text; `peak`: memory")
-    parser.add_argument("--threads", default="1,2", help="numbers of threads, e.g. 1,2")
+    parser.add_argument("--only", default="", help="rows whose name contains this text; a text that begins with "
+                        "neighbour, peak, tail, cold or import: rows of that part")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, e.g. 1,2,4; those above the number of "
+                        "cores are left out")
     parser.add_argument("--frameworks", default=",".join(FRAMEWORKS), help="which frameworks, comma separated")
     parser.add_argument("--peers-python", default=os.environ.get("PYDL_BENCH_PEERS", sys.executable),
                         help="Python that has the peers installed; this one by default")
@@ -32,45 +31,94 @@ def main(argv=None) -> int:
     parser.add_argument("--json", default="bench/results/latest.json", help="where to write the numbers")
     parser.add_argument("--smoke", action="store_true", help="a short run that only shows that everything works")
     options = parser.parse_args(argv)
-    rows = [w for w in WORKLOADS if options.only.lower() in w.name.lower() and (w.smoke or not options.smoke)]
+    try:
+        rows = chosen(options.only, options.smoke)
+        counts = thread_counts(options.threads, len(os.sched_getaffinity(0)))
+        frameworks = known(options.frameworks)
+    except ValueError as error:
+        parser.error(str(error))
     if options.smoke:
         options.rounds, options.seconds = 1, 0.05
-    frameworks = [f for f in options.frameworks.split(",") if f and (f != "base" or options.base_python)]
-    unknown = [f for f in frameworks if f not in FRAMEWORKS]
-    if unknown:
-        parser.error(f"unknown framework {unknown[0]}; known: {', '.join(FRAMEWORKS)}")
-
-    def python_of(framework):
-        return {"pydl": sys.executable, "base": options.base_python}.get(framework, options.peers_python)
-
+    frameworks = [f for f in frameworks if f != "base" or options.base_python]
     report = {"machine": machine(), "date": datetime.datetime.now().isoformat(timespec="seconds"), "rows": []}
+    run = parts.Run(options, frameworks, report)
     print(f"{report['machine']['cpu']}, {report['machine']['cores']} cores")
-    for threads in (int(t) for t in options.threads.split(",")):
-        workers = [harness.Worker(f, threads, python_of(f)) for f in frameworks]
+    for threads in counts:
+        workers = [harness.Worker(f, threads, run.python(f)) for f in frameworks]
         missing = [w.framework for w in workers if w.missing]
         workers = [w for w in workers if not w.missing]
         if missing:
             print(f"not installed, left out: {', '.join(missing)}")
-        names = [w.framework for w in workers]
-        print(f"\n{threads} thread{'s' if threads > 1 else ''}: time per unit; in brackets, peer's time / pydl's")
-        print(f"{'workload':44}" + "".join(f"{n:>22}" for n in names) + f"{'aim':>7}")
-        for workload in rows:
-            found = harness.compare(workload, workers, options.rounds, options.seconds)
-            report["rows"].append({"workload": workload.name, "threads": threads, "aim": workload.aim, **found})
-            print(line(workload, found, names), flush=True)
-        if not options.smoke and not options.only:
-            neighbour(workers, threads, options, report)
-        if options.only in ("", "peak") and not options.smoke:
-            peak(workers, threads, report)
+        if rows:
+            table(run, rows, workers, threads)
+        for part in (parts.neighbour, parts.tail, parts.peak):
+            part(run, workers, threads)
         for w in workers:
             w.close()
-    if not options.only:
-        fixed_costs(frameworks, python_of, options, report)
+            run.failures += w.failures
+    parts.cold(run, counts[-1])
+    parts.fixed_costs(run, counts[-1])
+    scaling.show(report)
     path = Path(options.json)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
     print(f"\nwritten to {path}")
-    return 0
+    if run.failures:
+        print("failed:", *run.failures, sep="\n  ", file=sys.stderr)
+    return 1 if run.failures else 0
+
+
+def chosen(only: str, smoke: bool) -> list:
+    """The rows of the table with that text in their names; none where it names a part.
+
+    Raises:
+        ValueError: when it names nothing.
+    """
+    rows = [w for w in WORKLOADS if only.lower() in w.name.lower()]
+    if not rows and not only.lower().startswith(tuple(parts.NAMES)):
+        raise ValueError(f"no row has {only!r} in its name, and no part begins with it: {', '.join(parts.NAMES)}")
+    if not smoke:
+        return rows
+    return [dataclasses.replace(w, args={**w.args, **(w.smoke if isinstance(w.smoke, dict) else {})})
+            for w in rows if w.smoke]
+
+
+def known(names: str) -> list[str]:
+    """Frameworks, comma separated. Raises ValueError for one that there is not."""
+    frameworks = [f for f in names.split(",") if f]
+    if unknown := [f for f in frameworks if f not in FRAMEWORKS]:
+        raise ValueError(f"unknown framework {unknown[0]}; known: {', '.join(FRAMEWORKS)}")
+    return frameworks
+
+
+def thread_counts(text: str, cores: int) -> list[int]:
+    """Numbers of threads, comma separated, without those for which there are too few cores.
+
+    Raises:
+        ValueError: for what is no such list, or when nothing is left of it.
+    """
+    try:
+        counts = [int(t) for t in text.split(",")]
+    except ValueError:
+        counts = [0]
+    if min(counts) < 1:
+        raise ValueError(f"--threads takes numbers from 1, e.g. 1,2. Received: {text}")
+    if above := [n for n in counts if n > cores]:
+        print(f"left out for want of cores, of which there are {cores}: {', '.join(map(str, above))} threads")
+    if not (counts := [n for n in counts if n <= cores]):
+        raise ValueError(f"--threads {text}: this process may use {cores} cores")
+    return counts
+
+
+def table(run, rows, workers, threads) -> None:
+    names = [w.framework for w in workers]
+    print(f"\n{threads} thread{'s' if threads > 1 else ''}: time per unit; in brackets, peer's time / pydl's")
+    print(f"{'workload':44}" + "".join(f"{n:>22}" for n in names) + f"{'aim':>7}")
+    for workload in rows:
+        retries = 0 if run.options.smoke else 4
+        found = harness.compare(workload, workers, run.options.rounds, run.options.seconds, retries)
+        run.add(workload=workload.name, threads=threads, aim=workload.aim, **found)
+        print(line(workload, found, names), flush=True)
 
 
 def line(workload, found, names) -> str:
@@ -90,48 +138,6 @@ def duration(seconds: float) -> str:
     if seconds < 1e-3:
         return f"{seconds * 1e6:.2f} us"
     return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def neighbour(workers, threads, options, report) -> None:
-    print("\nbeside one busy process: slow-down over running alone (aim for pydl: at most 2)")
-    for workload in (w for w in WORKLOADS if w.kind == "train"):
-        cells = {}
-        for w in workers:
-            if w.framework in ("pydl", "torch", "jax"):
-                both = harness.beside_neighbour(workload, w, options.seconds)
-                if both:
-                    cells[w.framework] = both[1] / both[0]
-        report["rows"].append({"workload": f"neighbour: {workload.name}", "threads": threads, "slowdown": cells})
-        print(f"{workload.name:44}" + "  ".join(f"{k} {v:.2f}" for k, v in cells.items()), flush=True)
-
-
-def peak(workers, threads, report) -> None:
-    """Peak memory of fresh processes that train."""
-    for args in _PEAKS:
-        print(f"\npeak memory of a process that trains {args['net']} with batches of {args['batch']}")
-        for old in workers:
-            if old.framework in ("numpy", "sklearn"):
-                continue
-            w = harness.Worker(old.framework, threads, old.process.args[0])
-            if w.ask(prepare={"kind": "train", "args": args}).get("ready"):
-                w.ask(measure=0.2)
-                size = w.ask(peak=True)["bytes"]
-                report["rows"].append({"workload": f"peak memory {args['net']}", "threads": threads,
-                                       "framework": w.framework, "bytes": size})
-                print(f"  {w.framework:16}{size / 2**20:8.0f} MiB", flush=True)
-            w.close()
-
-
-def fixed_costs(frameworks, python_of, options, report) -> None:
-    print("\nimport in a fresh process (NumPy included), and installed size with dependencies")
-    for f in frameworks:
-        if f not in PACKAGES:
-            continue
-        seconds = harness.import_seconds(f, python_of(f), 2 if options.smoke else 7)
-        size = harness.installed_bytes(PACKAGES[f], python_of(f))
-        report["rows"].append({"workload": "import and size", "framework": f, "seconds": seconds, "bytes": size})
-        shown = "-" if seconds is None else f"{seconds:.3f} s"
-        print(f"  {f:16}{shown:>10}{size / 2**20:10.0f} MiB", flush=True)
 
 
 def machine() -> dict:

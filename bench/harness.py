@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -11,27 +12,53 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.cold import MISSING
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # The checkout comes last on the path, the folder it starts in not at all: what is measured is the installed package.
-_START = "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); from bench.worker import main; main(*sys.argv[2:])"
+_START = """
+import importlib, os, sys
+os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))  # here, since what runs before `exec` warns under JAX
+sys.path[:] = [*sys.path[1:], sys.argv[2]]
+importlib.import_module(sys.argv[3]).main(*sys.argv[4:])
+"""
+
+
+def process(python: str, threads: int, module: str, *args) -> dict:
+    """Arguments of `subprocess.Popen` for one that runs `main(*args)` of a module of `bench` on `threads` cores, with
+    as many threads."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYDL_NUM_THREADS")
+    environment = {**os.environ, **{n: str(threads) for n in names}, "KERAS_BACKEND": "jax",
+                   "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Two would slow NumPy's own BLAS down, one let a checkout be compiled anew by every process.
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)
+    cores = ",".join(map(str, first_cores(threads)))
+    return {"args": [python, "-c", _START, cores, str(ROOT), module, *map(str, args)],
+            "cwd": tempfile.gettempdir(), "env": environment, "text": True}
+
+
+def first_cores(threads: int) -> list[int]:
+    """Cores for that many threads, among those this process may use: one of each pair that shares its units first."""
+    def rank(core):
+        path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+        siblings = path.read_text().strip() if path.exists() else str(core)
+        first = int(siblings.replace("-", ",").split(",")[0])
+        return core != first, core
+
+    return sorted(os.sched_getaffinity(0), key=rank)[:threads]
 
 
 class Worker:
-    """One framework in a process of its own, limited to `threads` cores."""
+    """One framework in a process of its own, limited to `threads` cores. `failures` says what it could not do, by
+    row."""
 
     def __init__(self, framework: str, threads: int, python: str):
-        self.framework = framework
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYDL_NUM_THREADS")
-        environment = {**os.environ, **{n: str(threads) for n in names}, "KERAS_BACKEND": "jax",
-                       "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # would slow NumPy's own BLAS down
-            environment.pop(name, None)
-        cores = sorted(os.sched_getaffinity(0))[:threads]
-        self.process = subprocess.Popen(
-            [python, "-c", _START, str(ROOT), framework, str(threads)], cwd=tempfile.gettempdir(), env=environment,
-            text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+        self.framework, self.threads, self.python = framework, threads, python
+        self.failures: list[str] = []
+        self.process = subprocess.Popen(**process(python, threads, "bench.worker", framework, threads),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.missing = "ready" not in self._answer()
 
     def _answer(self) -> dict:
@@ -45,9 +72,17 @@ class Worker:
         self.process.stdin.flush()
         return self._answer()
 
+    def prepare(self, name: str, kind: str, args: dict) -> bool:
+        """Whether the framework has that row, and it is ready to be measured."""
+        found = self.ask(prepare={"kind": kind, "args": args})
+        if reason := found.get("failed") or found.get("missing"):
+            self.failures.append(f"{self.framework}, {name}: {reason}")
+        return found.get("ready", False)
+
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait(timeout=30)
+        self.process.stdout.close()
 
 
 def machine_cpu() -> tuple[float, float]:
@@ -81,9 +116,9 @@ class Watch:
         return self.others > 0.25 or self.stolen > 0.05
 
 
-def compare(workload, workers, rounds: int, seconds: float, retries: int = 4) -> dict:
+def compare(workload, workers, rounds: int, seconds: float, retries: int) -> dict:
     """Median seconds per unit of each framework that has the workload; and how many rounds stayed disturbed."""
-    ready = [w for w in workers if w.ask(prepare={"kind": workload.kind, "args": workload.args}).get("ready")]
+    ready = [w for w in workers if w.prepare(workload.name, workload.kind, workload.args)]
     samples: dict[str, list[float]] = {w.framework: [] for w in ready}
     disturbed = 0
     for _ in range(rounds):
@@ -102,18 +137,29 @@ def compare(workload, workers, rounds: int, seconds: float, retries: int = 4) ->
             "samples": samples}
 
 
-def import_seconds(module: str, python: str, repeats: int = 7) -> float | None:
-    """Median wall time of a fresh process that imports `module`, minus that of one that imports nothing."""
-    def once(code):
-        start = time.perf_counter()
-        done = subprocess.run([python, "-c", code], capture_output=True, cwd=tempfile.gettempdir(),
-                              env={**os.environ, "KERAS_BACKEND": "jax"})
-        return time.perf_counter() - start if done.returncode == 0 else None
+def fresh_seconds(python: str, threads: int, framework: str, *task: str, repeats: int = 7) -> float | None:
+    """Median wall time of a fresh process that does a task of `bench.cold`, minus that of one that does nothing; None
+    where the framework is not installed.
 
-    times = [(once(f"import {module}"), once("pass")) for _ in range(repeats)]
-    if any(a is None for a, _ in times):
-        return None
-    return statistics.median(a for a, _ in times) - statistics.median(b for _, b in times)
+    Raises:
+        RuntimeError: when it fails otherwise.
+    """
+    def once(*args):
+        start = time.perf_counter()
+        done = subprocess.run(**process(python, threads, "bench.cold", *args), capture_output=True)
+        seconds = time.perf_counter() - start
+        if done.returncode not in (0, MISSING):
+            raise RuntimeError(f"{' '.join(args)}: {done.stderr.strip().splitlines()[-1:]}")
+        return None if done.returncode else seconds
+
+    times, idle = [], []
+    for _ in range(repeats):
+        seconds = once(framework, str(threads), *task)
+        if seconds is None:
+            return None
+        times.append(seconds)
+        idle.append(once(framework, str(threads), "nothing"))
+    return statistics.median(times) - statistics.median(idle)
 
 
 _SIZE = """
@@ -143,18 +189,25 @@ def installed_bytes(names: list[str], python: str) -> int:
     return int(done.stdout or 0)
 
 
-def beside_neighbour(workload, worker: Worker, seconds: float) -> tuple[float, float] | None:
+@contextlib.contextmanager
+def neighbour(threads: int):
+    """Context: one busy process on the cores of a worker with that many threads."""
+    busy = subprocess.Popen(**process(sys.executable, threads, "bench.cold", "", threads, "turn"))
+    try:
+        time.sleep(0.2)
+        yield
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+def beside_neighbour(workload, worker: Worker, rounds: int, seconds: float) -> tuple[float, float] | None:
     """Seconds per unit alone, and with one busy process on the same cores."""
-    if not worker.ask(prepare={"kind": workload.kind, "args": workload.args}).get("ready"):
+    if not worker.prepare(workload.name, workload.kind, workload.args):
         return None
     alone, beside = [], []
-    for _ in range(3):
+    for _ in range(rounds):
         alone.append(worker.ask(measure=seconds)["seconds"])
-        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        try:
-            time.sleep(0.2)
+        with neighbour(worker.threads):
             beside.append(worker.ask(measure=max(seconds, 0.5))["seconds"])
-        finally:
-            busy.kill()
-            busy.wait()
     return statistics.median(alone), statistics.median(beside)

@@ -15,7 +15,7 @@ class Workload:
         args: for that function.
         flops: floating-point operations of one unit, to print GFLOP/s; 0 when time is what matters.
         aim: ratio to reach over PyTorch eager.
-        smoke: part of the short run in CI.
+        smoke: part of the short run in CI; a dict: with these arguments in place of its own.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Workload:
     args: dict = field(default_factory=dict)
     flops: float = 0.0
     aim: float = 1.0
-    smoke: bool = False
+    smoke: bool | dict = False
 
 
 def _matmul(m, n, k):
@@ -51,6 +51,17 @@ def _conv_rows(title, aims, smoke=False, first=False, **args):
         a = _conv(**args, direction=direction)
         yield Workload(f"conv {title} {word}", "conv", a, _conv_flops(a), aim, smoke)
 
+
+def _large_rows(title, net):
+    """Three rows: forward with 1 and 8 images, a training step with 8; the short run takes few small images."""
+    small = {"net": f"small {net}"}
+    for rows, word in ((1, "image"), (8, "images")):
+        args = {"net": net, "rows": rows}
+        yield Workload(f"forward {title}, {rows} {word}", "predict", args, smoke=rows == 1 and small)
+    yield Workload(f"step {title}, b8", "train", {"net": net, "batch": 8}, smoke=small | {"batch": 2})
+
+
+ONE_ROW = "one-row prediction, MLP 784-128-64-10"
 
 WORKLOADS = [
     *[Workload(f"sgemm {s}x{s}x{s}", "matmul", _matmul(s, s, s), 2.0 * s**3, 1.0, s == 256)
@@ -85,11 +96,13 @@ WORKLOADS = [
     Workload("step MLP 784-128-64-10, dropout, L2, b32", "train", {"net": "mlp", "batch": 32}, aim=4.0, smoke=True),
     Workload("step MLP 784-128-64-10, dropout, L2, b128", "train", {"net": "mlp", "batch": 128}, aim=3.0),
     Workload("step MLP 784-512-512-10, batch norm, b128", "train", {"net": "wide", "batch": 128}, aim=1.5),
-    Workload("one-row prediction, MLP 784-128-64-10", "predict", {"net": "mlp"}, aim=5.0, smoke=True),
+    Workload(ONE_ROW, "predict", {"net": "mlp"}, aim=5.0, smoke=True),
+    Workload("128-row prediction, MLP 784-128-64-10", "predict", {"net": "mlp", "rows": 128}),
     Workload("step LeNet-5, b64", "train", {"net": "lenet", "batch": 64}, aim=3.5, smoke=True),
     Workload("step LeNet-5, b128", "train", {"net": "lenet", "batch": 128}, aim=3.5),
     Workload("step small VGG 32x32x3, b32", "train", {"net": "vgg", "batch": 32}, aim=1.5),
     Workload("one-image prediction, LeNet-5", "predict", {"net": "lenet"}, aim=5.0, smoke=True),
+    Workload("128-image prediction, LeNet-5", "predict", {"net": "lenet", "rows": 128}),
     *[Workload(f"step text classifier, {layer}, b32", "train", {"net": f"text {layer}", "batch": 32}, aim=aim,
                smoke=layer == "GRU")
       for layer, aim in (("SimpleRNN", 4.0), ("LSTM", 2.5), ("GRU", 6.0), ("BiLSTM", 2.5))],
@@ -101,6 +114,9 @@ WORKLOADS = [
       for title, kind in (("GRU + Bahdanau", "bahdanau"), ("GRU + Luong dot", "luong"), ("Transformer", "transformer"))
       for batch, aim in ((1, 5.0), (64, 3.0))],
     Workload("one-text prediction, LSTM classifier", "predict", {"net": "text LSTM"}, aim=2.0, smoke=True),
+    *[Workload(f"{word}-row prediction, LSTM 50 steps, 32 -> 64", "predict", {"net": "lstm", "rows": rows},
+               smoke=rows == 1) for word, rows in (("one", 1), ("128", 128))],
+    *_large_rows("ResNet-50", "resnet50"), *_large_rows("MobileNetV2", "mobilenetv2"),
 ]
 
 # The networks: hidden sizes, and what is around them. Each framework module builds them its own way.
@@ -120,28 +136,44 @@ NETS = {
     **{f"text {layer}": {"vocabulary": 10000, "steps": 100, "embedding": 64, "layer": layer.removeprefix("Bi"),
                          "both_ways": layer.startswith("Bi"), "units": 64, "outputs": 1}
        for layer in ("SimpleRNN", "LSTM", "GRU", "BiLSTM")},
+    # The last output of a recurrent layer, and nothing behind it.
+    "lstm": {"steps": 50, "features": 32, "layer": "LSTM", "both_ways": False, "units": 64, "outputs": 0},
+    # Published networks; the small ones, of small images, are for short runs and tests.
+    **{prefix + name.lower(): {"image": image, "outputs": outputs, "application": name}
+       for name in ("ResNet50", "MobileNetV2")
+       for prefix, image, outputs in (("", (224, 224, 3), 1000), ("small ", (64, 64, 3), 10))},
 }
 
+# Of the stages of ResNet-50 (filters, strides of the first block, blocks), and of MobileNetV2 (filters, strides of each
+# block), as published. The latter's convolutions are 3x3 in each channel between two 1x1, its first stage does not
+# expand six-fold.
+RESNET50 = ((64, 1, 3), (128, 2, 4), (256, 2, 6), (512, 2, 3))
+MOBILENETV2 = ((16, (1,)), (24, (2, 1)), (32, (2, 1, 1)), (64, (2, 1, 1, 1)), (96, (1, 1, 1)), (160, (2, 1, 1)),
+               (320, (1,)))
+
 # Steps of an epoch where it is not the framework's own number.
-STEPS = {"tiny": 4000, "vgg": 8, "lenet": 40}
+STEPS = {"tiny": 4000, "vgg": 8, "lenet": 40} | {net: 1 for net, shape in NETS.items() if "application" in shape}
 
 
 def sample_shape(net: str) -> tuple:
     """Shape of one input of a net."""
     shape = NETS[net]
-    return (shape["steps"],) if "vocabulary" in shape else shape.get("image") or (shape["features"],)
+    if "steps" in shape:
+        return (shape["steps"], shape["features"]) if "features" in shape else (shape["steps"],)
+    return shape.get("image") or (shape["features"],)
 
 
-def samples(net: str, rows: int, seed: int = 0):
+def samples(net: str, rows: int, channels_first: bool = False):
     """Random inputs of a net: numbers in [0, 1), or word numbers that are the rarer the larger they are."""
     import numpy as np
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     if "vocabulary" in NETS[net]:
         size = NETS[net]["vocabulary"]
         frequency = 1 / np.arange(1, size + 1)
         return rng.choice(size, (rows, *sample_shape(net)), p=frequency / frequency.sum()).astype(np.int32)
-    return rng.random((rows, *sample_shape(net)), np.float32)
+    x = rng.random((rows, *sample_shape(net)), np.float32)
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if channels_first and "image" in NETS[net] else x
 
 
 # Encoder-decoders: places of the source, steps of the target, tokens on both sides, width of embeddings, units; what
@@ -173,7 +205,7 @@ def gan_data(batch: int):
     return rng.normal(size=(batch, GAN["noise"])).astype(np.float32), rng.random((batch, GAN["sample"]), np.float32)
 
 
-FRAMEWORKS = ("pydl", "base", "torch", "torch_compiled", "jax", "keras", "sklearn", "numpy")
+FRAMEWORKS = ("pydl", "base", "torch", "torch_compiled", "jax", "keras", "onnxruntime", "openvino", "sklearn", "numpy")
 
 
 def data(net: str, rows: int):
@@ -181,6 +213,8 @@ def data(net: str, rows: int):
     import numpy as np
 
     shape, x = NETS[net], samples(net, rows)
+    if "application" in shape:  # the weights of a dependence on every pixel would take a gigabyte
+        return x, np.random.default_rng(1).integers(shape["outputs"], size=rows)
     flat = x.reshape(rows, -1).astype(np.float32)
     score = flat @ np.random.default_rng(1).normal(size=(flat.shape[1], shape["outputs"])).astype(np.float32)
     if shape["outputs"] == 1:

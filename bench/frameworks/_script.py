@@ -10,13 +10,24 @@ from bench.workloads import GAN, NETS, gan_data
 def model(keras, net):
     """The compiled network of that name, made with the module `keras`."""
     shape = NETS[net]
-    layers = (texts if "vocabulary" in shape else images if "image" in shape else dense)(keras, shape)
-    binary = shape["outputs"] == 1
-    layers.append(keras.layers.Dense(shape["outputs"], activation="sigmoid" if binary else "softmax"))
-    made = keras.Sequential(layers)
-    made.compile(optimizer="adam", loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
-                 metrics=["accuracy"])
+    made = application(keras, shape) if "application" in shape else sequential(keras, shape)
+    loss = "binary_crossentropy" if shape["outputs"] == 1 else "sparse_categorical_crossentropy"
+    made.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
     return made
+
+
+def application(keras, shape):
+    """A published network with random weights."""
+    make = getattr(keras.applications, shape["application"])
+    return make(weights=None, input_shape=shape["image"], classes=shape["outputs"])
+
+
+def sequential(keras, shape):
+    layers = (sequences if "steps" in shape else images if "image" in shape else dense)(keras, shape)
+    if shape["outputs"]:
+        activation = "sigmoid" if shape["outputs"] == 1 else "softmax"
+        layers.append(keras.layers.Dense(shape["outputs"], activation=activation))
+    return keras.Sequential(layers)
 
 
 def images(keras, shape):
@@ -48,12 +59,14 @@ def dense(keras, shape):
     return layers
 
 
-def texts(keras, shape):
-    """Layers in front of the output of a text classifier."""
+def sequences(keras, shape):
+    """Layers in front of the output of a recurrent network: of texts, or of rows of numbers."""
     layer = getattr(keras.layers, shape["layer"])(shape["units"])
+    layer = keras.layers.Bidirectional(layer) if shape["both_ways"] else layer
+    if "features" in shape:
+        return [keras.Input((shape["steps"], shape["features"])), layer]
     return [keras.Input((shape["steps"],), dtype="int32"),
-            keras.layers.Embedding(shape["vocabulary"], shape["embedding"]),
-            keras.layers.Bidirectional(layer) if shape["both_ways"] else layer]
+            keras.layers.Embedding(shape["vocabulary"], shape["embedding"]), layer]
 
 
 def gan(keras, batch):

@@ -4,11 +4,14 @@ written out."""
 from __future__ import annotations
 
 import functools
+import pickle
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bench.frameworks import _nets_jax as nets
 from bench.workloads import GAN, NETS, STEPS, data, gan_data, samples
 
 SCAN = 100
@@ -67,21 +70,12 @@ def _with_gradient(fn, sources):
     return both
 
 
-def _conv(x, w, padding, strides=1):
-    return jax.lax.conv_general_dilated(x, w, (strides, strides), padding.upper(),
-                                        dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def _max_pool(x):
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
-
-
 def conv(shape, filters, size, padding, strides, direction):
     x = jnp.asarray(np.random.default_rng(0).random(shape, np.float32))
     w, b = jnp.full((size, size, shape[-1], filters), 0.1), jnp.zeros(filters)
 
     def forward(w, b, x):
-        return _conv(x, w, padding, strides) + b
+        return nets.conv2d(x, w, padding, strides) + b
 
     if direction == "forward":
         return _call(forward, w, b, x)
@@ -93,67 +87,10 @@ def pool(mode, shape):
 
     def forward(x):
         if mode == "max":
-            return _max_pool(x)
+            return nets.max_pool(x)
         return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / 4
 
     return _call(_with_gradient(forward, 1), jnp.ones_like(forward(x)), x)
-
-
-def _init_images(net):
-    shape, params, rng = NETS[net], [], np.random.default_rng(0)
-    x = jnp.zeros((1, *shape["image"]))
-    for kind, *args in [*shape["layers"], ("dense", shape["outputs"])]:
-        if kind == "pool":
-            params.append(())
-            x = _max_pool(x)
-            continue
-        if kind == "conv":
-            size = (args[1], args[1], x.shape[-1], args[0])
-        else:
-            x = x.reshape(1, -1)
-            size = (x.shape[-1], args[0])
-        w = jnp.asarray(rng.normal(0, (2 / np.prod(size[:-1])) ** 0.5, size).astype(np.float32))
-        params.append((w, jnp.zeros(size[-1])))
-        x = _conv(x, w, args[2]) if kind == "conv" else x @ w
-    return params
-
-
-def _forward_images(net, params, x):
-    for (kind, *args), p in zip(NETS[net]["layers"], params):
-        if kind == "pool":
-            x = _max_pool(x)
-        elif kind == "conv":
-            x = jax.nn.relu(_conv(x, p[0], args[2]) + p[1])
-        else:
-            x = jax.nn.relu(x.reshape(len(x), -1) @ p[0] + p[1])
-    w, b = params[-1]
-    return x @ w + b
-
-
-def _init(net):
-    if "image" in NETS[net]:
-        return _init_images(net)
-    shape, params, rng = NETS[net], [], np.random.default_rng(0)
-    sizes = (shape["features"], *shape["hidden"], shape["outputs"])
-    for a, b in zip(sizes, sizes[1:]):
-        params.append((jnp.asarray(rng.normal(0, (2 / (a + b)) ** 0.5, (a, b)).astype(np.float32)), jnp.zeros(b)))
-    return params
-
-
-def _forward(net, params, x, key, training):
-    shape = NETS[net]
-    if "image" in shape:
-        return _forward_images(net, params, x)
-    for i, (w, b) in enumerate(params[:-1]):
-        x = x @ w + b
-        if shape["batch_norm"]:
-            x = (x - x.mean(0)) * jax.lax.rsqrt(x.var(0) + 1e-3)
-        x = jax.nn.relu(x)
-        if shape["dropout"] and training:
-            keep = 1 - shape["dropout"]
-            x = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, x.shape), x / keep, 0.0)
-    w, b = params[-1]
-    return x @ w + b
 
 
 _tree = functools.partial(jax.tree.map)
@@ -173,15 +110,15 @@ def _adam(state, g, rate):
     return _tree(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), params, m, v), m, v, t
 
 
-def train(net, batch):
+def train(net, batch, steps=None):
     shape = NETS[net]
-    if "vocabulary" in shape:
+    if nets.absent(net):
         return None
-    steps = SCAN if net == "tiny" else STEPS.get(net, SCAN)
+    steps = steps or (SCAN if net == "tiny" else STEPS.get(net, SCAN))
     x_all, y_all = (jnp.asarray(a) for a in data(net, steps * batch))
 
     def loss(params, key, x, y):
-        logits = _forward(net, params, x, key, True)
+        logits = nets.forward(net, params, x, key, True)
         if shape["outputs"] == 1:
             value = jnp.mean(jnp.maximum(logits, 0) - logits * y + jnp.log1p(jnp.exp(-jnp.abs(logits))))
         else:
@@ -196,7 +133,7 @@ def train(net, batch):
         g = jax.grad(loss)(state[0], sub, x_all[rows], y_all[rows])
         return (*_adam(state, g, 1e-3), key), None
 
-    state = [(*_adam_state(_init(net)), jax.random.key(0))]
+    state = [(*_adam_state(nets.init(net)), jax.random.key(0))]
 
     def scan(state):
         *rest, key = state
@@ -212,12 +149,24 @@ def train(net, batch):
     return call, steps
 
 
-def predict(net):
-    if "vocabulary" in NETS[net]:
-        return None
-    params = _init(net)
-    x = jnp.asarray(samples(net, 1))
-    return _call(lambda x: jax.nn.softmax(_forward(net, params, x, None, False)), x)
+def predict(net, rows=1):
+    return None if nets.absent(net) else _serve(nets.init(net), net, rows)
+
+
+def _serve(params, net, rows):
+    def forward(x):
+        y = nets.forward(net, params, x, None, False)
+        return jax.nn.softmax(y) if NETS[net]["outputs"] else y
+
+    return _call(forward, jnp.asarray(samples(net, rows)))
+
+
+def save(net, path):
+    Path(f"{path}.pickle").write_bytes(pickle.dumps(_tree(np.asarray, nets.init(net))))  # JAX has no file of its own
+
+
+def load(net, path):
+    return _serve(pickle.loads(Path(f"{path}.pickle").read_bytes()), net, 1)
 
 
 def gan(batch):

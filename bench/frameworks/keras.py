@@ -18,17 +18,28 @@ def set_threads(n):
     """The number of threads is fixed by the affinity the harness gives the process."""
 
 
-def train(net, batch):
-    steps = 200 if net == "tiny" else STEPS.get(net, 200)
+def train(net, batch, steps=None):
+    steps = steps or (200 if net == "tiny" else STEPS.get(net, 200))
     x, y = data(net, steps * batch)
     m = model(keras, net)
     return lambda: m.fit(x, y, batch_size=batch, epochs=1, verbose=0), steps
 
 
-def predict(net):
-    m = model(keras, net)
-    x = samples(net, 1)
+def predict(net, rows=1):
+    return _serve(model(keras, net), net, rows)
+
+
+def _serve(m, net, rows):
+    x = samples(net, rows)
     return lambda: np.asarray(m.predict_on_batch(x)), 1
+
+
+def save(net, path):
+    model(keras, net).save(f"{path}.keras")
+
+
+def load(net, path):
+    return _serve(keras.saving.load_model(f"{path}.keras"), net, 1)
 
 
 def gan(batch):

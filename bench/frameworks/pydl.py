@@ -107,9 +107,9 @@ def recurrent(layer, shape, units, both_ways):
     return _replay(step, x)
 
 
-def train(net, batch):
+def train(net, batch, steps=None):
     """`fit` itself with its progress bar, on arrays in memory: one call is an epoch."""
-    steps = STEPS.get(net, 100)
+    steps = steps or STEPS.get(net, 100)
     x, y = data(net, steps * batch)
     m = model(keras, net)
 
@@ -119,10 +119,21 @@ def train(net, batch):
     return epoch, steps
 
 
-def predict(net):
-    m = model(keras, net)
-    x = samples(net, 1)
+def predict(net, rows=1):
+    return _serve(model(keras, net), net, rows)
+
+
+def _serve(m, net, rows):
+    x = samples(net, rows)
     return lambda: m.predict_on_batch(x), 1
+
+
+def save(net, path):
+    model(keras, net).save(f"{path}.keras")
+
+
+def load(net, path):
+    return _serve(keras.models.load_model(f"{path}.keras"), net, 1)
 
 
 def gan(batch):

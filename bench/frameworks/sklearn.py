@@ -1,4 +1,4 @@
-"""scikit-learn's MLP, where it has the network (no dropout, no batch norm: those rows stay empty)."""
+"""scikit-learn's MLP, where it has the network (dense layers without dropout or batch norm; other rows stay empty)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def set_threads(n):
 
 def train(net, batch):
     shape = NETS[net]
-    if shape["batch_norm"] or shape["dropout"]:
+    if "hidden" not in shape or shape["batch_norm"] or shape["dropout"]:
         return None
     steps = 200
     x, y = data(net, steps * batch)
@@ -28,9 +28,11 @@ def train(net, batch):
     return lambda: m.fit(x, y), steps
 
 
-def predict(net):
+def predict(net, rows=1):
     shape = NETS[net]
+    if "hidden" not in shape:
+        return None
     x, y = data(net, 256)
     m = MLPClassifier(shape["hidden"], max_iter=1).fit(x, y.ravel())
-    row = np.ascontiguousarray(x[:1])
-    return lambda: m.predict_proba(row), 1
+    x = np.ascontiguousarray(x[:rows])
+    return lambda: m.predict_proba(x), 1
