@@ -121,9 +121,7 @@ void finish_kernels() {
         if (!any) continue;
         try {  // once: a contract names parameters by place, which is the same in every instance
             kernel.holds = Contract(kernel.contract, *any);
-        } catch (const std::logic_error& e) {
-            throw std::logic_error("kernels.def: " + kernel.name + ": " + e.what());
-        }
+        } catch (const std::logic_error& e) { throw std::logic_error("kernels.def: " + kernel.name + ": " + e.what()); }
     }
 }
 
