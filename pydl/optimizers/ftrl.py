@@ -11,7 +11,8 @@ __all__ = ["Ftrl"]
 @registry.builtin("keras.optimizers")
 class Ftrl(FusedOptimizer):
     """n' = n + g^2; p = -learning_rate_power; z += g + 2 shrinkage w - (n'^p - n^p) / lr w;
-    w = (clip(z, -l1, l1) - z) / (n'^p / lr + 2 l2 + beta / lr). A step with a rate of zero, as a decay ends, changes nothing.
+    w = (clip(z, -l1, l1) - z) / (n'^p / lr + 2 l2 + beta / lr). A step with a rate of zero, as a decay ends, changes
+    nothing.
 
     McMahan et al., "Ad Click Prediction: a View from the Trenches", 2013, algorithm 1.
 

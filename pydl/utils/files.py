@@ -1,4 +1,4 @@
-"""Files from the network, kept below PYDL_HOME. What fetches and unpacks them (HTTP, TLS, tar) is loaded when one is."""
+"""Files from the network, kept below PYDL_HOME. HTTP, TLS and archives are loaded when one is fetched or unpacked."""
 
 from __future__ import annotations
 
