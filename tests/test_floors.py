@@ -40,6 +40,7 @@ LATE = {
     ("saving", "saving"): "saving/legacy.py imports h5py, which is loaded at the first file",
     ("callbacks", "saving"): "archives, JSON and what they need are loaded at the first file, not by `import pydl`",
     ("models", "saving"): "as above",
+    ("applications", "utils"): "nothing is fetched unless published weights or names of classes are asked for",
 }
 
 
