@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import itertools
 import os
 import re
-import shutil
 import stat
 import time
 import zlib
@@ -147,6 +145,8 @@ def _temporary(target: str) -> Iterator[str]:
 def _prefix(name: str) -> str:
     """What the temporary names of a file begin with; a long name stands in it as its hash."""
     if len(os.fsencode(name)) > _NAME_MAX - 80:
+        import hashlib
+
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return f".{name}.pydl-"
 
@@ -165,6 +165,8 @@ def _status(path: str) -> os.stat_result | None:
 def _remove(path: str) -> None:
     """Removes a file or a folder, as far as that is possible."""
     if os.path.isdir(path) and not os.path.islink(path):
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
         return
     with contextlib.suppress(OSError):

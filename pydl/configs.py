@@ -13,7 +13,6 @@ import functools
 import inspect
 import re
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -171,6 +170,8 @@ def _culprit(cls: type, config: dict[str, Any], error: Exception) -> str | None:
 
 def _of_constructor(cls: type, error: Exception) -> bool:
     """Whether arguments were refused, rather than what came of them later."""
+    import traceback
+
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     made = any(f.f_code.co_name == "__init__" and isinstance(f.f_locals.get("self"), cls) for f in frames)
     return made or (isinstance(error, TypeError) and frames[-1].f_code.co_name == "from_config")

@@ -40,19 +40,21 @@ _ALL_INTEGERS = frozenset(name for dtype, name in NAMES.items() if dtype.kind in
 #: what a Python int and a Python float are among dtypes: their kind counts, not their size
 WEAK_INT, WEAK_FLOAT = "int", "float"
 _STEPS = {"b": 0, WEAK_INT: 1, "u": 2, "i": 2, WEAK_FLOAT: 3, "f": 4}
+_KINDS = {WEAK_INT: WEAK_INT, WEAK_FLOAT: WEAK_FLOAT, **{name: dtype.kind for dtype, name in NAMES.items()}}
+_BYTES = {name: dtype.itemsize for dtype, name in NAMES.items()}
 
 
 def _together(first: str, second: str) -> str:
     """What an operation on the two gives: the one of the higher kind (bool, integer, float), of one kind the wider. A
     signed and an unsigned integer give the signed one that holds both; where there is none, beside uint64, a float of
     the size that the other operands or `config.floatx()` ask for."""
-    kinds = [name if name in _STEPS else np.dtype(name).kind for name in (first, second)]
-    steps = [_STEPS[kind] for kind in kinds]
+    kinds = _KINDS[first], _KINDS[second]
+    steps = _STEPS[kinds[0]], _STEPS[kinds[1]]
     if steps[0] != steps[1]:
         return first if steps[0] > steps[1] else second
     if first == second:
         return first
-    sizes = [np.dtype(name).itemsize for name in (first, second)]
+    sizes = _BYTES[first], _BYTES[second]
     if kinds[0] == kinds[1]:
         return first if sizes[0] > sizes[1] else second
     unsigned, signed = sizes if kinds[0] == "u" else sizes[::-1]
@@ -73,7 +75,7 @@ def promoted(names: Iterable[str]) -> str:
 
 def widest(dtypes: Iterable[str]) -> str:
     """The float dtype of most bits."""
-    return max(dtypes, key=lambda name: np.dtype(name).itemsize)
+    return max(dtypes, key=_BYTES.__getitem__)
 
 
 def is_float_dtype(dtype: str) -> bool:

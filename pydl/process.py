@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import socket
+import platform
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 __all__ = ["has_ended", "machine", "started", "this_process", "uncovered"]
@@ -34,9 +33,10 @@ def uncovered() -> Iterator[None]:
 @functools.cache
 def machine() -> str:
     """Tells machines, boots and containers apart: process ids mean something only within one."""
-    parts = [socket.gethostname()]
+    parts = [platform.node()]
     with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            parts.append(file.read().strip())
     with contextlib.suppress(OSError):
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
@@ -45,7 +45,8 @@ def machine() -> str:
 def started(pid: int) -> str | None:
     """When a process began, since ids are used again; None where the system does not say, or it has ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]  # a zombie has ended

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import math
 import threading
 from collections.abc import Iterable, Iterator
@@ -80,6 +79,8 @@ def parse_json(text: str | bytes, what: str, **options: Any) -> Any:
         what: the text is, for errors.
         **options: for `json.loads`.
     """
+    import json
+
     try:
         value = json.loads(text, **options)
     except RecursionError as error:

@@ -38,6 +38,9 @@ LATE = {
     ("ops", "_core"): "reached by one function only",
     ("registry", "tensor"): "a config may hold a tensor, and tensors stand beside the registry",
     ("saving", "saving"): "saving/legacy.py imports h5py, which is loaded at the first file",
+    ("callbacks", "saving"): "archives, JSON and what they need are loaded at the first file, not by `import pydl`",
+    ("models", "saving"): "as above",
+    ("applications", "utils"): "nothing is fetched unless published weights or names of classes are asked for",
 }
 
 

@@ -1,6 +1,7 @@
 #include "program/kernel.h"
 
 #include <stdexcept>
+#include <unordered_map>
 
 namespace pydl {
 
@@ -39,17 +40,23 @@ std::vector<Kernel>& kernels() {
 
 namespace {
 
+// Where in `kernels()` each name stands.
+std::unordered_map<std::string, std::size_t>& places() {
+    static std::unordered_map<std::string, std::size_t> all;
+    return all;
+}
+
 Kernel* find_kernel(const std::string& name) {
-    for (auto& k : kernels())
-        if (k.name == name) return &k;
-    return nullptr;
+    const auto place = places().find(name);
+    return place == places().end() ? nullptr : &kernels()[place->second];
 }
 
 }  // namespace
 
 void add_kernel(const char* family, const char* name, const char* signature, const char* contract, const char* error,
                 bool each) {
-    if (find_kernel(name)) throw std::logic_error(std::string("kernels.def declares ") + name + " twice");
+    if (!places().emplace(name, kernels().size()).second)
+        throw std::logic_error(std::string("kernels.def declares ") + name + " twice");
     kernels().push_back({name, family, signature, contract, error, each});
 }
 
@@ -103,19 +110,20 @@ void finish_kernels() {
     for (auto& kernel : kernels()) {
         std::vector<std::string> names, types;
         split_signature(kernel.signature, names, types);
+        const std::vector<Param>* any = nullptr;
         for (auto& instance : kernel.instances) {
             if (!instance) continue;
             for (std::size_t i = 0; i < instance->params.size(); ++i) {
                 instance->params[i].name = names.at(i);
                 instance->params[i].generic = types.at(i).find("<T>") != std::string::npos;
             }
-            try {
-                const bool plain = kernel.each && instance->params.back().kind == Kind::size;
-                kernel.holds = Contract(kernel.contract + (plain ? "; each: " + names.back() : ""), instance->params);
-            } catch (const std::logic_error& e) {
-                throw std::logic_error("kernels.def: " + kernel.name + ": " + e.what());
-            }
+            if (!any) any = &instance->params;
         }
+        if (!any) continue;
+        try {  // once: a contract names parameters by place, which is the same in every instance
+            const bool plain = kernel.each && any->back().kind == Kind::size;
+            kernel.holds = Contract(kernel.contract + (plain ? "; each: " + names.back() : ""), *any);
+        } catch (const std::logic_error& e) { throw std::logic_error("kernels.def: " + kernel.name + ": " + e.what()); }
     }
 }
 

@@ -8,7 +8,6 @@ from pydl import config, layers
 from pydl.applications.imagenet_utils import obtain_input_shape, validate_activation
 from pydl.models import Functional
 from pydl.symbolic import KerasTensor
-from pydl.utils.files import get_file
 
 STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
@@ -105,6 +104,8 @@ def finish(img_input, x, name, weights, origin, file_hash=None) -> Functional:
     """
     model = Functional(source(img_input), x, name=name)
     if weights == "imagenet":
+        from pydl.utils.files import get_file
+
         try:
             weights = get_file(os.path.basename(origin), STORAGE + origin, cache_subdir="models", file_hash=file_hash)
         except OSError as error:

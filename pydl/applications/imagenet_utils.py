@@ -10,7 +10,6 @@ import numpy as np
 from pydl import config, ops
 from pydl.dtypes import is_float_dtype
 from pydl.reading import read_json
-from pydl.utils.files import get_file
 from pydl.warning import warn
 
 __all__ = ["decode_predictions", "preprocess_input"]
@@ -106,6 +105,8 @@ def decode_predictions(preds, top=5, class_index=None):
         raise ValueError("decode_predictions: expected a batch of predictions of shape (samples, 1000); received shape"
                          f" {preds.shape}.")
     if class_index is None:
+        from pydl.utils.files import get_file
+
         try:
             class_index = get_file("imagenet_class_index.json", _CLASS_INDEX, cache_subdir="models",
                                    file_hash=_CLASS_INDEX_MD5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import numpy as np
 
 from pydl import config, layers
@@ -81,6 +79,8 @@ def LeNet5(include_top=True, weights=None, input_tensor=None, input_shape=None, 
         features, output = _modern(img_input, complete, classes, classifier_activation, activation, subsampling)
     inputs = _common.source(img_input)
     if weights == "mnist":
+        from importlib import resources
+
         shipped = resources.files("pydl.applications").joinpath("weights", SHIPPED[variant])
         with resources.as_file(shipped) as path:
             Functional(inputs, output).load_weights(path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydl.saving.structures import plain_items
-
 __all__ = ["Callback", "History", "LambdaCallback"]
 
 
@@ -114,6 +112,8 @@ class History(Callback):
         self.epoch: list[int] = []
 
     def get_state(self) -> dict:
+        from pydl.saving.structures import plain_items
+
         return {"epoch": self.epoch, "history": plain_items(self.history)}
 
     def on_train_begin(self, logs=None):

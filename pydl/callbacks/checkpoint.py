@@ -7,7 +7,6 @@ import os
 
 import numpy as np
 
-from pydl import saving
 from pydl.atomic import remove_leftovers
 from pydl.callbacks.base import Callback
 from pydl.callbacks.monitor import MonitorCallback
@@ -240,11 +239,15 @@ class BackupAndRestore(Callback):
                 os.rmdir(self.backup_dir)
 
     def _save(self) -> None:
+        from pydl import saving
+
         os.makedirs(self.backup_dir, exist_ok=True)
         saving.save_backup(self.model, self._path, self.model._get_training_state(),
                            self._previous if self.double_checkpoint else None)
 
     def _load(self) -> None:
+        from pydl import saving
+
         try:
             training = saving.load_backup(self.model, self._path)
         except (ValueError, FileNotFoundError):

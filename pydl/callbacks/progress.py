@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 
@@ -178,10 +177,14 @@ class CSVLogger(Callback):
         return [epoch, *(_cell(logs.get(key, "NA")) for key in self.keys)]
 
     def _read(self) -> list[list[str]]:
+        import csv
+
         with open(self.filename, newline="", encoding="utf-8") as file:
             return list(csv.reader(file, delimiter=self.sep))
 
     def _text(self, rows) -> bytes:
+        import csv
+
         text = io.StringIO()
         csv.writer(text, delimiter=self.sep, lineterminator="\n").writerows(rows)
         return text.getvalue().encode()

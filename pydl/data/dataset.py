@@ -7,7 +7,6 @@ import itertools
 import operator
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,6 +186,8 @@ def ahead(jobs):
     At most two jobs per thread are under way or wait to be taken. No thread ever waits for the reader, and all end
     when the iterator ends, fails, or is dropped. An error of a job is raised where its result would have come.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     count = workers()
     pool = ThreadPoolExecutor(count, thread_name_prefix="pydl-load")
     pending: collections.deque = collections.deque()

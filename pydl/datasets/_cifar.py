@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 
 import numpy as np
 
@@ -16,6 +15,8 @@ from pydl.reading import check_expansion, naming
 def load(archive: str, file_hash: str, train_members, test_member: str, label_key: bytes):
     """((x_train, y_train), (x_test, y_test)): uint8 images (N, 32, 32, 3), or (N, 3, 32, 32) where
     `config.image_data_format()` is "channels_first"; uint8 labels (N, 1)."""
+    import tarfile
+
     path = _files.fetch(archive, f"https://www.cs.toronto.edu/~kriz/{archive}", file_hash)
     wanted = [*train_members, test_member]
     images, labels = {}, {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-from importlib import resources
 
 import numpy as np
 
@@ -18,6 +17,8 @@ def load_data():
         ((x_train, y_train), (x_test, y_test)): uint8 images of shape (8000, 28, 28) and (2000, 28, 28) with values
         0 .. 255, uint8 labels of shape (8000,) and (2000,).
     """
+    from importlib import resources
+
     packed = resources.files("pydl.datasets").joinpath("data", "digits.xz").read_bytes()
     content = np.frombuffer(bytearray(lzma.decompress(packed)), np.uint8)
     count = TRAIN + TEST

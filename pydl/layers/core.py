@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 
 import numpy as np
@@ -310,6 +309,8 @@ class Lambda(Layer):
                 "arguments": serialize_keras_object(dict(self.arguments)), **plain}
 
     def _twin_config(self):
+        import copy
+
         return {**self.get_config(), "function": self.function, "mask": self.mask, "output_shape": self._output_shape,
                 "arguments": copy.deepcopy(dict(self.arguments))}
 

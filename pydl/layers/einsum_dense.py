@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 from pydl import activations, constraints, initializers, ops, regularizers
@@ -105,6 +104,8 @@ class EinsumDense(Layer):
         """The initializer, told which axes of the kernel are inputs."""
         if getattr(self.kernel_initializer, "input_axes", 0) is not None:
             return self.kernel_initializer
+        import copy
+
         initializer = copy.copy(self.kernel_initializer)
         initializer.input_axes = [i for i, letter in enumerate(kernel) if letter not in named]
         initializer.output_axes = [i for i, letter in enumerate(kernel) if letter in named]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import string
 
 import numpy as np
 
@@ -55,6 +54,8 @@ class _Heads(Layer):
 
     def _project(self, name, shape, inner, outer, attribute=None, activation=None) -> None:
         """Makes and builds the projection of the last `inner` axes of `shape` to axes `outer`."""
+        import string
+
         free = len(shape) - inner
         axes = string.ascii_lowercase[:free + inner + len(outer)]
         lead, middle, last = axes[:free], axes[free:free + inner], axes[free + inner:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import string
 import unicodedata
 
 import numpy as np
@@ -20,7 +19,8 @@ from pydl.tensor import from_numpy
 __all__ = ["TextVectorization"]
 
 _LOWER, _STRIP, _BOTH = "lower", "strip_punctuation", "lower_and_strip_punctuation"
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_PUNCTUATION = "".join(c for c in map(chr, range(128)) if c.isprintable() and not c.isalnum() and not c.isspace())
+_NO_PUNCTUATION = str.maketrans("", "", _PUNCTUATION)
 _WHITE_SPACE = " \t\n\v\f\r"
 _MAX_NGRAM = 1000  # tokens
 _PART = 1 << 24  # characters of an array of str, all as long as the longest, that a function of the user gets at once
@@ -111,7 +111,7 @@ class TextVectorization(StringLookup):
         lower, strip = standardize in (_LOWER, _BOTH), standardize in (_STRIP, _BOTH)
         if isinstance(split, str):
             self._splitter = _text.Splitter(_WHITE_SPACE if split == "whitespace" else "",
-                                            string.punctuation if strip else "", lower, lower or strip,
+                                            _PUNCTUATION if strip else "", lower, lower or strip,
                                             split == "character", sizes or (1,), encoding)
         super().__init__(max_tokens=max_tokens, mask_token="", vocabulary=vocabulary, idf_weights=idf_weights,
                          output_mode=output_mode, pad_to_max_tokens=pad_to_max_tokens, sparse=sparse,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 
 from pydl import exports, lookup, registry
@@ -28,12 +29,15 @@ __all__ = [*exports.public(globals()), "deserialize", "get", "serialize"]
 _CLASSES = {name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, Metric)}
 _ALIASES = {"bce": "BinaryCrossentropy", "mse": "MeanSquaredError", "mae": "MeanAbsoluteError",
             "mape": "MeanAbsolutePercentageError", "msle": "MeanSquaredLogarithmicError"}
-OBJECTS = {
-    **_CLASSES, **{registry.to_snake_case(name): cls for name, cls in _CLASSES.items()},
-    **{spelt: _CLASSES[name] for alias, name in _ALIASES.items() for spelt in (alias, alias.upper())},
-}
 for _cls in _CLASSES.values():
     registry.builtin("keras.metrics")(_cls)
+
+
+@functools.cache
+def _objects() -> dict[str, typing.Any]:
+    """What `get` knows, by name. Made at its first call: the names in snake case cost more than the classes."""
+    return {**_CLASSES, **{registry.to_snake_case(name): cls for name, cls in _CLASSES.items()},
+            **{spelt: _CLASSES[name] for alias, name in _ALIASES.items() for spelt in (alias, alias.upper())}}
 
 
 def get(identifier):
@@ -42,7 +46,7 @@ def get(identifier):
     Raises:
         ValueError: when nothing of that name is known.
     """
-    return lookup.find(identifier, OBJECTS, "metric")
+    return lookup.find(identifier, _objects(), "metric")
 
 
 def serialize(metric):
@@ -52,4 +56,4 @@ def serialize(metric):
 
 def deserialize(config, custom_objects=None):
     """The metric of a config dict or a name."""
-    return lookup.deserialize(config, OBJECTS, "metric", custom_objects)
+    return lookup.deserialize(config, _objects(), "metric", custom_objects)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
-from pydl import config, ops, saving, tree
+from pydl import config, ops, tree
 from pydl._core import is_dry_run
 from pydl.dtypes import INTEGERS, is_float_dtype, widest
 from pydl.layers.base import Layer
@@ -330,17 +328,25 @@ class Model(Trainer, Layer):
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Writes architecture, weights, optimizer state to a `.keras` file, or to a legacy `.h5` file (atomically)."""
+        from pydl import saving
+
         saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None, **kwargs) -> None:
         """Writes the weights to a `.weights.h5` or `.safetensors` file (atomically)."""
+        from pydl import saving
+
         saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size, **kwargs)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """Reads weights from a `.weights.h5`, `.keras`, `.safetensors`, or `.h5` file of Keras 1 and 2."""
+        from pydl import saving
+
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def to_json(self, **kwargs) -> str:
+        import json
+
         return json.dumps(serialize_keras_object(self), **kwargs)
 
     def get_config(self) -> dict:

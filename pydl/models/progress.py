@@ -8,7 +8,6 @@ import numpy as np
 
 from pydl import tree
 from pydl.data.adapters import ArrayData, BatchData
-from pydl.saving.structures import plain_items
 from pydl.tensor import Variable
 
 _NO_ROWS = np.zeros(0, np.int32)
@@ -64,6 +63,8 @@ class Progress:
     def get_state(self, model) -> dict:
         """Plain values and arrays from which `set_state` goes on: this, the data, the callbacks, and variables of the
         model that are none of its weights."""
+        from pydl.saving.structures import plain_items
+
         arrays = isinstance(self.data, ArrayData)
         return {"epoch": self.epoch, "batch": self.batch, "batch_size": self.batch_size, "logs": plain_items(self.logs),
                 "rows": self.rows, "rest": self.rest, "length": self.data.rows if arrays else None,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydl import config
 from pydl.ops._common import Padding, PerAxis
@@ -14,8 +13,7 @@ from pydl.tensor import Tensor
 _USUAL = 1024  # strides and dilations that kernels may multiply with each other and with sizes
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """One window size and its positions, per spatial axis.
 
     Attributes:

@@ -10,8 +10,6 @@ import datetime
 import io
 import json
 import os
-import tempfile
-import zipfile
 from pathlib import Path
 
 from pydl import process
@@ -29,7 +27,7 @@ from pydl.registry import (
     serialize_keras_object,
 )
 from pydl.saving import hdf5
-from pydl.saving.archive import SIGNATURES, open_archive
+from pydl.saving.archive import SIGNATURES, is_archive, new_archive, open_archive
 from pydl.saving.safetensors import load_safetensors, read_safetensors, write_safetensors
 from pydl.saving.state import is_saveable, load_state, save_state, walk
 from pydl.saving.structures import read_structure, write_structure
@@ -102,7 +100,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs) -> None:
                 "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
     skipped = () if include_optimizer or getattr(model, "optimizer", None) is None else (model.optimizer,)
     weights, assets = _weights_bytes(model, skipped=skipped), _assets(model)
-    with atomic_write(filepath) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_write(filepath) as file, new_archive(file) as archive:
         archive.writestr("metadata.json", json.dumps(metadata))
         archive.writestr("config.json", json.dumps(config))
         archive.writestr("model.weights.h5", weights)
@@ -113,10 +111,12 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs) -> None:
 def _assets(model) -> dict[str, bytes]:
     """The files that layers of the user's store beside the weights, by their names in the archive. (Vocabularies of
     the layers here are in their configs, where a term may hold a line break.)"""
+    from tempfile import TemporaryDirectory
+
     found = {}
     for place, item in walk(model):
         if hasattr(item, "save_assets") and not type(item).save_assets.__module__.startswith("pydl."):
-            with tempfile.TemporaryDirectory() as folder:
+            with TemporaryDirectory() as folder:
                 item.save_assets(folder)
                 for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
                     name = path.relative_to(folder).as_posix()
@@ -149,7 +149,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             hdf5.check_heaps(path)
             with budget(os.path.getsize(path)):
                 return load_legacy_model(file, custom_objects, compile)
-    if not first.startswith(SIGNATURES) or not zipfile.is_zipfile(path):
+    if not first.startswith(SIGNATURES) or not is_archive(path):
         raise ValueError(f"{filepath} is not a `.keras` file (a zip archive with config.json and model.weights.h5), or"
                          f" it is truncated; it starts with {first!r}.")
     with naming(filepath), open_archive(path) as archive:
@@ -205,12 +205,14 @@ def _model_of(text, custom_objects, compile):
 
 def _load_assets(model, archive) -> None:
     """Gives layers the files that Keras stores for them beside the weights, such as a learned vocabulary."""
+    from tempfile import TemporaryDirectory
+
     names = [name for name in archive.namelist() if name.startswith("assets/") and not name.endswith("/")]
     for place, item in walk(model) if names else ():
         root = "/".join(part for part in ("assets", place) if part)
         own = [name for name in names if os.path.dirname(name) == root]
         if own and hasattr(item, "load_assets"):
-            with tempfile.TemporaryDirectory() as folder, naming(root):
+            with TemporaryDirectory() as folder, naming(root):
                 for name in own:
                     Path(folder, os.path.basename(name)).write_bytes(archive.read(name))
                 item.load_assets(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from html import escape
 from typing import NamedTuple
 
 from pydl.atomic import atomic_write
@@ -113,6 +112,8 @@ class Diagram:
             return [f'<rect x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}"'
                     f' fill="{shape.fill}" stroke="black"{dash}/>']
         if isinstance(shape, Text):
+            from html import escape
+
             return [f'<text x="{shape.x:.1f}" y="{shape.y + 0.35 * FONT:.1f}" fill="{shape.colour}"'
                     + (' font-weight="bold"' if shape.bold else "")
                     + (' text-anchor="middle"' if shape.centred else "")

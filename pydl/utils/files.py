@@ -1,16 +1,10 @@
-"""Files from the network, kept below PYDL_HOME."""
+"""Files from the network, kept below PYDL_HOME. HTTP, TLS and archives are loaded when one is fetched or unpacked."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import shutil
 import sys
-import tarfile
-import urllib.parse
-import urllib.request
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,12 +46,15 @@ def get_file(fname=None, origin=None, untar=False, md5_hash=None, file_hash=None
         ValueError: without `origin` or a name, or when the download does not match `file_hash`.
         OSError: when the file cannot be fetched or written. Nothing incomplete stays behind.
     """
+    import shutil
+    from urllib.parse import urlsplit
+
     if not origin:
         raise ValueError("get_file: expected `origin`, the URL of the file.")
     if md5_hash and not file_hash:
         file_hash, hash_algorithm = md5_hash, "md5"
     unpack = extract or untar
-    name = os.fspath(fname) if fname else os.path.basename(urllib.parse.urlsplit(origin).path)
+    name = os.fspath(fname) if fname else os.path.basename(urlsplit(origin).path)
     if not name or os.path.basename(name) != name or name in (".", ".."):
         raise ValueError(f"get_file: expected `fname` to be the name of a file, without folders; received {name!r}.")
     folder = Path(cache_dir).expanduser() if cache_dir else home()
@@ -86,6 +83,8 @@ def digest(path, expected: str = "", algorithm: str = "auto") -> str:
 
 
 def new_hasher(expected: str | None, algorithm: str):
+    import hashlib
+
     if algorithm not in ("auto", "sha256", "md5"):
         raise ValueError(f"get_file: expected `hash_algorithm` 'auto', 'sha256' or 'md5'; received {algorithm!r}.")
     if algorithm == "auto":
@@ -114,10 +113,12 @@ def download(origin: str, target: Path, file_hash: str | None = None, hash_algor
 
 def _blocks(origin: str) -> Iterator[bytes]:
     """The bytes behind a URL. Raises OSError, without an `errno`, when they do not come."""
+    from urllib.request import urlopen
+
     from tqdm import tqdm
 
     try:
-        with urllib.request.urlopen(origin, timeout=TIMEOUT) as response:
+        with urlopen(origin, timeout=TIMEOUT) as response:
             length = response.headers.get("Content-Length")
             total, done = int(length) if length else None, 0
             with tqdm(desc=origin, total=total, unit="B", unit_scale=True) as bar:
@@ -150,6 +151,9 @@ def unpack_archive(archive, folder, formats="auto") -> None:
 
 
 def _unpack(archive, fresh, formats) -> None:
+    import tarfile
+    import zipfile
+
     if "tar" in formats and tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             if not hasattr(tarfile, "data_filter"):
