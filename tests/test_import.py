@@ -14,6 +14,7 @@ COMMON = ("__future__", "collections.abc", "contextlib", "functools", "importlib
 # What `import pydl` loads beside, with the reason. What these import comes along.
 USED = {
     "bisect": "finds the array behind an address (tensor.py)",
+    "dataclasses": "values with equality: the geometry of a window (ops/_window.py)",
     "errno": "tells the system's errors from those of a file (reading.py, atomic.py)",
     "heapq": "the tape walks nodes from the latest (tape.py)",
     "pkgutil": "lists the files that a package gathers (exports.py)",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from pydl import config
 from pydl.ops._common import Padding, PerAxis
@@ -13,7 +14,8 @@ from pydl.tensor import Tensor
 _USUAL = 1024  # strides and dilations that kernels may multiply with each other and with sizes
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True)  # a NamedTuple would be taken apart as a structure
+class Window:
     """One window size and its positions, per spatial axis.
 
     Attributes:
