@@ -8,8 +8,6 @@
 //
 // Elementwise work is bound by memory (Adam moves 28 bytes a parameter): one pass, no temporary.
 #pragma once
-#include <cmath>
-
 #include "base/types.h"
 #include "kernels/multi_tensor.h"
 #include "simd/math.h"
@@ -250,7 +248,7 @@ void ftrl(List<InOut<T>> params, List<In<T>> grads, List<InOut<T>> accumulators,
           Dims decays, In<T> learning_rate, In<std::int64_t> iteration, dim every, OptIn<T> scales, real clip,
           real decay, real learning_rate_power, real l1, real l2, real shrinkage, real beta) {
     if (!is_due(iteration, every)) return;
-    if (!std::isfinite(T(1) / learning_rate[0])) return;
+    if (!__builtin_isfinite(T(1) / learning_rate[0])) return;
     const vec<T> per_rate = real_splat<T>(1.0 / learning_rate[0]), bound = real_splat<T>(l1);
     const vec<T> ridge = real_splat<T>(2 * l2 + beta / learning_rate[0]), shrink = real_splat<T>(2 * shrinkage);
     const vec<T> p = real_splat<T>(-learning_rate_power);
