@@ -8,6 +8,8 @@ import pytest
 import pydl as keras
 from pydl import _core, layers, ops
 
+pytestmark = pytest.mark.once  # times are told apart where nothing else runs: not in the runs beside each other
+
 
 def best_of(call, calls: int, rounds: int = 20) -> float:
     """Seconds per call in the best of several rounds: what others do on the machine falls out."""
